@@ -1,0 +1,56 @@
+"""What a user can be told: every error minigrad raises on purpose.
+
+Each class also derives from the builtin that a caller would expect, so that
+``except ValueError`` keeps working.  A message reads like a colleague's answer:
+which layer or argument, what was expected, what came, what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "DtypeError",
+    "FormatError",
+    "GraphError",
+    "MinigradError",
+    "MissingExtra",
+    "ShapeError",
+    "StateDictError",
+]
+
+
+class MinigradError(Exception):
+    """The root of all errors below."""
+
+
+class ShapeError(MinigradError, ValueError):
+    """A shape, size or parameter of a window does not fit the others."""
+
+
+class DtypeError(MinigradError, TypeError):
+    """A dtype that the operation does not take; minigrad never casts in silence."""
+
+
+class GraphError(MinigradError, RuntimeError):
+    """The recorded graph cannot be differentiated as asked."""
+
+
+class BackendError(MinigradError, RuntimeError):
+    """No kernel serves the call, or the backend cannot be used on this machine."""
+
+
+class StateDictError(MinigradError, ValueError):
+    """The keys or shapes of a state dict do not fit the module."""
+
+
+class FormatError(MinigradError, ValueError):
+    """A file is broken, hostile, or of a format that is not read."""
+
+
+class MissingExtra(MinigradError, ImportError):
+    """A package is needed that minigrad does not depend on."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}: pip install 'minigrad[{extra}]'"
+        )

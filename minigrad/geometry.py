@@ -1,0 +1,207 @@
+"""The arithmetic of windows.
+
+Along one axis an output position p and a kernel tap a (dilation d, stride s, pad P
+before) read the input position
+
+    h = p s - P + a d,        0 <= p < out,
+
+with
+
+    out = floor((H + P + P' - d (k - 1) - 1) / s) + 1,
+
+P' being the pad after.  Everything in this file is that one formula, solved for one
+of its letters: for ``out``, for the pads that give a wanted ``out`` (TensorFlow's SAME),
+or for the range of p whose h lies inside the input, which is what lets a kernel run
+without a bounds test.
+
+Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minigrad.errors import ShapeError
+
+__all__ = [
+    "ConvSpec",
+    "Pads",
+    "conv_output_shape",
+    "conv_spec",
+    "output_size",
+    "pair",
+    "resolve_padding",
+    "same_padding",
+    "span",
+    "valid_range",
+]
+
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
+Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
+
+
+class ConvSpec(NamedTuple):
+    """How a window moves: everything about a convolution but its arrays.
+
+    Attributes
+    ----------
+    stride, dilation : (int, int)
+        Vertical, horizontal.
+    padding : ((int, int), (int, int))
+        ((top, bottom), (left, right)), always explicit: ``"same"`` is resolved before.
+    groups : int
+        Input and output channels are cut into this many independent parts.
+    """
+
+    stride: Pair = (1, 1)
+    padding: Pads = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+def pair(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
+    """``value`` as (vertical, horizontal), both at least ``least``.
+
+    >>> pair(2, "stride")
+    (2, 2)
+    """
+    v = (value, value) if isinstance(value, int) else tuple(value)
+    if len(v) != 2 or not all(isinstance(i, int) and i >= least for i in v):
+        raise ShapeError(f"{name} must be an integer >= {least} or two of them, not {value!r}")
+    return v[0], v[1]
+
+
+def span(kernel: int, dilation: int) -> int:
+    """How many input positions a dilated window covers: d (k - 1) + 1."""
+    return dilation * (kernel - 1) + 1
+
+
+def output_size(
+    size: int, kernel: int, stride: int, pads: Pair, dilation: int = 1, ceil_mode: bool = False
+) -> int:
+    """Number of window positions along one axis.
+
+    With ``ceil_mode`` the division rounds up, and a last window that would begin in the
+    pad after the input is dropped (PyTorch's rule).  An empty input gives an empty output.
+
+    >>> output_size(112, 3, 2, (0, 0)), output_size(112, 3, 2, (0, 0), ceil_mode=True)
+    (55, 56)
+    """
+    free = size + pads[0] + pads[1] - span(kernel, dilation)
+    if free < 0:
+        if size == 0:
+            return 0
+        raise ShapeError(
+            f"a window of {span(kernel, dilation)} (kernel {kernel}, dilation {dilation}) does not "
+            f"fit an input of {size} with pads {pads}"
+        )
+    if not ceil_mode:
+        return free // stride + 1
+    out = -(-free // stride) + 1
+    return out - 1 if (out - 1) * stride >= size + pads[0] else out
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:
+    """TensorFlow's SAME: out = ceil(size / stride), the odd pixel after.
+
+    >>> same_padding(224, 3, 2), same_padding(225, 3, 2)
+    ((0, 1), (1, 1))
+    """
+    out = -(-size // stride)
+    total = max((out - 1) * stride + span(kernel, dilation) - size, 0)
+    return total // 2, total - total // 2
+
+
+def resolve_padding(
+    padding: Padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)
+) -> Pads:
+    """Any accepted form of ``padding`` as ((top, bottom), (left, right)).
+
+    Accepted: an integer; (vertical, horizontal); ((top, bottom), (left, right));
+    ``"valid"``; ``"same"``, which is TensorFlow's and depends on ``size``.
+
+    >>> resolve_padding("same", (224, 224), (3, 3), (2, 2))
+    ((0, 1), (0, 1))
+    """
+    if isinstance(padding, str):
+        if padding == "valid":
+            return (0, 0), (0, 0)
+        if padding == "same":
+            top, left = (
+                same_padding(*args) for args in zip(size, kernel, stride, dilation, strict=True)
+            )
+            return top, left
+        raise ShapeError(f"padding must be 'same', 'valid' or numbers, not {padding!r}")
+    if not isinstance(padding, int) and len(padding) == 2 and not isinstance(padding[0], int):
+        rows, cols = padding
+        return pair(rows, "padding", 0), pair(cols, "padding", 0)  # type: ignore[arg-type]
+    v, h = pair(padding, "padding", 0)  # type: ignore[arg-type]
+    return (v, v), (h, h)
+
+
+def conv_spec(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> ConvSpec:
+    """The ConvSpec of one call, after every check that shapes alone allow.
+
+    Raises
+    ------
+    ShapeError
+        If x is not (N, Cin, H, W), w not (Cout, Cin/groups, kh, kw), or they do not fit.
+    """
+    _check_shapes(x_shape, w_shape, groups)
+    s, d = pair(stride, "stride"), pair(dilation, "dilation")
+    size, kernel = (x_shape[2], x_shape[3]), (w_shape[2], w_shape[3])
+    return ConvSpec(s, resolve_padding(padding, size, kernel, s, d), d, groups)
+
+
+def _check_shapes(x_shape: Sequence[int], w_shape: Sequence[int], groups: int) -> None:
+    if len(x_shape) != 4:
+        raise ShapeError(f"conv2d: x must be (N, C, H, W), got shape {tuple(x_shape)}")
+    if len(w_shape) != 4 or min(w_shape[2:]) < 1:
+        raise ShapeError(f"conv2d: w must be (Cout, Cin/groups, kh, kw), got {tuple(w_shape)}")
+    if groups < 1 or x_shape[1] % groups or w_shape[0] % groups:
+        raise ShapeError(
+            f"conv2d: groups={groups} must divide both Cin={x_shape[1]} and Cout={w_shape[0]}"
+        )
+    if x_shape[1] != w_shape[1] * groups:
+        raise ShapeError(
+            f"conv2d: w of shape {tuple(w_shape)} with groups={groups} takes "
+            f"{w_shape[1] * groups} input channels, but x of shape {tuple(x_shape)} has {x_shape[1]}"
+        )
+
+
+def conv_output_shape(
+    x_shape: Sequence[int], w_shape: Sequence[int], spec: ConvSpec
+) -> tuple[int, int, int, int]:
+    """(N, Cout, Ho, Wo).
+
+    >>> conv_output_shape((1, 3, 224, 224), (32, 3, 3, 3), ConvSpec((2, 2), ((0, 1), (0, 1))))
+    (1, 32, 112, 112)
+    """
+    ho, wo = (
+        output_size(*args)
+        for args in zip(x_shape[2:], w_shape[2:], spec.stride, spec.padding, spec.dilation, strict=True)
+    )
+    return x_shape[0], w_shape[0], ho, wo
+
+
+def valid_range(size: int, out: int, tap: int, stride: int, before: int, dilation: int) -> Pair:
+    """The half-open range of p whose tap lies inside the input.
+
+    0 <= p s - P + a d < H  solved for p, cut to 0 <= p < out.
+
+    >>> valid_range(size=5, out=5, tap=0, stride=1, before=1, dilation=1)
+    (1, 5)
+    """
+    offset = tap * dilation - before
+    first = max(0, -(offset // stride))
+    last = min(out, (size - 1 - offset) // stride + 1)
+    return first, max(first, last)

@@ -1,0 +1,161 @@
+"""The contract of a kernel: ndarray in, ndarray out, one meaning for every backend.
+
+One trilinear form says what a convolution is.  With ch(o, i) the input channel that
+channel i of output o's group stands for,
+
+    T(x, w, g) = sum_{n,o,p,q} g[n,o,p,q] sum_{i,a,b} w[o,i,a,b]
+                     x[n, ch(o,i), p s - P + a d, q s' - P' + b d'],
+
+terms outside x left out.  Hold two arguments, and what the third is multiplied with is
+one of the three functions that every kind of convolution has:
+
+    conv2d(x, w, bias, spec)                 y[n,o,p,q]   = bias[o] + dT/dg
+    conv2d_input_grad(g, w, x_shape, spec)   dx[n,i,h,v]  = dT/dx
+    conv2d_weight_grad(g, x, w_shape, spec)  dw[o,i,a,b]  = dT/dw
+
+A backend is a module with functions of these names; a function that serves one kind
+only carries the kind in front (``depthwise_conv2d``).  What a backend lacks goes to the
+next one in its chain (``minigrad.kernels.CHAINS``).
+
+Every kernel takes float32 or float64, all arrays of one dtype, of any strides
+(read-only, unaligned, channels-last, with empty batches), and returns a new array of
+that dtype; it writes to nothing else.  Logical shapes are NCHW; in what order the
+result lies in memory is the backend's choice.
+
+The other functions of the contract, all with the same rules (x is (N, C, H, W) or, where
+the operation does not care, of any shape):
+
+    relu relu6 hardsigmoid hardswish sigmoid silu tanh exp log   (x) -> y
+    softmax log_softmax      (x) -> y along the last axis
+    sum                      (x, axes, keepdims) -> y
+    linear                   (x, w, bias) -> y      x (N, I), w (O, I): y = x w^T + bias
+    batch_norm               (x, mean, var, gamma, beta, eps) -> y    per channel, axis 1
+    max_pool2d               (x, window) -> (y, index)   index: flat h W + v of the maximum
+    avg_pool2d               (x, window, count_include_pad) -> y
+    global_avg_pool          (x) -> y  (N, C, 1, 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrad.errors import DtypeError, ShapeError
+from minigrad.geometry import ConvSpec, Pads, Pair, conv_output_shape, output_size
+
+__all__ = [
+    "CONV_FUNCTIONS",
+    "FUNCTIONS",
+    "KINDS",
+    "Array",
+    "PoolWindow",
+    "check_conv2d",
+    "check_input_grad",
+    "check_weight_grad",
+    "classify",
+    "one_dtype",
+]
+
+Array = npt.NDArray[Any]
+KINDS = ("pointwise", "depthwise", "dense", "general")
+CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
+FUNCTIONS = (
+    "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
+    "softmax", "log_softmax", "sum", "linear", "batch_norm",
+    "max_pool2d", "avg_pool2d", "global_avg_pool",
+)  # fmt: skip
+
+
+class PoolWindow(NamedTuple):
+    """The window of a pool: a ConvSpec without channels, and how sizes are rounded."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pads = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False
+
+    def output_shape(self, x_shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """(N, C, Ho, Wo) of the pooled map."""
+        if len(x_shape) != 4:
+            raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {tuple(x_shape)}")
+        ho, wo = (
+            output_size(*args, self.ceil_mode)
+            for args in zip(
+                x_shape[2:], self.kernel, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+        return x_shape[0], x_shape[1], ho, wo
+
+
+def classify(spec: ConvSpec, w_shape: Sequence[int]) -> str:
+    """The kind of a convolution: which loops of T fall away.
+
+    >>> classify(ConvSpec(), (96, 16, 1, 1)), classify(ConvSpec(groups=96), (96, 1, 3, 3))
+    ('pointwise', 'depthwise')
+    >>> classify(ConvSpec(), (32, 16, 3, 1)), classify(ConvSpec(groups=2), (32, 8, 3, 3))
+    ('dense', 'general')
+    """
+    cout, cin_per_group, kh, kw = w_shape
+    if spec.groups == 1:
+        unpadded = spec.padding == ((0, 0), (0, 0))
+        return "pointwise" if (kh, kw) == (1, 1) and unpadded else "dense"
+    if spec.groups == cout and cin_per_group == 1:
+        return "depthwise"
+    return "general"
+
+
+def one_dtype(function: str, **arrays: Array | None) -> np.dtype[Any]:
+    """The float dtype that all given arrays share, or a DtypeError naming each."""
+    dtypes = {name: a.dtype for name, a in arrays.items() if a is not None}
+    first = next(iter(dtypes.values()))
+    if any(d != first for d in dtypes.values()) or first not in (np.float32, np.float64):
+        got = ", ".join(f"{name} is {d}" for name, d in dtypes.items())
+        raise DtypeError(f"{function} takes float32 or float64, one for all arrays; {got}")
+    return first
+
+
+def check_conv2d(
+    x: Array, w: Array, bias: Array | None, spec: ConvSpec
+) -> tuple[int, int, int, int]:
+    """Shape of conv2d(x, w, bias, spec), or the error that says what does not fit."""
+    one_dtype("conv2d", x=x, w=w, bias=bias)
+    _check_pair("conv2d", x.shape, w.shape, spec)
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ShapeError(
+            f"conv2d: bias must be ({w.shape[0]},) for w {w.shape}, got {bias.shape}"
+        )
+    return conv_output_shape(x.shape, w.shape, spec)
+
+
+def check_input_grad(g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec) -> None:
+    """Check a call of conv2d_input_grad(g, w, x_shape, spec)."""
+    one_dtype("conv2d_input_grad", g=g, w=w)
+    _check_cotangent("conv2d_input_grad", g.shape, x_shape, w.shape, spec)
+
+
+def check_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpec) -> None:
+    """Check a call of conv2d_weight_grad(g, x, w_shape, spec)."""
+    one_dtype("conv2d_weight_grad", g=g, x=x)
+    _check_cotangent("conv2d_weight_grad", g.shape, x.shape, w_shape, spec)
+
+
+def _check_pair(function: str, x: Sequence[int], w: Sequence[int], spec: ConvSpec) -> None:
+    fits = len(x) == 4 and len(w) == 4 and x[1] == w[1] * spec.groups and not w[0] % spec.groups
+    if not fits or min(w[2:]) < 1:
+        raise ShapeError(
+            f"{function}: x (N, Cin, H, W) = {tuple(x)} and w (Cout, Cin/groups, kh, kw) = "
+            f"{tuple(w)} do not fit with groups={spec.groups}"
+        )
+
+
+def _check_cotangent(
+    function: str, g: Sequence[int], x: Sequence[int], w: Sequence[int], spec: ConvSpec
+) -> None:
+    _check_pair(function, x, w, spec)
+    expected = conv_output_shape(x, w, spec)
+    if tuple(g) != expected:
+        raise ShapeError(f"{function}: g must have the output's shape {expected}, got {tuple(g)}")
