@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from minigrad import vision
 from minigrad.errors import FormatError, MissingExtra
 from minigrad.vision import PRESETS, Preset, preprocess, preset_for, read_photo
-from PIL import Image
 
 COFFEE = Path(vision.__file__).parent / "data" / "coffee.png"
 LITE0 = PRESETS["efficientnet_lite0"]
