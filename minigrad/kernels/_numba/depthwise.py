@@ -1,0 +1,217 @@
+"""The depthwise sums: one input channel for each output channel.
+
+    T(x, w, g) = sum_{n,c,p,q,a,b} g[n,c,p,q] w[c,a,b] x[n, c, p s - P + a d, q s' - P' + b d']
+
+Channels never meet, so they are the lanes of a vector, and one accumulator holds one
+position of 4 to 16 channels.  Forward (fix g's place, read x) and input gradient (fix
+x's place, read g) are the same sum over taps, ``window_sum``, and differ only in where a
+tap reads, which ``windows`` has found before.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from minigrad.kernels._numba import launch
+from minigrad.kernels._numba.launch import compiled, run, vector_bytes
+from minigrad.kernels._numba.vectors import Value, Vectors, fold, int64, literal, word
+from minigrad.kernels._numba.windows import Run
+from minigrad.kernels.contract import Array
+
+_TASK = 12  # integers that describe a task, see _tasks
+
+
+def window_sum(
+    source: Array, weights: Array, bias: Array | None, shape: Sequence[int],
+    rows: tuple[Run, ...], cols: tuple[Run, ...],
+) -> Array:  # fmt: skip
+    """out[n,h,v,c] = bias[c] + sum over the taps (a, b) of a position of w[a,b,c] source[n,.,.,c].
+
+    Taps ascending in (a, b), one fused multiply-add each.
+
+    Parameters
+    ----------
+    source : (N, H, W, C), contiguous
+    weights : (C, kh, kw)
+    shape : (N, H', W', C) of the result
+    rows, cols : the runs of its two axes
+    """
+    out = np.empty(shape, source.dtype)
+    if not out.size:
+        return out
+    lanes = vector_bytes() // source.itemsize
+    packed, start = _pack(weights, lanes), _pad(bias, shape[3], lanes, source.dtype)
+    tasks, taps = _tasks(
+        rows, cols, source.shape[2], shape[2], shape[3], weights.shape[2], lanes, source.itemsize
+    )
+    job = (
+        out.ctypes.data, source.ctypes.data, packed.ctypes.data, start.ctypes.data,
+        tasks.ctypes.data, taps.ctypes.data, len(tasks), out[0].nbytes, source[0].nbytes,
+        shape[3], packed[0].nbytes,
+    )  # fmt: skip
+    run(_window_kernel(source.itemsize, lanes), job, shape[0] * len(tasks))
+    return out
+
+
+def _pack(weights: Array, lanes: int) -> Array:
+    """(C, kh, kw) to (blocks of lanes, kh kw, lanes), zeros after the last channel."""
+    c, kh, kw = weights.shape
+    packed = np.zeros((-(-c // lanes) * lanes, kh * kw), weights.dtype)
+    packed[:c] = weights.reshape(c, kh * kw)
+    return np.ascontiguousarray(packed.reshape(-1, lanes, kh * kw).transpose(0, 2, 1))
+
+
+def _pad(bias: Array | None, channels: int, lanes: int, dtype: Any) -> Array:
+    start = np.zeros(-(-channels // lanes) * lanes, dtype)
+    if bias is not None:
+        start[:channels] = bias
+    return start
+
+
+@functools.lru_cache(maxsize=256)
+def _tasks(
+    rows: tuple[Run, ...], cols: tuple[Run, ...], source_width: int, width: int,
+    channels: int, kw: int, lanes: int, itemsize: int,
+) -> tuple[Array, Array]:  # fmt: skip
+    """What to do for one image: a line of 12 integers each, and the taps they refer to.
+
+    A rectangle (one run of rows, one of columns) has one list of taps.  It is cut into
+    lines along its longer side; a task is some lines and some blocks of channels.
+    """
+    pixel = channels * itemsize
+    blocks = -(-channels // lanes)
+    tasks: list[tuple[int, ...]] = []
+    taps: list[tuple[int, int]] = []
+    for r in rows:
+        for c in cols:
+            found = [
+                ((h * source_width + v) * pixel, (a * kw + b) * lanes * itemsize)
+                for a, h in r.taps
+                for b, v in c.taps
+            ]
+            down = (r.count, r.step * width * pixel, r.advance * source_width * pixel)
+            along = (c.count, c.step * pixel, c.advance * pixel)
+            line, step = (down, along) if c.count >= r.count else (along, down)
+            corner = (r.first * width + c.first) * pixel
+            few = 4 if line[0] > 8 else line[0]
+            part = blocks if line[0] > 8 else 8
+            for j in range(0, line[0], few):
+                for block in range(0, blocks, part):
+                    tasks.append((
+                        corner + j * line[1], j * line[2], min(few, line[0] - j), line[1], line[2],
+                        *step, len(taps), len(found), block, min(block + part, blocks),
+                    ))  # fmt: skip
+            taps += found
+    return np.array(tasks, np.int64), np.array(taps or [(0, 0)], np.int64)
+
+
+@functools.cache
+def _window_kernel(itemsize: int, lanes: int) -> Any:
+    stamp = launch.STAMP
+
+    def window(job: int, first: int, last: int) -> None:
+        stamp  # noqa: B018  part of the key of the cache
+        for number in range(first, last):
+            image, index = divmod(number, word(job, 6))
+            task = word(job, 4) + 8 * 12 * index
+            taps, ntaps = word(job, 5) + 16 * word(task, 8), word(task, 9)
+            dst_step, src_step = word(task, 6), word(task, 7)
+            for line in range(word(task, 2)):
+                dst0 = word(job, 0) + image * word(job, 7) + word(task, 0) + line * word(task, 3)
+                src0 = word(job, 1) + image * word(job, 8) + word(task, 1) + line * word(task, 4)
+                for block in range(word(task, 10), word(task, 11)):
+                    lane = block * lanes
+                    tail = word(job, 9) - lane
+                    dst = dst0 + lane * itemsize
+                    src = src0 + lane * itemsize
+                    w = word(job, 2) + block * word(job, 10)
+                    bias = word(job, 3) + lane * itemsize
+                    left = word(task, 5)
+                    while left > 0:
+                        if left >= 8 and tail >= lanes:
+                            window_tile(
+                                dst,
+                                dst_step,
+                                src,
+                                src_step,
+                                taps,
+                                ntaps,
+                                w,
+                                bias,
+                                tail,
+                                itemsize,
+                                lanes,
+                                8,
+                                0,
+                            )
+                            done = 8
+                        elif left >= 4:
+                            window_tile(
+                                dst,
+                                dst_step,
+                                src,
+                                src_step,
+                                taps,
+                                ntaps,
+                                w,
+                                bias,
+                                tail,
+                                itemsize,
+                                lanes,
+                                4,
+                                1,
+                            )
+                            done = 4
+                        else:
+                            window_tile(
+                                dst,
+                                dst_step,
+                                src,
+                                src_step,
+                                taps,
+                                ntaps,
+                                w,
+                                bias,
+                                tail,
+                                itemsize,
+                                lanes,
+                                1,
+                                1,
+                            )
+                            done = 1
+                        dst += done * dst_step
+                        src += done * src_step
+                        left -= done
+
+    return compiled(window)
+
+
+@intrinsic(prefer_literal=True)
+def window_tile(
+    typing: Any, dst: Any, dst_step: Any, src: Any, src_step: Any, taps: Any, ntaps: Any,
+    weights: Any, bias: Any, tail: Any, itemsize: Any, lanes: Any, positions: Any, masked: Any,
+) -> Any:  # fmt: skip
+    """``positions`` accumulators in registers; one weight and so many reads for each tap."""
+    count = literal(positions)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Value]) -> Value:
+        dst, dst_step, src, src_step, taps, ntaps, weights, bias, tail = args[:9]
+        v = Vectors(builder, literal(itemsize), literal(lanes), tail if literal(masked) else None)
+
+        def tap(k: Value, acc: list[Value]) -> list[Value]:
+            entry = builder.add(taps, builder.mul(k, int64(16)))
+            read = builder.add(src, v.word(entry, 0))
+            w = v.load(builder.add(weights, v.word(entry, 1)))
+            return [v.fma(v.load_tail(v.at(read, src_step, i)), w, acc[i]) for i in range(count)]
+
+        for i, acc in enumerate(fold(builder, ntaps, [v.load(bias)] * count, tap)):
+            v.store_tail(acc, v.at(dst, dst_step, i))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 9, itemsize, lanes, positions, masked), codegen

@@ -1,0 +1,175 @@
+"""Compiling a kernel, keeping it, and running it on several threads.
+
+A kernel is a C function ``void kernel(job, first, last)``: do the tasks first to last of
+the job, a table of integers (addresses, strides, sizes).  Tasks write to different
+places, and each output element belongs to one task whole, so who runs which task, and
+how many threads there are, cannot change a bit.
+
+One thread calls the kernel directly.  Several go through one small parallel loop, whose
+threads take tasks from a common counter until none are left.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from minigrad.kernels._numba.vectors import I64, int64
+from minigrad.threads import num_threads
+
+__all__ = ["STAMP", "compiled", "run"]
+
+_SIGNATURE = types.void(types.int64, types.int64, types.int64)
+
+# Numba's cache looks at the file of the kernel alone.  A kernel closes over this stamp,
+# so that a change in any file of the engine makes what was cached before unusable.
+STAMP = int.from_bytes(
+    hashlib.sha256(
+        b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
+    ).digest()[:7],
+    "big",
+)
+
+
+def compiled(kernel: Callable[..., None]) -> Any:
+    """``kernel`` as a C function, from the cache if there is one that can be written."""
+    try:
+        return numba.cfunc(_SIGNATURE, cache=True)(kernel)
+    except (RuntimeError, OSError):  # no place for a cache, or it cannot be written
+        return numba.cfunc(_SIGNATURE)(kernel)
+
+
+def run(kernel: Any, job: Sequence[int], tasks: int) -> None:
+    """Run all tasks of the job on as many threads as the caller may use."""
+    table = np.array(job, np.int64)
+    workers = min(num_threads(), tasks)
+    if workers <= 1:
+        kernel.ctypes(table.ctypes.data, 0, tasks)
+    elif _parallel_layer() and not _forked:
+        _run_parallel(kernel, table.ctypes.data, tasks, workers)
+    else:
+        _run_pool(kernel, table.ctypes.data, tasks, workers)
+
+
+def _run_parallel(kernel: Any, job: int, tasks: int, workers: int) -> None:
+    counter = np.zeros(1, np.int64)
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(workers, numba.config.NUMBA_NUM_THREADS))
+    try:
+        _parallel_loop()(kernel.address, job, tasks, workers, counter.ctypes.data)
+    finally:
+        numba.set_num_threads(before)
+
+
+@functools.cache
+def _parallel_loop() -> Any:
+    signature = types.void(*[types.int64] * 5)
+    options = {"parallel": True, "nogil": True}
+    try:
+        return numba.njit(signature, cache=True, **options)(_share)
+    except (RuntimeError, OSError):
+        return numba.njit(signature, **options)(_share)
+
+
+def _share(kernel: int, job: int, tasks: int, workers: int, counter: int) -> None:
+    for _ in numba.prange(workers):
+        task = _take(counter)
+        while task < tasks:
+            _call(kernel, job, task)
+            task = _take(counter)
+
+
+@intrinsic
+def _take(typing: Any, counter: Any) -> Any:
+    """The next number that no thread has taken yet."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, int64(1), "monotonic")
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def _call(typing: Any, kernel: Any, job: Any, task: Any) -> Any:
+    """kernel(job, task, task + 1), the kernel given by its address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = ir.FunctionType(ir.VoidType(), [I64] * 3)
+        pointer = builder.inttoptr(args[0], function.as_pointer())
+        builder.call(pointer, [args[1], args[2], builder.add(args[2], int64(1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@functools.cache
+def _parallel_layer() -> bool:
+    """Whether Numba has a threading layer worth using; if not, say so once."""
+    if numba.config.THREADING_LAYER != "workqueue":
+        for layer in ("omppool", "tbbpool"):
+            try:
+                __import__(f"numba.np.ufunc.{layer}")
+            except ImportError:
+                continue
+            return True
+    warnings.warn(
+        "Numba has only its workqueue threading layer here, which is slow and not safe with "
+        "several Python threads; minigrad uses threads of its own, about 50 us a call. "
+        "Install an OpenMP runtime (or tbb) for the fast way.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
+
+
+def _run_pool(kernel: Any, job: int, tasks: int, workers: int) -> None:
+    call = kernel.ctypes  # releases the GIL
+    cuts = [tasks * i // workers for i in range(workers + 1)]
+    parts = [_pool(workers).submit(call, job, *cut) for cut in itertools.pairwise(cuts)]
+    for part in parts:
+        part.result()
+
+
+@functools.cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="minigrad-numba")
+
+
+# An OpenMP runtime does not survive a fork: the child uses threads of its own.
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    _pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """The width of the vectors to emit; ``MINIGRAD_ISA`` (avx2, baseline) narrows it."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    asked = os.environ.get("MINIGRAD_ISA", "")
+    if features.get("avx512f") and asked not in ("avx2", "baseline"):
+        return 64
+    return 32 if features.get("avx2") and asked != "baseline" else 16

@@ -1,0 +1,102 @@
+"""Which taps a position has, found once, so that no inner loop asks.
+
+One axis of T(x, w, g) couples an input position h, an output position p and a tap a by
+
+    h = p s - P + a d.
+
+The forward sum fixes p and reads h; the input gradient fixes h and reads p.  Either way
+the positions that have the same taps, and read side by side, form a few runs: the left
+border, the interior, the right border (for an input gradient, once for each remainder of
+h modulo s).  Within a run a kernel needs no test: every position does the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+Taps = tuple[tuple[int, int], ...]
+
+
+class Run(NamedTuple):
+    """Positions first, first + step, ... that have the same taps.
+
+    Attributes
+    ----------
+    taps : tuple of (tap, where the first position reads)
+        In ascending order of the tap, which is the order of the sum.
+    advance : int
+        How far the place that is read moves from one position to the next.
+    """
+
+    first: int
+    step: int
+    count: int
+    taps: Taps
+    advance: int
+
+
+class Axis(NamedTuple):
+    """One axis of a convolution: sizes of x and y, and h = p s - P + a d between them."""
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    before: int
+    dilation: int
+
+
+@functools.lru_cache(maxsize=1024)
+def forward_runs(axis: Axis) -> tuple[Run, ...]:
+    """The runs of the output positions p, which read x at h.
+
+    >>> for run in forward_runs(Axis(size=5, out=5, kernel=3, stride=1, before=1, dilation=1)):
+    ...     print(run.first, run.count, run.taps)
+    0 1 ((1, 0), (2, 1))
+    1 3 ((0, 0), (1, 1), (2, 2))
+    4 1 ((0, 3), (1, 4))
+    """
+
+    def taps(p: int) -> Taps:
+        reads = ((a, p * axis.stride - axis.before + a * axis.dilation) for a in range(axis.kernel))
+        return tuple((a, h) for a, h in reads if 0 <= h < axis.size)
+
+    return _runs(axis.out, 1, axis.stride, taps)
+
+
+@functools.lru_cache(maxsize=1024)
+def adjoint_runs(axis: Axis) -> tuple[Run, ...]:
+    """The runs of the input positions h, which read g at p.
+
+    >>> for run in adjoint_runs(Axis(size=6, out=3, kernel=3, stride=2, before=1, dilation=1)):
+    ...     print(run.first, run.count, run.taps)
+    0 3 ((1, 0),)
+    1 2 ((0, 1), (2, 0))
+    5 1 ((2, 2),)
+    """
+
+    def taps(h: int) -> Taps:
+        reads = ((a, h + axis.before - a * axis.dilation) for a in range(axis.kernel))
+        return tuple(
+            (a, ps // axis.stride)
+            for a, ps in reads
+            if ps % axis.stride == 0 and 0 <= ps // axis.stride < axis.out
+        )
+
+    return _runs(axis.size, axis.stride, 1, taps)
+
+
+def _runs(n: int, step: int, advance: int, taps_of: Callable[[int], Taps]) -> tuple[Run, ...]:
+    runs: list[Run] = []
+    for start in range(min(step, n)):
+        run = Run(start, step, 0, taps_of(start), advance)
+        for position in range(start, n, step):
+            taps = taps_of(position)
+            if taps != tuple((a, read + run.count * advance) for a, read in run.taps):
+                runs.append(run)
+                run = Run(position, step, 0, taps, advance)
+            run = run._replace(count=run.count + 1)
+        runs.append(run)
+    return tuple(runs)
