@@ -31,10 +31,11 @@ from minigrad.tensor import (
     enable_grad,
     from_numpy,
     no_grad,
+    primitive,
     source,
 )
 
-__all__ = ["Step", "backward", "grad", "gradients", "hvp", "jvp", "steps", "value_and_grad", "vjp"]
+__all__ = ["Step", "backward", "grad", "gradients", "hvp", "jvp", "steps", "value_and_grad", "variable", "vjp"]
 
 Source = Node | Tensor
 Function = Callable[..., Tensor]
@@ -179,7 +180,7 @@ def _call(rule: Rule, node: Node, index: int, g: Tensor) -> Tensor:
 def _argument(name: str, node: Node, index: int, g: Tensor) -> Any:
     if name == "g":
         return g
-    if name == "index" and node.primitive.variadic:
+    if name == "which" and node.primitive.variadic:
         return index
     assert node.saved is not None
     if name not in node.saved:
@@ -244,12 +245,32 @@ def gradients(
     return tuple(sums.get(s, z) for s, z in zip(sources, zero, strict=True))
 
 
+@primitive(view=True)
+def _alias(x: Array) -> Array:
+    """y = x: a place of its own in the graph."""
+    return x.view()
+
+
+@_alias.vjp("x", "x̄ = ȳ")
+def _alias_x(g: Tensor) -> Tensor:
+    return g
+
+
+def variable(x: Any) -> Tensor:
+    """x as the point to differentiate at, apart from everything else made from x.
+
+    A recorded Tensor stays joined to its graph, so that calls nest; but what was computed
+    from it before does not count as depending on the variable.
+    """
+    if isinstance(x, Tensor) and x.requires_grad:
+        with enable_grad():
+            aliased: Tensor = _alias(x)
+        return aliased
+    return Tensor(x, requires_grad=True)
+
+
 def _variables(xs: Sequence[Any]) -> tuple[Tensor, ...]:
-    """Fresh starting points: recorded ones stay in their graph, so that calls nest."""
-    return tuple(
-        x if isinstance(x, Tensor) and x.requires_grad else Tensor(x, requires_grad=True)
-        for x in xs
-    )
+    return tuple(variable(x) for x in xs)
 
 
 def _called(f: Function, xs: Sequence[Tensor]) -> Tensor:
@@ -341,3 +362,6 @@ def hvp(f: Function, x: Any, v: Any) -> Tensor:
 
     result: Tensor = grad(slope_along)(x)
     return result
+
+
+Tensor.backward = backward  # type: ignore[method-assign]

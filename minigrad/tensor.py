@@ -21,6 +21,7 @@ can be differentiated again; that is why gradients of every order are there.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -199,14 +200,14 @@ class Tensor:
         self.version.count += 1
         return self
 
-    def backward(self, cotangent: Tensor | Array | None = None, **how: bool) -> None:
-        """Add dL/dx to ``grad`` of every leaf; see ``minigrad.autograd.backward``."""
-        from minigrad import autograd  # the one arrow up: a method named as in PyTorch
+    if TYPE_CHECKING:  # attached by autograd.py and, in one table, by ops/__init__.py
 
-        autograd.backward(self, cotangent, **how)
-
-    if TYPE_CHECKING:  # attached by ops/__init__.py, in one table
-
+        def backward(
+            self,
+            cotangent: Tensor | Array | None = None,
+            retain_graph: bool = False,
+            create_graph: bool = False,
+        ) -> None: ...
         def __getattr__(self, name: str) -> Callable[..., Tensor]: ...
         def __add__(self, other: Operand) -> Tensor: ...
         def __radd__(self, other: Operand) -> Tensor: ...
@@ -300,6 +301,10 @@ class Primitive:
 
     def __call__(self, *inputs: Tensor | None, **params: Any) -> Tensor:
         return apply(self, inputs, params)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind as a function does, so that a primitive can be a method."""
+        return self if instance is None else functools.partial(self, instance)
 
     def shape(self, rule: Callable[..., Shape]) -> Callable[..., Shape]:
         """Declare the shape rule: ``rule(*shapes, **params) -> shape``."""

@@ -31,7 +31,10 @@ the operation does not care, of any shape):
     linear                   (x, w, bias) -> y      x (N, I), w (O, I): y = x w^T + bias
     batch_norm               (x, mean, var, gamma, beta, eps) -> y    per channel, axis 1
     max_pool2d               (x, window) -> (y, index)   index: flat h W + v of the maximum
+    max_pool2d_gather        (x, index) -> y
+    max_pool2d_input_grad    (g, index, x_shape) -> dx
     avg_pool2d               (x, window, count_include_pad) -> y
+    avg_pool2d_input_grad    (g, x_shape, window, count_include_pad) -> dx
     global_avg_pool          (x) -> y  (N, C, 1, 1)
 """
 
@@ -65,7 +68,8 @@ CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 FUNCTIONS = (
     "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
     "softmax", "log_softmax", "sum", "linear", "batch_norm",
-    "max_pool2d", "avg_pool2d", "global_avg_pool",
+    "max_pool2d", "max_pool2d_gather", "max_pool2d_input_grad",
+    "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool",
 )  # fmt: skip
 
 

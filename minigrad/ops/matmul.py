@@ -1,0 +1,128 @@
+"""Products of matrices: one bilinear form, twice transposed.
+
+    y[n,o] = bias[o] + sum_i x[n,i] w[o,i]
+
+With L(x, w) for the sum, each of its transposes is L again, of other transposed matrices:
+
+    x̄ = ȳ w      = L(ȳ, w^T)
+    w̄ = ȳ^T x    = L(ȳ^T, x^T)
+    bias̄ = sum_n ȳ[n]
+
+so the rules below need no kernel of their own.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minigrad.errors import ShapeError
+from minigrad.kernels import find
+from minigrad.ops.shaping import broadcast_to, reshape, transpose, unsqueeze
+from minigrad.tensor import Array, Shape, Tensor, primitive
+
+__all__ = ["linear", "matmul"]
+
+
+@primitive
+def _linear(x: Array, w: Array, bias: Array | None = None) -> Array:
+    """y = x w^T + bias."""
+    return find("linear").call(x, w, bias)  # type: ignore[no-any-return]
+
+
+@_linear.shape
+def _linear_shape(x: Shape, w: Shape, bias: Shape | None = None) -> Shape:
+    return x[0], w[0]
+
+
+@_linear.vjp("x", "x̄ = ȳ w")
+def _linear_x(g: Tensor, w: Tensor) -> Tensor:
+    return linear(g, transpose(w))
+
+
+@_linear.vjp("w", "w̄ = ȳᵀ x")
+def _linear_w(g: Tensor, x: Tensor) -> Tensor:
+    return linear(transpose(g), transpose(x))
+
+
+@_linear.vjp("bias", "bias̄ = Σ_n ȳ")
+def _linear_bias(g: Tensor) -> Tensor:
+    return g.sum(axis=0)
+
+
+def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y[..., o] = bias[o] + sum_i x[..., i] w[o, i].
+
+    Parameters
+    ----------
+    x : Tensor, (..., I)
+    w : Tensor, (O, I)
+    bias : Tensor, (O,), optional
+
+    Raises
+    ------
+    ShapeError
+        If the last axes of x and w differ, or bias is not (O,).
+    """
+    if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
+        raise ShapeError(f"linear: x (..., I) = {x.shape} and w (O, I) = {w.shape} do not fit")
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ShapeError(f"linear: bias must be ({w.shape[0]},), got {bias.shape}")
+    rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
+    return reshape(_linear(rows, w, bias), *x.shape[:-1], w.shape[0])
+
+
+@primitive
+def _matmul(a: Array, b: Array) -> Array:
+    """y = a b, matrix by matrix, over equal leading axes."""
+    y: Array = a @ b
+    return y
+
+
+@_matmul.shape
+def _matmul_shape(a: Shape, b: Shape) -> Shape:
+    return (*a[:-1], b[-1])
+
+
+@_matmul.vjp("a", "ā = ȳ bᵀ")
+def _matmul_a(g: Tensor, b: Tensor) -> Tensor:
+    return matmul(g, _turned(b))
+
+
+@_matmul.vjp("b", "b̄ = aᵀ ȳ")
+def _matmul_b(g: Tensor, a: Tensor) -> Tensor:
+    return matmul(_turned(a), g)
+
+
+def _turned(x: Tensor) -> Tensor:
+    """The last two axes exchanged."""
+    return transpose(x, *range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """NumPy's ``a @ b``: vectors are rows or columns, leading axes broadcast.
+
+    Two matrices go to the kernel of ``linear``; stacks of them to NumPy's product.
+    """
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ShapeError(f"matmul: {a.shape} and {b.shape} do not fit")
+    if a.ndim == 1:
+        y = matmul(unsqueeze(a, 0), b)
+        return reshape(y, *y.shape[:-2], y.shape[-1])
+    if b.ndim == 1:
+        y = matmul(a, unsqueeze(b, 1))
+        return reshape(y, *y.shape[:-1])
+    if a.ndim == b.ndim == 2:
+        return linear(a, transpose(b))
+    return _stacked(a, b)
+
+
+def _stacked(a: Tensor, b: Tensor) -> Tensor:
+    lead = [max(pair) for pair in zip(_lead(a, b), _lead(b, a), strict=True)]
+    both = (broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
+    result: Tensor = _matmul(*both)
+    return result
+
+
+def _lead(x: Tensor, other: Tensor) -> Shape:
+    """The leading axes of x, filled up with 1 to as many as ``other`` has."""
+    return (1,) * (other.ndim - x.ndim) + x.shape[:-2]

@@ -1,0 +1,249 @@
+"""Batch normalization (Ioffe & Szegedy, arXiv 1502.03167), per channel c of axis 1.
+
+    y = gamma x̂ + beta,    x̂ = (x - mu) r,    r = 1 / sqrt(var + eps)
+
+Evaluation: mu and var are given, and y is linear in x.  Training: they are the mean and
+the *biased* variance of the batch, m = N H W values a channel, and so depend on x:
+
+    β̄ = Σ ȳ        γ̄ = Σ ȳ x̂        x̄ = gamma r (ȳ - mean(ȳ) - x̂ mean(ȳ x̂))
+
+The running variance keeps the unbiased one, m/(m-1) var, as PyTorch does (TensorFlow's
+unfused form and Flax keep the biased).  ``momentum`` is PyTorch's: the weight of the new.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import gradients, variable
+from minigrad.errors import ShapeError
+from minigrad.kernels import find
+from minigrad.ops.elementwise import sqrt
+from minigrad.ops.shaping import reshape
+from minigrad.tensor import Array, Shape, Tensor, enable_grad, from_numpy, primitive
+
+__all__ = ["batch_norm"]
+
+
+def _axes(shape: Shape) -> tuple[int, ...]:
+    """All axes but the channels'."""
+    return (0, *range(2, len(shape)))
+
+
+def _channels(v: Tensor, like: Shape) -> Tensor:
+    """(C,) as (1, C, 1, ...): one value a channel."""
+    return reshape(v, 1, -1, *(1,) * (len(like) - 2))
+
+
+@primitive
+def _batch_norm_eval(
+    x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float
+) -> Array:
+    """y = (x - mean) gamma / sqrt(var + eps) + beta."""
+    return find("batch_norm").call(x, mean, var, gamma, beta, eps)  # type: ignore[no-any-return]
+
+
+@_batch_norm_eval.shape
+def _eval_shape(x: Shape, *_: Shape, eps: float) -> Shape:
+    return x
+
+
+@_batch_norm_eval.vjp("x", "x̄ = gamma r ȳ")
+def _eval_x(g: Tensor, gamma: Tensor, var: Tensor, eps: float) -> Tensor:
+    return g * _channels(gamma / sqrt(var + eps), g.shape)
+
+
+@_batch_norm_eval.vjp("mean", "mean̄ = -Σ gamma r ȳ")
+def _eval_mean(g: Tensor, gamma: Tensor, var: Tensor, eps: float) -> Tensor:
+    return -(g.sum(axis=_axes(g.shape)) * gamma / sqrt(var + eps))
+
+
+@_batch_norm_eval.vjp("gamma", "γ̄ = Σ ȳ (x - mean) r")
+def _eval_gamma(g: Tensor, x: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
+    centred = x - _channels(mean, x.shape)
+    return (g * centred).sum(axis=_axes(x.shape)) / sqrt(var + eps)
+
+
+@_batch_norm_eval.vjp("var", "var̄ = -1/2 Σ ȳ gamma (x - mean) r³")
+def _eval_var(
+    g: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, eps: float
+) -> Tensor:
+    return _eval_gamma(g, x, mean, var, eps) * gamma / (var + eps) * -0.5
+
+
+@_batch_norm_eval.vjp("beta", "β̄ = Σ ȳ")
+def _eval_beta(g: Tensor) -> Tensor:
+    return g.sum(axis=_axes(g.shape))
+
+
+def _normalized(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x̂ and r of the batch, as compositions: what the fused primitives below stand for."""
+    axes = _axes(x.shape)
+    centred = x - x.mean(axis=axes, keepdims=True)
+    r = 1 / sqrt((centred * centred).mean(axis=axes, keepdims=True) + eps)
+    return centred * r, r
+
+
+def _x_cotangent(dy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> Tensor:
+    """The definition of ``batch_norm_train_dx`` as a composition, for its own rules."""
+    axes = _axes(x.shape)
+    xhat, r = _normalized(x, eps)
+    along = (dy * xhat).mean(axis=axes, keepdims=True)
+    return _channels(gamma, x.shape) * r * (dy - dy.mean(axis=axes, keepdims=True) - xhat * along)
+
+
+@primitive
+def _batch_norm_train(
+    x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float
+) -> Array:
+    """y = gamma x̂ + beta; ``mean`` and ``var`` are x's own, handed in as they are needed twice."""
+    return find("batch_norm").call(x, mean, var, gamma, beta, eps)  # type: ignore[no-any-return]
+
+
+@_batch_norm_train.shape
+def _train_shape(x: Shape, *_: Shape, mean: Array, var: Array, eps: float) -> Shape:
+    return x
+
+
+@_batch_norm_train.vjp("x", "x̄ = gamma r (ȳ - mean(ȳ) - x̂ mean(ȳ x̂))")
+def _train_x(
+    g: Tensor, x: Tensor, gamma: Tensor, mean: Array, var: Array, eps: float
+) -> Tensor:
+    result: Tensor = _batch_norm_train_dx(g, x, gamma, mean=mean, var=var, eps=eps)
+    return result
+
+
+@_batch_norm_train.vjp("gamma", "γ̄ = Σ ȳ x̂")
+def _train_gamma(g: Tensor, x: Tensor, eps: float) -> Tensor:
+    return (g * _normalized(x, eps)[0]).sum(axis=_axes(x.shape))
+
+
+@_batch_norm_train.vjp("beta", "β̄ = Σ ȳ")
+def _train_beta(g: Tensor) -> Tensor:
+    return g.sum(axis=_axes(g.shape))
+
+
+@primitive
+def _batch_norm_train_dx(
+    dy: Array, x: Array, gamma: Array, *, mean: Array, var: Array, eps: float
+) -> Array:
+    """y = gamma r (dy - mean(dy) - x̂ mean(dy x̂)): two passes over the batch."""
+    axes, shape = _axes(x.shape), (-1,) + (1,) * (x.ndim - 2)
+    r = 1 / np.sqrt(var + var.dtype.type(eps))
+    xhat = (x - mean.reshape(shape)) * r.reshape(shape)
+    centred = dy - dy.mean(axis=axes, keepdims=True)
+    along = (dy * xhat).mean(axis=axes, keepdims=True)
+    result: Array = (gamma * r).reshape(shape) * (centred - xhat * along)
+    return result
+
+
+@_batch_norm_train_dx.shape
+def _train_dx_shape(dy: Shape, x: Shape, *_: Shape, mean: Array, var: Array, eps: float) -> Shape:
+    return x
+
+
+def _from_definition(argument: str) -> Callable[..., Tensor]:
+    """The rule that differentiates the composition ``_x_cotangent`` itself."""
+
+    def rule(g: Tensor, dy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> Tensor:
+        given = {"dy": variable(dy), "x": variable(x), "gamma": variable(gamma)}
+        with enable_grad():
+            y = _x_cotangent(**given, eps=eps)
+        return gradients(y, [given[argument]], g, create_graph=True)[0]
+
+    return rule
+
+
+for _argument in ("dy", "x", "gamma"):
+    _batch_norm_train_dx.vjp(_argument, "the derivative of the formula")(_from_definition(_argument))
+
+
+def _statistics(x: Array) -> tuple[Array, Array]:
+    """The mean and the biased variance of each channel of the batch."""
+    axes = _axes(x.shape)
+    mean = np.asarray(find("sum").call(x, axes, True)) / x.dtype.type(x.size // x.shape[1])
+    centred = x - mean
+    total = np.asarray(find("sum").call(centred * centred, axes, False))
+    return mean.reshape(-1), total / x.dtype.type(x.size // x.shape[1])
+
+
+def _update(running: Tensor, batch: Array, momentum: float) -> None:
+    new = running.array * running.dtype.type(1 - momentum) + batch * running.dtype.type(momentum)
+    running.copy_(new)
+
+
+def _checked(x: Tensor, vectors: dict[str, Tensor | None]) -> None:
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm: x must be (N, C, ...), got shape {x.shape}")
+    for name, v in vectors.items():
+        if v is not None and v.shape != (x.shape[1],):
+            raise ShapeError(f"batch_norm: {name} must be ({x.shape[1]},), got {v.shape}")
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = weight (x - mu) / sqrt(var + eps) + bias for each channel.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, ...)
+    running_mean, running_var : Tensor, (C,), or None
+        Used as mu and var in evaluation; in training moved towards the batch's, in place.
+    weight, bias : Tensor, (C,), optional
+        gamma and beta of the paper; 1 and 0 by default.
+    training : bool
+        Take mu and var from the batch.
+    momentum : float
+        running = (1 - momentum) running + momentum batch.
+    eps : float
+        Added to var under the root.
+
+    Raises
+    ------
+    ShapeError
+        If a vector is not (C,), or training on one value a channel (no variance).
+    """
+    named = {"running_mean": running_mean, "running_var": running_var}
+    _checked(x, named | {"weight": weight, "bias": bias})
+    one, zero = (from_numpy(np.full(x.shape[1], v, x.dtype)) for v in (1, 0))
+    gamma, beta = one if weight is None else weight, zero if bias is None else bias
+    if training:
+        return _train(x, running_mean, running_var, gamma, beta, momentum, eps)
+    if running_mean is None or running_var is None:
+        raise ShapeError("batch_norm: evaluation needs running_mean and running_var")
+    result: Tensor = _batch_norm_eval(x, running_mean, running_var, gamma, beta, eps=eps)
+    return result
+
+
+def _train(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    gamma: Tensor,
+    beta: Tensor,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    count = math.prod(x.shape) // max(x.shape[1], 1)
+    if count < 2:
+        raise ShapeError(f"batch_norm: training needs more than {count} value a channel, x {x.shape}")
+    mean, var = _statistics(x.array)
+    how: dict[str, Any] = {"mean": mean, "var": var, "eps": eps}
+    result: Tensor = _batch_norm_train(x, gamma, beta, **how)
+    if running_mean is not None:
+        _update(running_mean, mean, momentum)
+    if running_var is not None:
+        _update(running_var, var * x.dtype.type(count / (count - 1)), momentum)
+    return result

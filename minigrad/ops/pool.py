@@ -1,0 +1,212 @@
+"""Pooling: the largest, or the mean, of each window.
+
+    max_pool2d   y[n,c,p,q] = x[n,c] at k(p,q), the first maximum of the window in row-major
+                 order; x̄[n,c] at k(p,q) += ȳ[n,c,p,q]. Once k is known the map is a gather,
+                 and its rule the transpose of a gather, a scatter.
+    avg_pool2d   y = the window's sum over how many positions it counts: linear in x.
+    global_avg_pool   y[n,c] = sum_{h,v} x[n,c,h,v] / (H W);  x̄ = ȳ / (H W).
+
+NaN is above everything (PyTorch).  With ceil_mode a last window may overhang; it is cut,
+and dropped if it would begin in the pad after the input (PyTorch).  Padding counts in the
+mean unless ``count_include_pad=False``; what lies beyond the padding never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minigrad.errors import ShapeError
+from minigrad.geometry import Padding, pair, resolve_padding
+from minigrad.kernels import find
+from minigrad.kernels.contract import PoolWindow
+from minigrad.ops.shaping import broadcast_to
+from minigrad.tensor import Array, Shape, Tensor, primitive
+
+__all__ = ["avg_pool2d", "global_avg_pool", "max_pool2d"]
+
+Size = int | Sequence[int]
+
+
+@primitive
+def _max_pool2d(x: Array, *, window: PoolWindow) -> tuple[Array, dict[str, Array]]:
+    """y[n,c,p,q] = the maximum of x over the window at p, q."""
+    y, where = find("max_pool2d").call(x, window)
+    return y, {"where": where}
+
+
+@_max_pool2d.shape
+def _max_pool2d_shape(x: Shape, *, window: PoolWindow) -> Shape:
+    return window.output_shape(x)
+
+
+@_max_pool2d.vjp("x", "x̄ at the first maximum of each window += ȳ")
+def _max_pool2d_x(g: Tensor, where: Array, x_shape: Shape) -> Tensor:
+    result: Tensor = _scatter(g, where=where, x_shape=x_shape)
+    return result
+
+
+@primitive
+def _scatter(x: Array, *, where: Array, x_shape: Shape) -> Array:
+    """Zeros of ``x_shape``, and x added at the positions ``where`` of each map."""
+    return find("max_pool2d_input_grad").call(x, where, x_shape)  # type: ignore[no-any-return]
+
+
+@_scatter.shape
+def _scatter_shape(x: Shape, *, where: Array, x_shape: Shape) -> Shape:
+    return x_shape
+
+
+@_scatter.vjp("x", "x̄ = ȳ at the positions")
+def _scatter_x(g: Tensor, where: Array) -> Tensor:
+    result: Tensor = _gather(g, where=where)
+    return result
+
+
+@primitive
+def _gather(x: Array, *, where: Array) -> Array:
+    """y = x at the positions ``where`` of each map."""
+    return find("max_pool2d_gather").call(x, where)  # type: ignore[no-any-return]
+
+
+@_gather.shape
+def _gather_shape(x: Shape, *, where: Array) -> Shape:
+    return where.shape
+
+
+@_gather.vjp("x", "x̄ at the positions += ȳ")
+def _gather_x(g: Tensor, where: Array, x_shape: Shape) -> Tensor:
+    result: Tensor = _scatter(g, where=where, x_shape=x_shape)
+    return result
+
+
+@primitive
+def _avg_pool2d(x: Array, *, window: PoolWindow, count_include_pad: bool) -> Array:
+    """y[n,c,p,q] = the mean of x over the window at p, q."""
+    return find("avg_pool2d").call(x, window, count_include_pad)  # type: ignore[no-any-return]
+
+
+@_avg_pool2d.shape
+def _avg_pool2d_shape(x: Shape, *, window: PoolWindow, count_include_pad: bool) -> Shape:
+    return window.output_shape(x)
+
+
+@_avg_pool2d.vjp("x", "x̄ = Σ ȳ / count over the windows that cover it")
+def _avg_pool2d_x(
+    g: Tensor, x_shape: Shape, window: PoolWindow, count_include_pad: bool
+) -> Tensor:
+    how: dict[str, Any] = {"window": window, "count_include_pad": count_include_pad}
+    result: Tensor = _avg_pool2d_input_grad(g, x_shape=x_shape, **how)
+    return result
+
+
+@primitive
+def _avg_pool2d_input_grad(
+    dy: Array, *, x_shape: Shape, window: PoolWindow, count_include_pad: bool
+) -> Array:
+    """y[n,c,h,v] = the sum of dy / count over the windows that cover h, v."""
+    kernel = find("avg_pool2d_input_grad")
+    return kernel.call(dy, x_shape, window, count_include_pad)  # type: ignore[no-any-return]
+
+
+@_avg_pool2d_input_grad.shape
+def _avg_pool2d_input_grad_shape(
+    dy: Shape, *, x_shape: Shape, window: PoolWindow, count_include_pad: bool
+) -> Shape:
+    return x_shape
+
+
+@_avg_pool2d_input_grad.vjp("dy", "d̄y = avg_pool2d(ȳ)")
+def _avg_pool2d_input_grad_dy(g: Tensor, window: PoolWindow, count_include_pad: bool) -> Tensor:
+    result: Tensor = _avg_pool2d(g, window=window, count_include_pad=count_include_pad)
+    return result
+
+
+@primitive
+def _global_avg_pool(x: Array) -> Array:
+    """y[n,c] = sum_{h,v} x[n,c,h,v] / (H W)."""
+    return find("global_avg_pool").call(x)  # type: ignore[no-any-return]
+
+
+@_global_avg_pool.shape
+def _global_avg_pool_shape(x: Shape) -> Shape:
+    return (*x[:2], 1, 1)
+
+
+@_global_avg_pool.vjp("x", "x̄ = ȳ / (H W)")
+def _global_avg_pool_x(g: Tensor, x_shape: Shape) -> Tensor:
+    return broadcast_to(g / (x_shape[2] * x_shape[3]), x_shape)
+
+
+def _window(
+    x: Tensor, kernel_size: Size, stride: Size | None, padding: Padding, dilation: Size, ceil: bool
+) -> PoolWindow:
+    kernel, steps = pair(kernel_size, "kernel_size"), kernel_size if stride is None else stride
+    s, d = pair(steps, "stride"), pair(dilation, "dilation")
+    if x.ndim != 4:
+        raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {x.shape}")
+    pads = resolve_padding(padding, (x.shape[2], x.shape[3]), kernel, s, d)
+    reach = [k * e for k, e in zip(kernel, d, strict=True)]
+    if any(max(p) > r // 2 for p, r in zip(pads, reach, strict=True)):
+        raise ShapeError(
+            f"pool2d: padding {pads} is more than half of the window {kernel}: "
+            "a window could lie wholly on padding"
+        )
+    window = PoolWindow(kernel, s, pads, d, ceil)
+    if 0 in x.shape[2:] or 0 in window.output_shape(x.shape)[2:]:
+        raise ShapeError(f"pool2d: there is nothing to pool in {x.shape}")
+    return window
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The maximum of each window; padding never wins.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, H, W)
+    kernel_size, stride, dilation : int or (vertical, horizontal)
+        ``stride`` is the kernel size by default.
+    padding : see ``conv2d``; at most half of the window
+    ceil_mode : bool
+        Round the number of windows up (Caffe's rule).
+
+    Raises
+    ------
+    ShapeError
+        If the window does not fit.
+    """
+    window = _window(x, kernel_size, stride, padding, dilation, ceil_mode)
+    result: Tensor = _max_pool2d(x, window=window)
+    return result
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window; see ``max_pool2d`` for the parameters.
+
+    With ``count_include_pad=False`` (TensorFlow) the mean is over input positions alone.
+    """
+    window = _window(x, kernel_size, stride, padding, 1, ceil_mode)
+    result: Tensor = _avg_pool2d(x, window=window, count_include_pad=count_include_pad)
+    return result
+
+
+def global_avg_pool(x: Tensor) -> Tensor:
+    """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
+    if x.ndim != 4 or 0 in x.shape[2:]:
+        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), not empty; got {x.shape}")
+    result: Tensor = _global_avg_pool(x)
+    return result
