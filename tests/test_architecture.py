@@ -32,11 +32,6 @@ FLOORS = (
     ("vision", "cli", "__main__"),
 )
 MAY_NOT = {("verify", "models")}
-# Each with its reason; a test below removes those that are no longer needed.
-EXCEPTIONS = {
-    # Tensor.backward is a method, as in PyTorch; it imports when it is called.
-    "minigrad.tensor imports minigrad.autograd",
-}
 
 
 class Imports(ast.NodeVisitor):
@@ -133,15 +128,11 @@ def cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def test_imports_go_down_the_floors():
-    assert set(arrows_up(read_imports(PACKAGE))) == EXCEPTIONS
+    assert arrows_up(read_imports(PACKAGE)) == []
 
 
 def test_imports_run_in_no_circle():
-    graph = read_imports(PACKAGE)
-    for exception in EXCEPTIONS:
-        module, target = exception.split(" imports ")
-        graph[module].remove(target)
-    assert cycle(graph) == []
+    assert cycle(read_imports(PACKAGE)) == []
 
 
 @pytest.mark.parametrize(
