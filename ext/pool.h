@@ -1,0 +1,191 @@
+/* The thread pool: tasks 0 .. n-1 of one job, each done once, by whoever comes first.
+ *
+ *     pool_run(task, context, n, threads)
+ *
+ * calls task(context, i) for every i and returns when all are done.  The caller works too.
+ * What a task computes never depends on who computes it, so neither do the bits.
+ *
+ * - Workers are made when first asked for.  An idle worker spins for SPIN_NS, in the hope
+ *   of the next layer, then sleeps until woken.
+ * - One job at a time: a second Python thread that comes while the pool is busy does its
+ *   own tasks alone, which is always right and never waits.
+ * - A worker joins a job through one atomic word (generation, closed, joined).  The caller
+ *   closes the word when no task is left and waits only for those that have joined, so a
+ *   worker that is asleep, or kept off its CPU, costs nothing.
+ * - After fork the child has no workers: it forgets them and makes its own.
+ * - Workers inherit the CPU affinity of the thread that made them, and block every signal:
+ *   Ctrl-C goes to the Python thread.
+ */
+#ifndef MINIGRAD_POOL_H
+#define MINIGRAD_POOL_H
+
+#include <stdint.h>
+
+typedef void (*pool_task)(void *context, ptrdiff_t i);
+
+#if defined(_WIN32)
+
+static void pool_run(pool_task task, void *context, ptrdiff_t n, int threads) {
+    (void)threads;
+    for (ptrdiff_t i = 0; i < n; i++) task(context, i);
+}
+
+#else
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+
+enum { POOL_MAX = 256, SPIN_NS = 60000, SPINS_BEFORE_YIELD = 4000 };
+
+#define CLOSED ((uint64_t)1 << 31)
+#define JOINED(word) ((word) & (CLOSED - 1))
+#define GENERATION(word) ((word) >> 32)
+
+static struct {
+    pthread_mutex_t owner;        /* held by the thread whose job runs */
+    pthread_mutex_t sleep_lock;
+    pthread_cond_t wake;
+    int workers, sleeping;
+    int fork_handler;
+    _Alignas(64) uint64_t word;   /* generation << 32 | closed << 31 | joined */
+    pool_task task;
+    void *context;
+    ptrdiff_t n;
+    int seats;                    /* how many workers may join this job */
+    _Alignas(64) ptrdiff_t next;
+} pool = {.owner = PTHREAD_MUTEX_INITIALIZER,
+          .sleep_lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER,
+          .word = CLOSED};
+
+#define LOAD(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+
+static inline void pool_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+static inline int64_t pool_clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void pool_work(void) {
+    for (;;) {
+        ptrdiff_t i = __atomic_fetch_add(&pool.next, 1, __ATOMIC_RELAXED);
+        if (i >= pool.n) return;
+        pool.task(pool.context, i);
+    }
+}
+
+/* Take a seat in the open job, if there is one. */
+static int pool_join(void) {
+    uint64_t word = LOAD(pool.word);
+    while (!(word & CLOSED) && (int)JOINED(word) < LOAD(pool.seats))
+        if (__atomic_compare_exchange_n(&pool.word, &word, word + 1, 0, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
+            return 1;
+    return 0;
+}
+
+/* Wait for a generation other than `seen`: spin first, then sleep. */
+static uint64_t pool_await(uint64_t seen) {
+    int64_t until = pool_clock() + SPIN_NS;
+    for (int spins = 1;; spins++) {
+        uint64_t now = GENERATION(LOAD(pool.word));
+        if (now != seen) return now;
+        pool_pause();
+        if (spins % 64 == 0 && pool_clock() > until) break;
+    }
+    pthread_mutex_lock(&pool.sleep_lock);
+    __atomic_fetch_add(&pool.sleeping, 1, __ATOMIC_SEQ_CST);
+    while (GENERATION(__atomic_load_n(&pool.word, __ATOMIC_SEQ_CST)) == seen)
+        pthread_cond_wait(&pool.wake, &pool.sleep_lock);
+    __atomic_fetch_sub(&pool.sleeping, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&pool.sleep_lock);
+    return GENERATION(LOAD(pool.word));
+}
+
+static void *pool_worker(void *seen_at_birth) {
+    uint64_t seen = (uint64_t)(uintptr_t)seen_at_birth;
+    for (;;) {
+        seen = pool_await(seen);
+        if (pool_join()) {
+            pool_work();
+            __atomic_fetch_sub(&pool.word, 1, __ATOMIC_RELEASE);
+        }
+    }
+    return NULL;
+}
+
+/* In the child of a fork no worker is alive and no lock is held. */
+static void pool_after_fork(void) {
+    pthread_mutex_init(&pool.owner, NULL);
+    pthread_mutex_init(&pool.sleep_lock, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pool.workers = pool.sleeping = 0;
+    pool.word = (pool.word & ~(CLOSED - 1)) | CLOSED;
+}
+
+/* As many workers as asked, or as the system lets us have.  The owner lock is held. */
+static void pool_grow(int workers) {
+    sigset_t all, before;
+    if (!pool.fork_handler) pool.fork_handler = !pthread_atfork(NULL, NULL, pool_after_fork);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool.workers < workers) {
+        pthread_t thread;
+        uint64_t seen = GENERATION(pool.word);
+        if (pthread_create(&thread, NULL, pool_worker, (void *)(uintptr_t)seen)) break;
+        pthread_detach(thread);
+        pool.workers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void pool_open(pool_task task, void *context, ptrdiff_t n, int seats) {
+    pool.task = task;
+    pool.context = context;
+    pool.n = n;
+    pool.next = 0;
+    __atomic_store_n(&pool.seats, seats, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.word, (GENERATION(pool.word) + 1) << 32, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&pool.sleeping, __ATOMIC_SEQ_CST)) {
+        pthread_mutex_lock(&pool.sleep_lock);
+        pthread_cond_broadcast(&pool.wake);
+        pthread_mutex_unlock(&pool.sleep_lock);
+    }
+}
+
+static void pool_close(void) {
+    __atomic_fetch_or(&pool.word, CLOSED, __ATOMIC_ACQ_REL);
+    for (int spins = 1; JOINED(LOAD(pool.word)); spins++) {
+        pool_pause();
+        if (spins % SPINS_BEFORE_YIELD == 0) sched_yield();
+    }
+}
+
+static void pool_run(pool_task task, void *context, ptrdiff_t n, int threads) {
+    if (threads > POOL_MAX) threads = POOL_MAX;
+    if (threads > n) threads = (int)n;
+    if (threads < 2 || pthread_mutex_trylock(&pool.owner)) {
+        for (ptrdiff_t i = 0; i < n; i++) task(context, i);
+        return;
+    }
+    if (pool.workers < threads - 1) pool_grow(threads - 1);
+    pool_open(task, context, n, threads - 1);
+    pool_work();
+    pool_close();
+    pthread_mutex_unlock(&pool.owner);
+}
+
+#undef LOAD
+
+#endif
+#endif

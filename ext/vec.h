@@ -1,0 +1,131 @@
+/* One register of numbers, and the few things a kernel does with it.
+ *
+ * vec_f32 and vec_f64 are opaque to the templates: a kernel loads, stores, broadcasts,
+ * multiplies and adds, and never learns how many lanes there are except through LANES_f32
+ * and LANES_f64.  The same text therefore compiles for every level:
+ *
+ *     avx512     64 bytes, 32 registers       avx2 (with FMA)   32 bytes, 16 registers
+ *     neon       16 bytes, 32 registers       baseline          16 bytes, 16 registers
+ *
+ * fma(a, b, c) is a b + c with ONE rounding wherever the CPU can; the compiler itself must
+ * never contract (-ffp-contract=off), so that the bits are what the source says.  The
+ * baseline has no such instruction and rounds twice: it is held to the error bound, not to
+ * the bits.
+ *
+ * max(a, b) is a > b ? a : b, and min(a, b) is a < b ? a : b, lane by lane: if one of them
+ * is NaN, or both are zero, the SECOND operand comes out.  So max(zero, x) keeps a NaN in x.
+ */
+#ifndef MINIGRAD_VEC_H
+#define MINIGRAD_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if !defined(__GNUC__)
+#error "the compiled core needs a compiler with vector extensions (gcc or clang)"
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VEC_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__)
+#define VEC_BYTES 32
+#else
+#define VEC_BYTES 16
+#endif
+
+#define VEC_INLINE static inline __attribute__((always_inline, unused))
+
+/* The type, the mask that a comparison gives, and the same type at any address. */
+#define VEC_TYPE(T, real, word)                                                               \
+    typedef real vec_##T __attribute__((vector_size(VEC_BYTES)));                             \
+    typedef word mask_##T __attribute__((vector_size(VEC_BYTES)));                            \
+    typedef real loose_##T __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias)); \
+    enum { LANES_##T = VEC_BYTES / sizeof(real) };
+
+VEC_TYPE(f32, float, int32_t)
+VEC_TYPE(f64, double, int64_t)
+
+/* What every vector extension can say.  load_n and store_n touch the first n lanes only;
+ * load_n fills the others with zero. */
+#define VEC_COMMON(T, real)                                                                   \
+    VEC_INLINE vec_##T load_##T(const real *p) { return *(const loose_##T *)p; }              \
+    VEC_INLINE void store_##T(real *p, vec_##T v) { *(loose_##T *)p = v; }                    \
+    VEC_INLINE vec_##T zero_##T(void) { return (vec_##T){0}; }                                \
+    VEC_INLINE vec_##T add_##T(vec_##T a, vec_##T b) { return a + b; }                        \
+    VEC_INLINE vec_##T sub_##T(vec_##T a, vec_##T b) { return a - b; }                        \
+    VEC_INLINE vec_##T mul_##T(vec_##T a, vec_##T b) { return a * b; }                        \
+    VEC_INLINE vec_##T div_##T(vec_##T a, vec_##T b) { return a / b; }
+
+VEC_COMMON(f32, float)
+VEC_COMMON(f64, double)
+
+#if defined(__AVX512F__)
+
+#define VEC_LEVEL(T, real, suffix, mask)                                                      \
+    VEC_INLINE vec_##T broadcast_##T(real s) { return _mm512_set1_##suffix(s); }              \
+    VEC_INLINE vec_##T fma_##T(vec_##T a, vec_##T b, vec_##T c) { return _mm512_fmadd_##suffix(a, b, c); } \
+    VEC_INLINE vec_##T max_##T(vec_##T a, vec_##T b) { return _mm512_max_##suffix(a, b); }    \
+    VEC_INLINE vec_##T min_##T(vec_##T a, vec_##T b) { return _mm512_min_##suffix(a, b); }    \
+    VEC_INLINE vec_##T load_n_##T(const real *p, ptrdiff_t n) {                               \
+        return _mm512_maskz_loadu_##suffix((mask)((1u << n) - 1), p); }                       \
+    VEC_INLINE void store_n_##T(real *p, vec_##T v, ptrdiff_t n) {                            \
+        _mm512_mask_storeu_##suffix(p, (mask)((1u << n) - 1), v); }
+
+VEC_LEVEL(f32, float, ps, __mmask16)
+VEC_LEVEL(f64, double, pd, __mmask8)
+
+#else
+
+#if VEC_BYTES == 32
+#define VEC_LEVEL(T, real, suffix, neon)                                                      \
+    VEC_INLINE vec_##T broadcast_##T(real s) { return _mm256_set1_##suffix(s); }              \
+    VEC_INLINE vec_##T fma_##T(vec_##T a, vec_##T b, vec_##T c) { return _mm256_fmadd_##suffix(a, b, c); } \
+    VEC_INLINE vec_##T max_##T(vec_##T a, vec_##T b) { return _mm256_max_##suffix(a, b); }    \
+    VEC_INLINE vec_##T min_##T(vec_##T a, vec_##T b) { return _mm256_min_##suffix(a, b); }
+#elif defined(__SSE2__)
+#define VEC_LEVEL(T, real, suffix, neon)                                                      \
+    VEC_INLINE vec_##T broadcast_##T(real s) { return _mm_set1_##suffix(s); }                 \
+    VEC_INLINE vec_##T fma_##T(vec_##T a, vec_##T b, vec_##T c) { return a * b + c; }         \
+    VEC_INLINE vec_##T max_##T(vec_##T a, vec_##T b) { return _mm_max_##suffix(a, b); }       \
+    VEC_INLINE vec_##T min_##T(vec_##T a, vec_##T b) { return _mm_min_##suffix(a, b); }
+#else
+#if defined(__aarch64__)
+#define VEC_FMA(a, b, c, neon) vfmaq_##neon(c, a, b)
+#else
+#define VEC_FMA(a, b, c, neon) ((a) * (b) + (c))
+#endif
+#define VEC_LEVEL(T, real, suffix, neon)                                                      \
+    VEC_INLINE vec_##T choose_##T(mask_##T m, vec_##T a, vec_##T b) {                         \
+        return (vec_##T)((m & (mask_##T)a) | (~m & (mask_##T)b)); }                           \
+    VEC_INLINE vec_##T broadcast_##T(real s) { return s - (vec_##T){0}; } /* -0 stays -0 */    \
+    VEC_INLINE vec_##T fma_##T(vec_##T a, vec_##T b, vec_##T c) { return VEC_FMA(a, b, c, neon); } \
+    VEC_INLINE vec_##T max_##T(vec_##T a, vec_##T b) { return choose_##T(a > b, a, b); }      \
+    VEC_INLINE vec_##T min_##T(vec_##T a, vec_##T b) { return choose_##T(a < b, a, b); }
+#endif
+
+VEC_LEVEL(f32, float, ps, f32)
+VEC_LEVEL(f64, double, pd, f64)
+
+#define VEC_PARTIAL(T, real)                                                                  \
+    VEC_INLINE vec_##T load_n_##T(const real *p, ptrdiff_t n) {                               \
+        vec_##T v = {0};                                                                      \
+        for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];                                        \
+        return v; }                                                                           \
+    VEC_INLINE void store_n_##T(real *p, vec_##T v, ptrdiff_t n) {                            \
+        for (ptrdiff_t i = 0; i < n; i++) p[i] = v[i]; }
+
+VEC_PARTIAL(f32, float)
+VEC_PARTIAL(f64, double)
+
+#endif
+
+VEC_INLINE void prefetch(const void *p) { __builtin_prefetch(p); }
+
+#endif
