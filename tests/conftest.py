@@ -7,14 +7,41 @@ sign, the reason.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+# Behind everything else, for the folders that are not installed (benchmarks); an installed
+# minigrad, with its compiled core, stays in front of the folder of that name.
+sys.path.append(str(Path(__file__).parents[1]))
+
+import minigrad
+
 settings.register_profile("quick", derandomize=True, database=None, deadline=None, max_examples=40)
 settings.register_profile("full", deadline=None, max_examples=1000, print_blob=True)
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Run this Python, in an empty folder, on the very minigrad that is being tested."""
+
+    def run(*args, **environment):
+        home = {"PYTHONPATH": str(Path(minigrad.__file__).parents[1])}
+        return subprocess.run(
+            [sys.executable, *args],
+            cwd=tmp_path,
+            env={**os.environ, **home, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
 
 
 def pytest_addoption(parser):

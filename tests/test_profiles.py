@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import minigrad
+
 CONFTEST = Path(__file__).with_name("conftest.py")
 TESTS = """
 import pytest
@@ -23,7 +25,9 @@ pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
-def run(pytester):
+def run(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(minigrad.__file__).parents[1]))
+
     def run(*args, full=False, listed=""):
         pytester.makeconftest(CONFTEST.read_text())
         pytester.makepyfile(test_a=TESTS.format(full=full))

