@@ -9,7 +9,6 @@ which lives in a cache is held against that cache.
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.metadata
 import platform
 import time
@@ -20,20 +19,18 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from minigrad.kernels import _ext
+
 __all__ = ["COMPUTE_BOUND", "bandwidth", "describe", "limit", "peak"]
 
 COMPUTE_BOUND = 12.0  # FLOPs a byte; from here on memory is not the limit of these kernels
-_REPEATS, _COPY_SECONDS = 5, 0.02
+_PEAK_SECONDS, _COPY_SECONDS, _REPEATS = 0.5, 0.02, 5
 
 
 def peak(threads: int) -> float | None:
     """FMA peak in GFLOP/s (float32), or None if the compiled core is not there."""
-    try:
-        core = importlib.import_module("minigrad.kernels.cython_backend")
-        measured: Callable[[int], float] = core.peak_gflops
-    except (ImportError, AttributeError):
-        return None
-    return max(measured(threads) for _ in range(_REPEATS))
+    core = _ext.core
+    return core.peak(_PEAK_SECONDS, threads) if core else None
 
 
 def limit(peak_gflops: float, intensity: float, bytes_touched: int, threads: int) -> float:
@@ -65,7 +62,8 @@ def _copies(footprint: int) -> Callable[[], int]:
     """A function that copies one half of ``footprint`` to the other, over and over.
 
     One element is the whole half and the stride is 0, so that a single NumPy call, which
-    holds no lock, does all the copies.
+    holds no lock, does all the copies.  The source is written first: memory that was never
+    written is one page of zeros, however much of it is read.
     """
     half = footprint // 2
     repeats = max(1, int(_COPY_SECONDS * 50e9) // footprint)

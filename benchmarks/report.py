@@ -13,7 +13,7 @@ from benchmarks.timing import Timing, geometric_mean
 __all__ = ["Case", "Figure", "Row", "header", "line", "make_row", "summary", "write_json"]
 
 Row = dict[str, Any]
-SHORT = {"onnxruntime": "ort", "openvino": "openvino", "litert": "litert", "torch": "torch"}
+SHORT = {"onnxruntime": "ort", "openvino": "ov", "litert": "litert", "torch": "torch"}
 
 
 class Case(NamedTuple):
@@ -66,9 +66,9 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
 
 
 def header(peers: Iterable[str]) -> str:
-    columns = "".join(f"{SHORT[p]:>9}" for p in peers)
+    columns = "".join(f"{SHORT[p]:>8} " for p in peers)
     return (
-        f"{'layer':23} {'backend':7}{'us':>8}{'p10':>8}{'%peak':>6}{'%lim':>6}{columns}{'ratio':>6}"
+        f"{'layer':23} {'backend':7}{'us':>8}{'p10':>8}{'%peak':>6}{'%lim':>6}{columns}{'ratio':>5}"
     )
 
 
@@ -80,7 +80,7 @@ def line(row: Row, peers: Iterable[str]) -> str:
     return (
         f"{row['name']:23} {row['backend']:7}{_us(row['median_us']):>8}{_us(row['p10_us']):>8}"
         f"{_percent(row['percent_of_peak']):>6}{_percent(row['percent_of_limit']):>6}"
-        f"{cells}{_ratio(row['ratio_to_best_peer']):>6}"
+        f"{cells}{_ratio(row['ratio_to_best_peer']):>5}"
     )
 
 

@@ -72,7 +72,7 @@ def interleave(calls: Mapping[str, Call], seconds: float) -> dict[str, Timing]:
         for _ in range(ROUNDS):
             for name in order:
                 times[name] += _burst(calls[name], seconds / ROUNDS)
-            order.append(order.pop(0))
+            order = order[1:] + order[:1]
     finally:
         if collecting:
             gc.enable()

@@ -167,8 +167,8 @@ class Work:
 
 def _channels_last(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Array:
     n, c, h, w = shape
-    last: Array = rng.standard_normal((n, h, w, c), np.float32)
-    return last.transpose(0, 3, 1, 2)
+    nchw: Array = rng.standard_normal((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
+    return nchw
 
 
 def _arguments(
