@@ -6,7 +6,6 @@ It changes nothing.  Where something is missing it says what to do.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minigrad.cli.terminal import print_json, print_table
-from minigrad.kernels import BACKENDS, backends, current_backend, unavailable
+from minigrad.kernels import BACKENDS, _ext, backends, current_backend, unavailable
 from minigrad.kernels.contract import CONV_FUNCTIONS, KINDS
 from minigrad.threads import available_cpus, num_threads
 
@@ -62,7 +61,7 @@ def examine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cpus": available_cpus(),
         "threads": num_threads(),
-        "levels": _levels(),
+        "levels": {"chosen": _ext.LEVEL, "usable": _ext.levels()},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "backend": current_backend(),
         "unavailable": {name: reason for name, reason in reasons.items() if reason},
@@ -83,12 +82,6 @@ def _cpu_name() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _levels() -> dict[str, Any]:
-    """The instruction sets of the compiled core: those this CPU has, and the one chosen."""
-    module = importlib.import_module("minigrad.kernels.cython_backend")
-    return {"chosen": getattr(module, "LEVEL", None), "usable": list(getattr(module, "LEVELS", ()))}
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minigrad.cli import doctor, main
-from minigrad.kernels import BACKENDS, backends, unavailable
+from minigrad.kernels import BACKENDS, _ext, backends, unavailable
 
 
 @pytest.fixture
@@ -59,3 +59,7 @@ def test_settings_of_the_environment_are_shown(monkeypatch, capsys):
     shown = json.loads(capsys.readouterr().out)
     assert shown["threads"] == 1
     assert shown["environment"]["MINIGRAD_NUM_THREADS"] == "1"
+
+
+def test_the_instruction_set_is_the_one_that_the_core_runs(found):
+    assert found["levels"] == {"chosen": _ext.LEVEL, "usable": list(_ext.levels())}
