@@ -1,0 +1,35 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from minigrad.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_print_what_they_say():
+    assert doctest.testfile(str(ROOT / "README.md"), module_relative=False).failed == 0
+
+
+def test_the_table_is_what_classify_prints(capsys):
+    assert main(["classify", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    shown = re.findall(r"^ +([\d.]+)% +█* +(.+)$", README, flags=re.MULTILINE)
+    assert [label for _, label in shown] == [best["label"] for best in result["top"]]
+    for (percent, _), best in zip(shown, result["top"], strict=True):
+        assert 100 * best["probability"] == pytest.approx(float(percent), abs=0.051)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_pointed_to_is_there(name):
+    links = re.findall(r"\]\(([^)#:]+)\)|src=\"([^\"]+)\"", (ROOT / name).read_text("utf-8"))
+    assert links
+    assert [link for pair in links for link in pair if link and not (ROOT / link).exists()] == []
