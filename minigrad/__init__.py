@@ -5,6 +5,7 @@ Reading order, each file opening with its formula:
     tensor               what is recorded
     autograd             the chain rule, iteratively
     ops/elementwise      a rule for each function
+    explain              the backward pass told step by step
     gradcheck            why to believe it
     geometry             the arithmetic of windows
     kernels/reference    the definition of convolution, in loops
@@ -16,6 +17,9 @@ Reading order, each file opening with its formula:
 """
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from minigrad import ops
 from minigrad.autograd import backward, grad, gradients, hvp, jvp, value_and_grad, vjp
@@ -29,17 +33,79 @@ from minigrad.errors import (
     ShapeError,
     StateDictError,
 )
+from minigrad.explain import explain
 from minigrad.gradcheck import check_grads
 from minigrad.kernels import backend, backends, current_backend
-from minigrad.ops import *  # noqa: F403  the operations, under PyTorch's names
-from minigrad.tensor import (
-    Tensor,
-    enable_grad,
-    from_numpy,
-    is_grad_enabled,
-    no_grad,
-    scope,
-)
+from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
+from minigrad.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, scope
 from minigrad.threads import num_threads, threads
 
+if TYPE_CHECKING:
+    from minigrad import formats, models, nn, verify, vision
+    from minigrad.formats import load
+    from minigrad.models import summary
+
 __version__ = "0.1.0"
+
+# Where a name lives that is imported when it is first asked for: the engine alone starts
+# in the time NumPy takes.
+_ON_DEMAND = {
+    "formats": "minigrad.formats",
+    "load": "minigrad.formats",
+    "models": "minigrad.models",
+    "nn": "minigrad.nn",
+    "summary": "minigrad.models",
+    "verify": "minigrad.verify",
+    "vision": "minigrad.vision",
+}
+
+__all__ = [
+    *ops.__all__,
+    "BackendError",
+    "DtypeError",
+    "FormatError",
+    "GraphError",
+    "MinigradError",
+    "MissingExtra",
+    "ShapeError",
+    "StateDictError",
+    "Tensor",
+    "backend",
+    "backends",
+    "backward",
+    "check_grads",
+    "current_backend",
+    "enable_grad",
+    "explain",
+    "formats",
+    "from_numpy",
+    "grad",
+    "gradients",
+    "hvp",
+    "is_grad_enabled",
+    "jvp",
+    "load",
+    "models",
+    "nn",
+    "no_grad",
+    "num_threads",
+    "ops",
+    "scope",
+    "summary",
+    "threads",
+    "value_and_grad",
+    "verify",
+    "vision",
+    "vjp",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    module = importlib.import_module(_ON_DEMAND[name])
+    return module if module.__name__.endswith(f".{name}") else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})

@@ -35,7 +35,19 @@ from minigrad.tensor import (
     source,
 )
 
-__all__ = ["Step", "backward", "grad", "gradients", "hvp", "jvp", "steps", "value_and_grad", "variable", "vjp"]
+__all__ = [
+    "Step",
+    "ancestors",
+    "backward",
+    "grad",
+    "gradients",
+    "hvp",
+    "jvp",
+    "steps",
+    "value_and_grad",
+    "variable",
+    "vjp",
+]
 
 Source = Node | Tensor
 Function = Callable[..., Tensor]
@@ -110,7 +122,7 @@ def steps(
     if root is None:
         raise GraphError("the output requires no grad: nothing it was computed from does")
     pending: dict[Source, Tensor] = {root: _cotangent(y, cotangent)}
-    nodes = _ancestors(root)
+    nodes = ancestors(root)
     reached = _leading_to(nodes, wanted)
     for node in reversed(nodes):
         incoming = pending.get(node)
@@ -132,7 +144,7 @@ def steps(
             node.saved = None
 
 
-def _ancestors(root: Source) -> list[Node]:
+def ancestors(root: Source) -> list[Node]:
     """Every node that ``root`` was computed from, oldest first."""
     seen: set[Node] = set()
     stack: list[Any] = [root]
@@ -248,7 +260,8 @@ def gradients(
 @primitive(view=True)
 def _alias(x: Array) -> Array:
     """y = x: a place of its own in the graph."""
-    return x.view()
+    y: Array = x.view()
+    return y
 
 
 @_alias.vjp("x", "x̄ = ȳ")
@@ -358,10 +371,11 @@ def hvp(f: Function, x: Any, v: Any) -> Tensor:
     """The product of the Hessian of a scalar f at x with v: grad <grad f(x), v>."""
 
     def slope_along(z: Tensor) -> Tensor:
-        return (grad(f)(z) * _like(v, z)).sum()
+        along: Tensor = (grad(f)(z) * _like(v, z)).sum()
+        return along
 
     result: Tensor = grad(slope_along)(x)
     return result
 
 
-Tensor.backward = backward  # type: ignore[method-assign]
+Tensor.backward = backward  # type: ignore[method-assign, assignment]

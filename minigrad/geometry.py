@@ -136,7 +136,7 @@ def resolve_padding(
         raise ShapeError(f"padding must be 'same', 'valid' or numbers, not {padding!r}")
     if not isinstance(padding, int) and len(padding) == 2 and not isinstance(padding[0], int):
         rows, cols = padding
-        return pair(rows, "padding", 0), pair(cols, "padding", 0)  # type: ignore[arg-type]
+        return pair(rows, "padding", 0), pair(cols, "padding", 0)
     v, h = pair(padding, "padding", 0)  # type: ignore[arg-type]
     return (v, v), (h, h)
 
@@ -174,7 +174,7 @@ def _check_shapes(x_shape: Sequence[int], w_shape: Sequence[int], groups: int) -
     if x_shape[1] != w_shape[1] * groups:
         raise ShapeError(
             f"conv2d: w of shape {tuple(w_shape)} with groups={groups} takes "
-            f"{w_shape[1] * groups} input channels, but x of shape {tuple(x_shape)} has {x_shape[1]}"
+            f"{w_shape[1] * groups} input channels, but x has shape {tuple(x_shape)}"
         )
 
 
@@ -188,7 +188,9 @@ def conv_output_shape(
     """
     ho, wo = (
         output_size(*args)
-        for args in zip(x_shape[2:], w_shape[2:], spec.stride, spec.padding, spec.dilation, strict=True)
+        for args in zip(
+            x_shape[2:], w_shape[2:], spec.stride, spec.padding, spec.dilation, strict=True
+        )
     )
     return x_shape[0], w_shape[0], ho, wo
 

@@ -27,7 +27,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +106,10 @@ class Tensor:
     version: Version
 
     def __init__(
-        self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: npt.DTypeLike = None
+        self,
+        data: npt.ArrayLike | Tensor,
+        requires_grad: bool = False,
+        dtype: npt.DTypeLike | None = None,
     ) -> None:
         source = data.array if isinstance(data, Tensor) else data
         if dtype is None and not isinstance(source, (np.ndarray, np.generic)):
@@ -153,11 +156,11 @@ class Tensor:
 
     def numpy(self) -> Array:
         """A read-only view of the values."""
-        view = self.array.view()
+        view: Array = self.array.view()
         view.flags.writeable = False
         return view
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         if dtype is not None and np.dtype(dtype) != self.dtype:
             if copy is False:
                 raise ValueError(f"a tensor of {self.dtype} cannot become {dtype} without a copy")
@@ -223,7 +226,7 @@ class Tensor:
         def __getitem__(self, index: Any) -> Tensor: ...
 
 
-Operand = Union[Tensor, float, np.generic, Array]
+Operand: TypeAlias = "Tensor | float | np.generic | Array"
 
 
 class Rule(NamedTuple):
@@ -239,10 +242,13 @@ class Node:
 
     ``sources`` holds, per argument, where its cotangent goes: the Node that computed it,
     the leaf Tensor itself, or None.  ``saved`` holds the values the rules named, with
-    the version each had.  ``birth`` grows with time: a node is younger than its inputs.
+    the version each had.  ``given`` tells a constant from an optional argument left out.
+    ``birth`` grows with time: a node is younger than its inputs.
     """
 
-    __slots__ = ("birth", "dtype", "params", "primitive", "saved", "scope", "shape", "sources")
+    __slots__ = (
+        "birth", "dtype", "given", "params", "primitive", "saved", "scope", "shape", "sources",
+    )  # fmt: skip
 
     def __init__(
         self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any], y: Tensor
@@ -251,6 +257,7 @@ class Node:
         self.primitive, self.params = op, params
         self.scope, self.shape, self.dtype = _scope.get(), y.shape, y.dtype
         self.sources = tuple(source(x) for x in inputs)
+        self.given = tuple(x is not None for x in inputs)
         self.saved: dict[str, Any] | None = {}
 
     def __repr__(self) -> str:
@@ -327,9 +334,11 @@ class Primitive:
         return declare
 
 
-def primitive(
-    forward: Callable[..., Any] | None = None, *, view: bool = False
-) -> Any:
+@overload
+def primitive(forward: Callable[..., Any]) -> Primitive: ...
+@overload
+def primitive(*, view: bool) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(forward: Callable[..., Any] | None = None, *, view: bool = False) -> Any:
     """Decorator form of :class:`Primitive`."""
     return Primitive(forward, view) if forward else lambda f: Primitive(f, view)
 
@@ -414,7 +423,8 @@ def _checked(array: Array) -> Array:
 def _wrap(array: Array, version: Version | None = None) -> Tensor:
     """A leaf around ``array`` itself, without checks or a copy."""
     t = Tensor.__new__(Tensor)
-    t.array, t.version = array if isinstance(array, np.ndarray) else np.asarray(array), version or Version()
+    t.array = np.asarray(array)
+    t.version = version or Version()
     t.grad, t.node, t.requires_grad = None, None, False
     return t
 
@@ -427,7 +437,7 @@ def from_numpy(array: Array) -> Tensor:
     return _wrap(_checked(np.asarray(array)))
 
 
-def as_tensor(value: Operand, dtype: npt.DTypeLike = None) -> Tensor:
+def as_tensor(value: Operand, dtype: npt.DTypeLike | None = None) -> Tensor:
     """``value`` itself if it is a Tensor; numbers and 0-d arrays take ``dtype``."""
     if isinstance(value, Tensor):
         return value

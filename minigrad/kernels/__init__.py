@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from minigrad.errors import BackendError
-from minigrad.kernels.contract import CONV_FUNCTIONS, FUNCTIONS, KINDS, classify
+from minigrad.kernels.contract import CONV_FUNCTIONS, FUNCTIONS, KINDS, Array, classify
 
 __all__ = [
     "BACKENDS",
@@ -32,6 +32,7 @@ __all__ = [
     "classify",
     "current_backend",
     "find",
+    "run",
     "unavailable",
 ]
 
@@ -134,6 +135,12 @@ def find(function: str, kind: str | None = None) -> Kernel:
     'numpy'
     """
     return _find(_choice.get() or _default(), function, kind)
+
+
+def run(function: str, *args: Any) -> Array:
+    """Call the function that serves ``function`` now."""
+    y: Array = find(function).call(*args)
+    return y
 
 
 @functools.cache

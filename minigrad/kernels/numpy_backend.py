@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.geometry import ConvSpec, conv_output_shape, valid_range
+from minigrad.geometry import ConvSpec, valid_range
 from minigrad.kernels.contract import (
     Array,
     PoolWindow,
@@ -126,9 +126,7 @@ def depthwise_conv2d(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> 
         y += bias[:, None, None]
     for tap in taps(x.shape[2:], shape[2:], w.shape[2:], spec):
         weight = w[:, 0, tap.a, tap.b][:, None, None]
-        y[:, :, tap.outputs[0], tap.outputs[1]] += (
-            x[:, :, tap.inputs[0], tap.inputs[1]] * weight
-        )
+        y[:, :, tap.outputs[0], tap.outputs[1]] += x[:, :, tap.inputs[0], tap.inputs[1]] * weight
     return y
 
 
@@ -140,9 +138,7 @@ def depthwise_conv2d_input_grad(
     dx = np.zeros(tuple(x_shape), g.dtype)
     for tap in taps(x_shape[2:], g.shape[2:], w.shape[2:], spec):
         weight = w[:, 0, tap.a, tap.b][:, None, None]
-        dx[:, :, tap.inputs[0], tap.inputs[1]] += (
-            g[:, :, tap.outputs[0], tap.outputs[1]] * weight
-        )
+        dx[:, :, tap.inputs[0], tap.inputs[1]] += g[:, :, tap.outputs[0], tap.outputs[1]] * weight
     return dx
 
 
@@ -173,12 +169,14 @@ def _of(x: Array, value: float) -> Any:
 
 def relu(x: Array) -> Array:
     """max(x, 0); NaN stays NaN."""
-    return np.maximum(x, _of(x, 0))
+    y: Array = np.maximum(x, _of(x, 0))
+    return y
 
 
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6)."""
-    return np.minimum(np.maximum(x, _of(x, 0)), _of(x, 6))
+    y: Array = np.minimum(np.maximum(x, _of(x, 0)), _of(x, 6))
+    return y
 
 
 def hardsigmoid(x: Array) -> Array:
@@ -241,7 +239,8 @@ def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps
     """y = (x - mean) gamma / sqrt(var + eps) + beta, per channel of axis 1."""
     shape = (-1,) + (1,) * (x.ndim - 2)
     scale = gamma / np.sqrt(var + np.asarray(eps, var.dtype))
-    return (x - mean.reshape(shape)) * scale.reshape(shape) + beta.reshape(shape)
+    y: Array = (x - mean.reshape(shape)) * scale.reshape(shape) + beta.reshape(shape)
+    return y
 
 
 def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
@@ -292,7 +291,8 @@ def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> 
     y = np.zeros(window.output_shape(x.shape), x.dtype)
     for tap in taps(x.shape[2:], y.shape[2:], window.kernel, window):
         y[:, :, tap.outputs[0], tap.outputs[1]] += x[:, :, tap.inputs[0], tap.inputs[1]]
-    return y / _divisor(x.shape, window, count_include_pad).astype(x.dtype)
+    mean: Array = y / _divisor(x.shape, window, count_include_pad).astype(x.dtype)
+    return mean
 
 
 def avg_pool2d_input_grad(
@@ -309,4 +309,5 @@ def avg_pool2d_input_grad(
 def global_avg_pool(x: Array) -> Array:
     """The mean over each map: (N, C, H, W) to (N, C, 1, 1)."""
     total: Array = x.sum(axis=(2, 3), keepdims=True)
-    return total / np.asarray(x.shape[2] * x.shape[3], x.dtype)
+    y: Array = total / np.asarray(x.shape[2] * x.shape[3], x.dtype)
+    return y

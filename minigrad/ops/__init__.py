@@ -5,7 +5,6 @@ Each file is one idea: its formula, the forward, the shape rule and the VJP rule
 
 from __future__ import annotations
 
-from minigrad.ops import elementwise, matmul as _matmul, reduction, shaping
 from minigrad.ops.activation import (
     hardsigmoid,
     hardswish,
@@ -17,6 +16,7 @@ from minigrad.ops.activation import (
     softmax,
     tanh,
 )
+from minigrad.ops.casting import astype
 from minigrad.ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 from minigrad.ops.elementwise import (
     absolute,
@@ -53,7 +53,6 @@ from minigrad.ops.shaping import (
     transpose,
     unsqueeze,
 )
-from minigrad.ops.casting import astype
 from minigrad.tensor import Tensor
 
 __all__ = [

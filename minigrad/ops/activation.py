@@ -19,7 +19,7 @@ Sources: ReLU6, MobileNetV2 (arXiv 1801.04381); hardswish, MobileNetV3 (arXiv
 from __future__ import annotations
 
 from minigrad.errors import ShapeError
-from minigrad.kernels import find
+from minigrad.kernels import run
 from minigrad.ops.elementwise import exp, mask
 from minigrad.ops.shaping import transpose
 from minigrad.tensor import Array, Tensor, primitive
@@ -40,7 +40,7 @@ __all__ = [
 @primitive
 def relu(x: Array) -> Array:
     """y = max(x, 0)."""
-    return find("relu").call(x)  # type: ignore[no-any-return]
+    return run("relu", x)
 
 
 @relu.vjp("x", "x̄ = ȳ where x > 0, else 0")
@@ -51,7 +51,7 @@ def _relu_x(g: Tensor, y: Tensor) -> Tensor:
 @primitive
 def relu6(x: Array) -> Array:
     """y = min(max(x, 0), 6)."""
-    return find("relu6").call(x)  # type: ignore[no-any-return]
+    return run("relu6", x)
 
 
 @relu6.vjp("x", "x̄ = ȳ where 0 < x < 6, else 0")
@@ -62,7 +62,7 @@ def _relu6_x(g: Tensor, y: Tensor) -> Tensor:
 @primitive
 def hardsigmoid(x: Array) -> Array:
     """y = relu6(x + 3) / 6."""
-    return find("hardsigmoid").call(x)  # type: ignore[no-any-return]
+    return run("hardsigmoid", x)
 
 
 @hardsigmoid.vjp("x", "x̄ = ȳ / 6 where -3 < x < 3, else 0")
@@ -73,7 +73,7 @@ def _hardsigmoid_x(g: Tensor, x: Tensor) -> Tensor:
 @primitive
 def hardswish(x: Array) -> Array:
     """y = x relu6(x + 3) / 6."""
-    return find("hardswish").call(x)  # type: ignore[no-any-return]
+    return run("hardswish", x)
 
 
 @hardswish.vjp("x", "x̄ = 0 where x <= -3, ȳ where x >= 3, else ȳ (2x + 3) / 6")
@@ -85,7 +85,7 @@ def _hardswish_x(g: Tensor, x: Tensor) -> Tensor:
 @primitive
 def sigmoid(x: Array) -> Array:
     """y = 1 / (1 + e^-x)."""
-    return find("sigmoid").call(x)  # type: ignore[no-any-return]
+    return run("sigmoid", x)
 
 
 @sigmoid.vjp("x", "x̄ = ȳ y (1 - y)")
@@ -96,7 +96,7 @@ def _sigmoid_x(g: Tensor, y: Tensor) -> Tensor:
 @primitive
 def silu(x: Array) -> Array:
     """y = x sigmoid(x)."""
-    return find("silu").call(x)  # type: ignore[no-any-return]
+    return run("silu", x)
 
 
 @silu.vjp("x", "x̄ = ȳ s (1 + x (1 - s)), s = sigmoid(x)")
@@ -108,7 +108,7 @@ def _silu_x(g: Tensor, x: Tensor) -> Tensor:
 @primitive
 def tanh(x: Array) -> Array:
     """y = (e^x - e^-x) / (e^x + e^-x)."""
-    return find("tanh").call(x)  # type: ignore[no-any-return]
+    return run("tanh", x)
 
 
 @tanh.vjp("x", "x̄ = ȳ (1 - y²)")
@@ -119,7 +119,7 @@ def _tanh_x(g: Tensor, y: Tensor) -> Tensor:
 @primitive
 def _softmax(x: Array) -> Array:
     """y_k = e^(x_k) / sum_j e^(x_j) along the last axis."""
-    return find("softmax").call(x)  # type: ignore[no-any-return]
+    return run("softmax", x)
 
 
 @_softmax.vjp("x", "x̄ = y (ȳ - Σ ȳ y)")
@@ -130,7 +130,7 @@ def _softmax_x(g: Tensor, y: Tensor) -> Tensor:
 @primitive
 def _log_softmax(x: Array) -> Array:
     """y_k = x_k - ln sum_j e^(x_j) along the last axis."""
-    return find("log_softmax").call(x)  # type: ignore[no-any-return]
+    return run("log_softmax", x)
 
 
 @_log_softmax.vjp("x", "x̄ = ȳ - e^y Σ ȳ")

@@ -1,7 +1,7 @@
 """The one way to another dtype, said out loud.
 
-    y = round(x) to the new precision.  The derivative of rounding is taken as 1, so the
-    rule is the cast back: x̄ = ȳ in x's dtype.
+y = round(x) to the new precision.  The derivative of rounding is taken as 1, so the
+rule is the cast back: x̄ = ȳ in x's dtype.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ def _astype(x: Array, *, source: str, target: str) -> Array:
 
 @_astype.vjp("x", "x̄ = ȳ in x's dtype")
 def _astype_x(g: Tensor, source: str, target: str) -> Tensor:
-    result: Tensor = _astype(g, source=target, target=source)
-    return result
+    return _astype(g, source=target, target=source)
 
 
 def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
@@ -39,5 +38,4 @@ def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
         raise DtypeError(f"a Tensor holds float32 or float64, not {np.dtype(dtype)}")
     if np.dtype(dtype) == x.dtype:
         return x
-    result: Tensor = _astype(x, source=x.dtype.name, target=np.dtype(dtype).name)
-    return result
+    return _astype(x, source=x.dtype.name, target=np.dtype(dtype).name)

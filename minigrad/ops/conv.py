@@ -6,9 +6,9 @@
 
 T is linear in each argument, so its partial derivatives are the other functions:
 
-    conv2d(x, w)             = dT/dg        x̄ = conv2d_input_grad(ȳ, w)    w̄ = conv2d_weight_grad(ȳ, x)
-    conv2d_input_grad(g, w)  = dT/dx        ḡ = conv2d(ȳ, w)               w̄ = conv2d_weight_grad(g, ȳ)
-    conv2d_weight_grad(g, x) = dT/dw        ḡ = conv2d(x, ȳ)               x̄ = conv2d_input_grad(g, ȳ)
+    conv2d(x, w)            = dT/dg    x̄ = conv2d_input_grad(ȳ, w)   w̄ = conv2d_weight_grad(ȳ, x)
+    conv2d_input_grad(g, w) = dT/dx    ḡ = conv2d(ȳ, w)              w̄ = conv2d_weight_grad(g, ȳ)
+    conv2d_weight_grad(g,x) = dT/dw    ḡ = conv2d(x, ȳ)              x̄ = conv2d_input_grad(g, ȳ)
 
 The table is closed: it gives derivatives of every order, for every kind of convolution.
 A depthwise, a pointwise or a dense kernel is only a faster way to evaluate the same T,
@@ -29,8 +29,8 @@ __all__ = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 @primitive
 def _conv2d(x: Array, w: Array, bias: Array | None = None, *, spec: ConvSpec) -> Array:
     """y[n,o,p,q] = bias[o] + sum_{i,a,b} w[o,i,a,b] x[n,c,h,v]."""
-    kernel = find("conv2d", classify(spec, w.shape))
-    return kernel.call(x, w, bias, spec)  # type: ignore[no-any-return]
+    y: Array = find("conv2d", classify(spec, w.shape)).call(x, w, bias, spec)
+    return y
 
 
 @_conv2d.shape
@@ -57,7 +57,8 @@ def _conv2d_bias(g: Tensor) -> Tensor:
 def _conv2d_input_grad(dy: Array, w: Array, *, x_shape: Shape, spec: ConvSpec) -> Array:
     """y[n,c,h,v] = the sum of dy[n,o,p,q] w[o,i,a,b] over the terms that read x[n,c,h,v]."""
     kernel = find("conv2d_input_grad", classify(spec, w.shape))
-    return kernel.call(dy, w, x_shape, spec)  # type: ignore[no-any-return]
+    y: Array = kernel.call(dy, w, x_shape, spec)
+    return y
 
 
 @_conv2d_input_grad.shape
@@ -67,8 +68,7 @@ def _input_grad_shape(dy: Shape, w: Shape, *, x_shape: Shape, spec: ConvSpec) ->
 
 @_conv2d_input_grad.vjp("dy", "d̄y[n,o,p,q] = Σ w[o,i,a,b] ȳ[n,c,h,v]")
 def _input_grad_dy(g: Tensor, w: Tensor, spec: ConvSpec) -> Tensor:
-    result: Tensor = _conv2d(g, w, None, spec=spec)
-    return result
+    return _conv2d(g, w, None, spec=spec)
 
 
 @_conv2d_input_grad.vjp("w", "w̄[o,i,a,b] = Σ dy[n,o,p,q] ȳ[n,c,h,v]")
@@ -80,7 +80,8 @@ def _input_grad_w(g: Tensor, dy: Tensor, w_shape: Shape, spec: ConvSpec) -> Tens
 def _conv2d_weight_grad(dy: Array, x: Array, *, w_shape: Shape, spec: ConvSpec) -> Array:
     """y[o,i,a,b] = the sum of dy[n,o,p,q] x[n,c,h,v] over the terms that use w[o,i,a,b]."""
     kernel = find("conv2d_weight_grad", classify(spec, w_shape))
-    return kernel.call(dy, x, w_shape, spec)  # type: ignore[no-any-return]
+    y: Array = kernel.call(dy, x, w_shape, spec)
+    return y
 
 
 @_conv2d_weight_grad.shape
@@ -90,8 +91,7 @@ def _weight_grad_shape(dy: Shape, x: Shape, *, w_shape: Shape, spec: ConvSpec) -
 
 @_conv2d_weight_grad.vjp("dy", "d̄y[n,o,p,q] = Σ ȳ[o,i,a,b] x[n,c,h,v]")
 def _weight_grad_dy(g: Tensor, x: Tensor, spec: ConvSpec) -> Tensor:
-    result: Tensor = _conv2d(x, g, None, spec=spec)
-    return result
+    return _conv2d(x, g, None, spec=spec)
 
 
 @_conv2d_weight_grad.vjp("x", "x̄[n,c,h,v] = Σ dy[n,o,p,q] ȳ[o,i,a,b]")
@@ -143,8 +143,7 @@ def conv2d(
     array([[[[-1., -1.]]]])
     """
     spec = conv_spec(x.shape, w.shape, stride, padding, dilation, groups)
-    result: Tensor = _conv2d(x, w, bias, spec=spec)
-    return result
+    return _conv2d(x, w, bias, spec=spec)
 
 
 def conv2d_input_grad(dy: Tensor, w: Tensor, x_shape: Shape, spec: ConvSpec) -> Tensor:
@@ -152,11 +151,9 @@ def conv2d_input_grad(dy: Tensor, w: Tensor, x_shape: Shape, spec: ConvSpec) -> 
 
     This is also the transposed convolution of dy with w.
     """
-    result: Tensor = _conv2d_input_grad(dy, w, x_shape=x_shape, spec=spec)
-    return result
+    return _conv2d_input_grad(dy, w, x_shape=x_shape, spec=spec)
 
 
 def conv2d_weight_grad(dy: Tensor, x: Tensor, w_shape: Shape, spec: ConvSpec) -> Tensor:
     """dT/dw at (x, dy): the transpose of w -> conv2d(x, w), of shape ``w_shape``."""
-    result: Tensor = _conv2d_weight_grad(dy, x, w_shape=w_shape, spec=spec)
-    return result
+    return _conv2d_weight_grad(dy, x, w_shape=w_shape, spec=spec)

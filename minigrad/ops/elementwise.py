@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import ShapeError
-from minigrad.kernels import find
+from minigrad.kernels import run
 from minigrad.ops.shaping import broadcast_to
 from minigrad.tensor import Array, Operand, Tensor, as_tensor, from_numpy, primitive
 
@@ -64,7 +64,8 @@ def broadcast(a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
 @primitive
 def _add(a: Array, b: Array) -> Array:
     """y = a + b."""
-    return np.add(a, b)
+    y: Array = np.add(a, b)
+    return y
 
 
 @_add.vjp("a", "ā = ȳ")
@@ -80,7 +81,8 @@ def _add_b(g: Tensor) -> Tensor:
 @primitive
 def _sub(a: Array, b: Array) -> Array:
     """y = a - b."""
-    return np.subtract(a, b)
+    y: Array = np.subtract(a, b)
+    return y
 
 
 @_sub.vjp("a", "ā = ȳ")
@@ -96,7 +98,8 @@ def _sub_b(g: Tensor) -> Tensor:
 @primitive
 def _mul(a: Array, b: Array) -> Array:
     """y = a b."""
-    return np.multiply(a, b)
+    y: Array = np.multiply(a, b)
+    return y
 
 
 @_mul.vjp("a", "ā = ȳ b")
@@ -113,7 +116,8 @@ def _mul_b(g: Tensor, a: Tensor) -> Tensor:
 def _div(a: Array, b: Array) -> Array:
     """y = a / b."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.divide(a, b)
+        y: Array = np.divide(a, b)
+    return y
 
 
 @_div.vjp("a", "ā = ȳ / b")
@@ -129,7 +133,8 @@ def _div_b(g: Tensor, b: Tensor, y: Tensor) -> Tensor:
 @primitive
 def neg(x: Array) -> Array:
     """y = -x."""
-    return np.negative(x)
+    y: Array = np.negative(x)
+    return y
 
 
 @neg.vjp("x", "x̄ = -ȳ")
@@ -140,7 +145,8 @@ def _neg_x(g: Tensor) -> Tensor:
 @primitive
 def _power(x: Array, *, exponent: float) -> Array:
     """y = x^c for a constant c."""
-    return np.power(x, x.dtype.type(exponent))
+    y: Array = np.power(x, x.dtype.type(exponent))
+    return y
 
 
 @_power.vjp("x", "x̄ = c x^(c-1) ȳ")
@@ -152,7 +158,8 @@ def _power_x(g: Tensor, x: Tensor, exponent: float) -> Tensor:
 def sqrt(x: Array) -> Array:
     """y = sqrt(x)."""
     with np.errstate(invalid="ignore"):
-        return np.sqrt(x)
+        y: Array = np.sqrt(x)
+    return y
 
 
 @sqrt.vjp("x", "x̄ = ȳ / (2 y)")
@@ -163,7 +170,7 @@ def _sqrt_x(g: Tensor, y: Tensor) -> Tensor:
 @primitive
 def exp(x: Array) -> Array:
     """y = e^x."""
-    return find("exp").call(x)  # type: ignore[no-any-return]
+    return run("exp", x)
 
 
 @exp.vjp("x", "x̄ = ȳ y")
@@ -174,7 +181,7 @@ def _exp_x(g: Tensor, y: Tensor) -> Tensor:
 @primitive
 def log(x: Array) -> Array:
     """y = ln x."""
-    return find("log").call(x)  # type: ignore[no-any-return]
+    return run("log", x)
 
 
 @log.vjp("x", "x̄ = ȳ / x")
@@ -195,8 +202,7 @@ def _mask_x(g: Tensor, keep: Array) -> Tensor:
 
 def mask(x: Tensor, keep: Array) -> Tensor:
     """x where the boolean array ``keep`` says so, 0 elsewhere (also for inf and NaN)."""
-    result: Tensor = _mask(x, keep=keep)
-    return result
+    return _mask(x, keep=keep)
 
 
 def _share(won: Array, tied: Array, like: Tensor) -> Tensor:
@@ -207,7 +213,8 @@ def _share(won: Array, tied: Array, like: Tensor) -> Tensor:
 @primitive
 def _maximum(a: Array, b: Array) -> Array:
     """y = max(a, b); NaN if either is."""
-    return np.maximum(a, b)
+    y: Array = np.maximum(a, b)
+    return y
 
 
 @_maximum.vjp("a", "ā = ȳ where a > b, ȳ/2 where a = b")
@@ -223,7 +230,8 @@ def _maximum_b(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
 @primitive
 def _minimum(a: Array, b: Array) -> Array:
     """y = min(a, b); NaN if either is."""
-    return np.minimum(a, b)
+    y: Array = np.minimum(a, b)
+    return y
 
 
 @_minimum.vjp("a", "ā = ȳ where a < b, ȳ/2 where a = b")
@@ -239,7 +247,8 @@ def _minimum_b(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
 @primitive
 def _clamp(x: Array, *, low: float, high: float) -> Array:
     """y = min(max(x, low), high)."""
-    return np.minimum(np.maximum(x, x.dtype.type(low)), x.dtype.type(high))
+    y: Array = np.minimum(np.maximum(x, x.dtype.type(low)), x.dtype.type(high))
+    return y
 
 
 @_clamp.vjp("x", "x̄ = ȳ where low <= x <= high, else 0")
@@ -250,7 +259,8 @@ def _clamp_x(g: Tensor, x: Tensor, low: float, high: float) -> Tensor:
 @primitive
 def absolute(x: Array) -> Array:
     """y = |x|."""
-    return np.abs(x)
+    y: Array = np.abs(x)
+    return y
 
 
 @absolute.vjp("x", "x̄ = sign(x) ȳ")
@@ -260,46 +270,39 @@ def _absolute_x(g: Tensor, x: Tensor) -> Tensor:
 
 def add(a: Operand, b: Operand) -> Tensor:
     """y = a + b, with broadcasting."""
-    result: Tensor = _add(*broadcast(a, b))
-    return result
+    return _add(*broadcast(a, b))
 
 
 def sub(a: Operand, b: Operand) -> Tensor:
     """y = a - b, with broadcasting."""
-    result: Tensor = _sub(*broadcast(a, b))
-    return result
+    return _sub(*broadcast(a, b))
 
 
 def mul(a: Operand, b: Operand) -> Tensor:
     """y = a b, with broadcasting."""
-    result: Tensor = _mul(*broadcast(a, b))
-    return result
+    return _mul(*broadcast(a, b))
 
 
 def div(a: Operand, b: Operand) -> Tensor:
     """y = a / b, with broadcasting; IEEE 754 says what x / 0 is."""
-    result: Tensor = _div(*broadcast(a, b))
-    return result
+    return _div(*broadcast(a, b))
 
 
 def maximum(a: Operand, b: Operand) -> Tensor:
     """y = max(a, b), with broadcasting; NaN if either is."""
-    result: Tensor = _maximum(*broadcast(a, b))
-    return result
+    return _maximum(*broadcast(a, b))
 
 
 def minimum(a: Operand, b: Operand) -> Tensor:
     """y = min(a, b), with broadcasting; NaN if either is."""
-    result: Tensor = _minimum(*broadcast(a, b))
-    return result
+    return _minimum(*broadcast(a, b))
 
 
 def power(x: Tensor, exponent: float) -> Tensor:
     """y = x^c for a constant number c."""
     if isinstance(exponent, (Tensor, np.ndarray)):
         raise TypeError("power takes a constant exponent; use exp(b * log(a)) for a tensor")
-    result: Tensor = _power(x, exponent=float(exponent))
-    return result
+    return _power(x, exponent=float(exponent))
 
 
 def clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
@@ -308,5 +311,4 @@ def clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Ten
         "low": -np.inf if low is None else low,
         "high": np.inf if high is None else high,
     }
-    result: Tensor = _clamp(x, **limits)
-    return result
+    return _clamp(x, **limits)

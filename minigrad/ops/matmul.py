@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 
 from minigrad.errors import ShapeError
-from minigrad.kernels import find
+from minigrad.kernels import run
 from minigrad.ops.shaping import broadcast_to, reshape, transpose, unsqueeze
 from minigrad.tensor import Array, Shape, Tensor, primitive
 
@@ -26,7 +26,7 @@ __all__ = ["linear", "matmul"]
 @primitive
 def _linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     """y = x w^T + bias."""
-    return find("linear").call(x, w, bias)  # type: ignore[no-any-return]
+    return run("linear", x, w, bias)
 
 
 @_linear.shape
@@ -119,8 +119,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 def _stacked(a: Tensor, b: Tensor) -> Tensor:
     lead = [max(pair) for pair in zip(_lead(a, b), _lead(b, a), strict=True)]
     both = (broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
-    result: Tensor = _matmul(*both)
-    return result
+    return _matmul(*both)
 
 
 def _lead(x: Tensor, other: Tensor) -> Shape:

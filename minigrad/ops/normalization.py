@@ -21,7 +21,7 @@ import numpy as np
 
 from minigrad.autograd import gradients, variable
 from minigrad.errors import ShapeError
-from minigrad.kernels import find
+from minigrad.kernels import find, run
 from minigrad.ops.elementwise import sqrt
 from minigrad.ops.shaping import reshape
 from minigrad.tensor import Array, Shape, Tensor, enable_grad, from_numpy, primitive
@@ -44,7 +44,7 @@ def _batch_norm_eval(
     x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float
 ) -> Array:
     """y = (x - mean) gamma / sqrt(var + eps) + beta."""
-    return find("batch_norm").call(x, mean, var, gamma, beta, eps)  # type: ignore[no-any-return]
+    return run("batch_norm", x, mean, var, gamma, beta, eps)
 
 
 @_batch_norm_eval.shape
@@ -69,9 +69,7 @@ def _eval_gamma(g: Tensor, x: Tensor, mean: Tensor, var: Tensor, eps: float) -> 
 
 
 @_batch_norm_eval.vjp("var", "var̄ = -1/2 Σ ȳ gamma (x - mean) r³")
-def _eval_var(
-    g: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, eps: float
-) -> Tensor:
+def _eval_var(g: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, eps: float) -> Tensor:
     return _eval_gamma(g, x, mean, var, eps) * gamma / (var + eps) * -0.5
 
 
@@ -101,7 +99,7 @@ def _batch_norm_train(
     x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float
 ) -> Array:
     """y = gamma x̂ + beta; ``mean`` and ``var`` are x's own, handed in as they are needed twice."""
-    return find("batch_norm").call(x, mean, var, gamma, beta, eps)  # type: ignore[no-any-return]
+    return run("batch_norm", x, mean, var, gamma, beta, eps)
 
 
 @_batch_norm_train.shape
@@ -110,11 +108,8 @@ def _train_shape(x: Shape, *_: Shape, mean: Array, var: Array, eps: float) -> Sh
 
 
 @_batch_norm_train.vjp("x", "x̄ = gamma r (ȳ - mean(ȳ) - x̂ mean(ȳ x̂))")
-def _train_x(
-    g: Tensor, x: Tensor, gamma: Tensor, mean: Array, var: Array, eps: float
-) -> Tensor:
-    result: Tensor = _batch_norm_train_dx(g, x, gamma, mean=mean, var=var, eps=eps)
-    return result
+def _train_x(g: Tensor, x: Tensor, gamma: Tensor, mean: Array, var: Array, eps: float) -> Tensor:
+    return _batch_norm_train_dx(g, x, gamma, mean=mean, var=var, eps=eps)
 
 
 @_batch_norm_train.vjp("gamma", "γ̄ = Σ ȳ x̂")
@@ -159,7 +154,8 @@ def _from_definition(argument: str) -> Callable[..., Tensor]:
 
 
 for _argument in ("dy", "x", "gamma"):
-    _batch_norm_train_dx.vjp(_argument, "the derivative of the formula")(_from_definition(_argument))
+    _declare = _batch_norm_train_dx.vjp(_argument, "the derivative of the formula")
+    _declare(_from_definition(_argument))
 
 
 def _statistics(x: Array) -> tuple[Array, Array]:
@@ -223,8 +219,7 @@ def batch_norm(
         return _train(x, running_mean, running_var, gamma, beta, momentum, eps)
     if running_mean is None or running_var is None:
         raise ShapeError("batch_norm: evaluation needs running_mean and running_var")
-    result: Tensor = _batch_norm_eval(x, running_mean, running_var, gamma, beta, eps=eps)
-    return result
+    return _batch_norm_eval(x, running_mean, running_var, gamma, beta, eps=eps)
 
 
 def _train(
@@ -238,7 +233,9 @@ def _train(
 ) -> Tensor:
     count = math.prod(x.shape) // max(x.shape[1], 1)
     if count < 2:
-        raise ShapeError(f"batch_norm: training needs more than {count} value a channel, x {x.shape}")
+        raise ShapeError(
+            f"batch_norm: training needs more than {count} value a channel, got x {x.shape}"
+        )
     mean, var = _statistics(x.array)
     how: dict[str, Any] = {"mean": mean, "var": var, "eps": eps}
     result: Tensor = _batch_norm_train(x, gamma, beta, **how)

@@ -18,7 +18,7 @@ from typing import Any
 
 from minigrad.errors import ShapeError
 from minigrad.geometry import Padding, pair, resolve_padding
-from minigrad.kernels import find
+from minigrad.kernels import find, run
 from minigrad.kernels.contract import PoolWindow
 from minigrad.ops.shaping import broadcast_to
 from minigrad.tensor import Array, Shape, Tensor, primitive
@@ -42,14 +42,13 @@ def _max_pool2d_shape(x: Shape, *, window: PoolWindow) -> Shape:
 
 @_max_pool2d.vjp("x", "x̄ at the first maximum of each window += ȳ")
 def _max_pool2d_x(g: Tensor, where: Array, x_shape: Shape) -> Tensor:
-    result: Tensor = _scatter(g, where=where, x_shape=x_shape)
-    return result
+    return _scatter(g, where=where, x_shape=x_shape)
 
 
 @primitive
 def _scatter(x: Array, *, where: Array, x_shape: Shape) -> Array:
     """Zeros of ``x_shape``, and x added at the positions ``where`` of each map."""
-    return find("max_pool2d_input_grad").call(x, where, x_shape)  # type: ignore[no-any-return]
+    return run("max_pool2d_input_grad", x, where, x_shape)
 
 
 @_scatter.shape
@@ -59,14 +58,13 @@ def _scatter_shape(x: Shape, *, where: Array, x_shape: Shape) -> Shape:
 
 @_scatter.vjp("x", "x̄ = ȳ at the positions")
 def _scatter_x(g: Tensor, where: Array) -> Tensor:
-    result: Tensor = _gather(g, where=where)
-    return result
+    return _gather(g, where=where)
 
 
 @primitive
 def _gather(x: Array, *, where: Array) -> Array:
     """y = x at the positions ``where`` of each map."""
-    return find("max_pool2d_gather").call(x, where)  # type: ignore[no-any-return]
+    return run("max_pool2d_gather", x, where)
 
 
 @_gather.shape
@@ -76,14 +74,13 @@ def _gather_shape(x: Shape, *, where: Array) -> Shape:
 
 @_gather.vjp("x", "x̄ at the positions += ȳ")
 def _gather_x(g: Tensor, where: Array, x_shape: Shape) -> Tensor:
-    result: Tensor = _scatter(g, where=where, x_shape=x_shape)
-    return result
+    return _scatter(g, where=where, x_shape=x_shape)
 
 
 @primitive
 def _avg_pool2d(x: Array, *, window: PoolWindow, count_include_pad: bool) -> Array:
     """y[n,c,p,q] = the mean of x over the window at p, q."""
-    return find("avg_pool2d").call(x, window, count_include_pad)  # type: ignore[no-any-return]
+    return run("avg_pool2d", x, window, count_include_pad)
 
 
 @_avg_pool2d.shape
@@ -92,12 +89,9 @@ def _avg_pool2d_shape(x: Shape, *, window: PoolWindow, count_include_pad: bool) 
 
 
 @_avg_pool2d.vjp("x", "x̄ = Σ ȳ / count over the windows that cover it")
-def _avg_pool2d_x(
-    g: Tensor, x_shape: Shape, window: PoolWindow, count_include_pad: bool
-) -> Tensor:
+def _avg_pool2d_x(g: Tensor, x_shape: Shape, window: PoolWindow, count_include_pad: bool) -> Tensor:
     how: dict[str, Any] = {"window": window, "count_include_pad": count_include_pad}
-    result: Tensor = _avg_pool2d_input_grad(g, x_shape=x_shape, **how)
-    return result
+    return _avg_pool2d_input_grad(g, x_shape=x_shape, **how)
 
 
 @primitive
@@ -105,8 +99,7 @@ def _avg_pool2d_input_grad(
     dy: Array, *, x_shape: Shape, window: PoolWindow, count_include_pad: bool
 ) -> Array:
     """y[n,c,h,v] = the sum of dy / count over the windows that cover h, v."""
-    kernel = find("avg_pool2d_input_grad")
-    return kernel.call(dy, x_shape, window, count_include_pad)  # type: ignore[no-any-return]
+    return run("avg_pool2d_input_grad", dy, x_shape, window, count_include_pad)
 
 
 @_avg_pool2d_input_grad.shape
@@ -118,14 +111,13 @@ def _avg_pool2d_input_grad_shape(
 
 @_avg_pool2d_input_grad.vjp("dy", "d̄y = avg_pool2d(ȳ)")
 def _avg_pool2d_input_grad_dy(g: Tensor, window: PoolWindow, count_include_pad: bool) -> Tensor:
-    result: Tensor = _avg_pool2d(g, window=window, count_include_pad=count_include_pad)
-    return result
+    return _avg_pool2d(g, window=window, count_include_pad=count_include_pad)
 
 
 @primitive
 def _global_avg_pool(x: Array) -> Array:
     """y[n,c] = sum_{h,v} x[n,c,h,v] / (H W)."""
-    return find("global_avg_pool").call(x)  # type: ignore[no-any-return]
+    return run("global_avg_pool", x)
 
 
 @_global_avg_pool.shape
@@ -183,8 +175,7 @@ def max_pool2d(
         If the window does not fit.
     """
     window = _window(x, kernel_size, stride, padding, dilation, ceil_mode)
-    result: Tensor = _max_pool2d(x, window=window)
-    return result
+    return _max_pool2d(x, window=window)
 
 
 def avg_pool2d(
@@ -200,13 +191,11 @@ def avg_pool2d(
     With ``count_include_pad=False`` (TensorFlow) the mean is over input positions alone.
     """
     window = _window(x, kernel_size, stride, padding, 1, ceil_mode)
-    result: Tensor = _avg_pool2d(x, window=window, count_include_pad=count_include_pad)
-    return result
+    return _avg_pool2d(x, window=window, count_include_pad=count_include_pad)
 
 
 def global_avg_pool(x: Tensor) -> Tensor:
     """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
     if x.ndim != 4 or 0 in x.shape[2:]:
         raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), not empty; got {x.shape}")
-    result: Tensor = _global_avg_pool(x)
-    return result
+    return _global_avg_pool(x)

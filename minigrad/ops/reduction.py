@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.errors import ShapeError
-from minigrad.kernels import find
+from minigrad.kernels import run
 from minigrad.ops.shaping import broadcast_to, reshape
 from minigrad.tensor import Array, Shape, Tensor, from_numpy, primitive
 
@@ -50,7 +50,7 @@ def _reduced(x: Shape, *, axes: tuple[int, ...], keepdims: bool) -> Shape:
 @primitive
 def _sum(x: Array, *, axes: tuple[int, ...], keepdims: bool) -> Array:
     """y = the sum of x over ``axes``."""
-    return find("sum").call(x, axes, keepdims)  # type: ignore[no-any-return]
+    return run("sum", x, axes, keepdims)
 
 
 _sum.shape(_reduced)
@@ -63,8 +63,7 @@ def _sum_x(g: Tensor, x_shape: Shape, axes: tuple[int, ...]) -> Tensor:
 
 def sum(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The sum over ``axis`` (an axis, several, or None for all)."""
-    result: Tensor = _sum(x, axes=_axes(axis, x), keepdims=keepdims)
-    return result
+    return _sum(x, axes=_axes(axis, x), keepdims=keepdims)
 
 
 def mean(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
@@ -108,5 +107,4 @@ def max(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     axes = _axes(axis, x)
     if 0 in (x.shape[a] for a in axes):
         raise ShapeError(f"max over axes {axes} of shape {x.shape}: there are no elements")
-    result: Tensor = _max(x, axes=axes, keepdims=keepdims)
-    return result
+    return _max(x, axes=axes, keepdims=keepdims)

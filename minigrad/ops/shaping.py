@@ -66,8 +66,7 @@ def reshape(x: Tensor, *shape: int | Sequence[int]) -> Tensor:
         wanted = tuple(x.size // known if n == -1 else n for n in wanted)
     if min(wanted, default=0) < 0 or math.prod(wanted) != x.size:
         raise ShapeError(f"reshape: {x.shape} has {x.size} elements and cannot become {wanted}")
-    result: Tensor = _reshape(x, shape=wanted)
-    return result
+    return _reshape(x, shape=wanted)
 
 
 def flatten(x: Tensor, start: int = 0) -> Tensor:
@@ -92,7 +91,8 @@ def unsqueeze(x: Tensor, axis: int) -> Tensor:
 @primitive(view=True)
 def _transpose(x: Array, *, axes: tuple[int, ...]) -> Array:
     """y's axis k is x's axis ``axes[k]``."""
-    return x.transpose(axes)
+    y: Array = x.transpose(axes)
+    return y
 
 
 @_transpose.shape
@@ -112,8 +112,7 @@ def transpose(x: Tensor, *axes: int | Sequence[int]) -> Tensor:
     order: tuple[Any, ...] = axes or tuple(range(x.ndim))[::-1]
     if sorted(a % x.ndim if x.ndim else a for a in order) != list(range(x.ndim)):
         raise ShapeError(f"transpose: {order} is no permutation of the {x.ndim} axes of {x.shape}")
-    result: Tensor = _transpose(x, axes=tuple(a % x.ndim for a in order))
-    return result
+    return _transpose(x, axes=tuple(a % x.ndim for a in order))
 
 
 @primitive(view=True)
@@ -139,8 +138,7 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
     lead = len(shape) - x.ndim
     if lead < 0 or any(n not in (1, m) for n, m in zip(x.shape, shape[lead:], strict=True)):
         raise ShapeError(f"broadcast_to: {x.shape} cannot be repeated to {shape}")
-    result: Tensor = _broadcast_to(x, shape=tuple(shape))
-    return result
+    return _broadcast_to(x, shape=tuple(shape))
 
 
 def sum_to(x: Tensor, shape: Shape) -> Tensor:
@@ -156,12 +154,14 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
 @primitive(view=True)
 def _getitem(x: Array, *, index: tuple[Any, ...]) -> Array:
     """x[index] for basic slices and integers."""
-    return x[index]
+    y: Array = x[index]
+    return y
 
 
 @_getitem.shape
 def _getitem_shape(x: Shape, *, index: tuple[Any, ...]) -> Shape:
-    return np.broadcast_to(np.int8(0), x)[index].shape
+    shape: Shape = np.broadcast_to(np.int8(0), x)[index].shape
+    return shape
 
 
 @_getitem.vjp("x", "x̄ = ȳ written into zeros at the slice")
@@ -208,8 +208,7 @@ def _embed_x(g: Tensor, index: tuple[Any, ...]) -> Tensor:
 
 def embed(x: Tensor, shape: Shape, index: tuple[Any, ...]) -> Tensor:
     """Zeros of ``shape`` with x written at ``index``."""
-    result: Tensor = _embed(x, shape=shape, index=index)
-    return result
+    return _embed(x, shape=shape, index=index)
 
 
 @primitive
@@ -238,8 +237,7 @@ def pad(x: Tensor, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Tenso
     """
     if len(pads) != x.ndim or any(min(p) < 0 for p in pads):
         raise ShapeError(f"pad: expected {x.ndim} pairs of pads >= 0 for {x.shape}, got {pads}")
-    result: Tensor = _pad(x, pads=tuple((int(b), int(a)) for b, a in pads), value=value)
-    return result
+    return _pad(x, pads=tuple((int(b), int(a)) for b, a in pads), value=value)
 
 
 @primitive
@@ -268,5 +266,4 @@ def concat(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     rest = {(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs}
     if len(rest) != 1:
         raise ShapeError(f"concat along axis {axis}: shapes {[x.shape for x in xs]} do not fit")
-    result: Tensor = _concat(*xs, axis=axis)
-    return result
+    return _concat(*xs, axis=axis)
