@@ -1,0 +1,120 @@
+"""EfficientNet and EfficientNet-Lite: one searched network, scaled in width, depth and size.
+
+Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (2019),
+table 1; Lite by the authors' code (2020).  Width w and depth d scale a row's channels and
+repeats by
+
+    c' = make_divisible(w c),      n' = ceil(d n).
+
+Lite leaves out squeeze and excitation, takes ReLU6 for SiLU, and scales neither the stem,
+the head nor the repeats of the first and last row.  Squeeze and excitation squeezes to a
+quarter of the channels that enter the block, not of the expanded ones.
+
+BatchNorm: the authors have eps 1e-3 and decay 0.99; timm's own weights and torchvision's B0
+to B4 have eps 1e-5; torchvision's B5 to B7 came from TensorFlow and keep 1e-3.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+from minigrad.models.entry import Entry, entries
+from minigrad.models.network import Network, Row, mobile
+from minigrad.nn.blocks.inverted_residual import make_divisible
+
+__all__ = ["NETWORKS", "efficientnet", "efficientnet_lite"]
+
+TABLE = (
+    # t  k  s   c   n
+    (1, 3, 1,  16, 1),
+    (6, 3, 2,  24, 2),
+    (6, 5, 2,  40, 2),
+    (6, 3, 2,  80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)  # fmt: skip
+
+TENSORFLOW = {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.01, "init": "tensorflow"}
+SYMMETRIC = {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1}
+PRESETS: dict[str, dict[str, Any]] = {
+    "tensorflow": TENSORFLOW,
+    "efficientnet_pytorch": TENSORFLOW,
+    "torchvision": {**SYMMETRIC, "init": "torchvision_efficientnet"},
+    "timm": {**SYMMETRIC, "init": "tensorflow"},
+    "timm_tf": {**TENSORFLOW, "bn_momentum": 0.1},
+    "pytorchcv": {**SYMMETRIC, "init": "pytorchcv"},
+    "pytorchcv_b": {**TENSORFLOW, "bn_momentum": 0.1, "init": "pytorchcv"},
+}
+LARGE_PRESETS = PRESETS | {
+    "torchvision": {**TENSORFLOW, "padding": "symmetric", "init": "torchvision_efficientnet"}
+}
+LITE_PRESETS = {k: v for k, v in PRESETS.items() if k not in ("torchvision", "pytorchcv",
+                                                              "pytorchcv_b")}  # fmt: skip
+
+
+def efficientnet(
+    width: float = 1.0, depth: float = 1.0, stochastic_depth: float = 0.2, **how: Any
+) -> Network:
+    """EfficientNet of any width and depth; ``how`` as for ``mobile``."""
+    rows = [
+        Row(t, k, make_divisible(c * width), ceil(n * depth), s, 0.25) for t, k, s, c, n in TABLE
+    ]
+    return mobile(
+        rows,
+        stem=make_divisible(32 * width),
+        head=make_divisible(1280 * width),
+        activation="silu",
+        se_activation="silu",
+        se_gate="sigmoid",
+        stochastic_depth=stochastic_depth,
+        **how,
+    )
+
+
+def efficientnet_lite(
+    width: float = 1.0, depth: float = 1.0, stochastic_depth: float = 0.2, **how: Any
+) -> Network:
+    """EfficientNet-Lite of any width and depth; ``how`` as for ``mobile``."""
+    ends = (TABLE[0], TABLE[-1])
+    rows = [
+        Row(t, k, make_divisible(c * width), n if (t, k, s, c, n) in ends else ceil(n * depth), s)
+        for t, k, s, c, n in TABLE
+    ]
+    how = {"stochastic_depth": stochastic_depth, **how}
+    return mobile(rows, stem=32, head=1280, activation="relu6", **how)
+
+
+def _scaled(w: float, d: float, dropout: float) -> dict[str, float]:
+    return {"width": w, "depth": d, "dropout": dropout}
+
+
+NETWORKS: dict[str, Entry] = {
+    **entries(
+        efficientnet, PRESETS, "Tan & Le 2019; top-1 of the authors' README (AutoAugment)",
+        # name                     w    d   dropout  input  top-1
+        ("efficientnet_b0", _scaled(1.0, 1.0, 0.2), 224, 77.1),
+        ("efficientnet_b1", _scaled(1.0, 1.1, 0.2), 240, 79.1),
+        ("efficientnet_b2", _scaled(1.1, 1.2, 0.3), 260, 80.1),
+        ("efficientnet_b3", _scaled(1.2, 1.4, 0.3), 300, 81.6),
+        ("efficientnet_b4", _scaled(1.4, 1.8, 0.4), 380, 82.9),
+    ),
+    **entries(
+        efficientnet, LARGE_PRESETS,
+        "Tan & Le 2019; top-1 of the authors' README (AutoAugment, B8 AdvProp)",
+        ("efficientnet_b5", _scaled(1.6, 2.2, 0.4), 456, 83.6),
+        ("efficientnet_b6", _scaled(1.8, 2.6, 0.5), 528, 84.0),
+        ("efficientnet_b7", _scaled(2.0, 3.1, 0.5), 600, 84.3),
+        ("efficientnet_b8", _scaled(2.2, 3.6, 0.5), 672, 85.5),
+    ),
+    **entries(
+        efficientnet_lite, LITE_PRESETS, "the authors' code 2020; top-1 of its README",
+        # name                        w    d   dropout  input  top-1
+        ("efficientnet_lite0", _scaled(1.0, 1.0, 0.2), 224, 75.1),
+        ("efficientnet_lite1", _scaled(1.0, 1.1, 0.2), 240, 76.7),
+        ("efficientnet_lite2", _scaled(1.1, 1.2, 0.3), 260, 77.6),
+        ("efficientnet_lite3", _scaled(1.2, 1.4, 0.3), 280, 79.8),
+        ("efficientnet_lite4", _scaled(1.4, 1.8, 0.3), 300, 81.5),
+    ),
+}  # fmt: skip

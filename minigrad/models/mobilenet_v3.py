@@ -1,0 +1,146 @@
+"""MobileNetV3: searched inverted residuals with squeeze and excitation and h-swish.
+
+Howard et al., "Searching for MobileNetV3" (2019), tables 1 and 2.  RE is ReLU, HS h-swish.
+
+Where sources disagree.  The table gives the expanded width itself; at other widths TF slim
+and timm scale Cin and keep the ratio, torchvision scales the table's number
+(``channel_rule``).  Below width 1 slim and timm keep the last linear layer's 1280 (1024),
+torchvision scales it.  The published 0.75 networks are slim's.  The paper's table of Small
+ticks squeeze and excitation on the last 1x1 convolution; no code has it, nor do we.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minigrad.models.entry import Entry, entries
+from minigrad.models.network import Network, Row, mobile
+from minigrad.nn.blocks.inverted_residual import make_divisible
+
+__all__ = ["NETWORKS", "mobilenet_v3"]
+
+RE, HS = "relu", "hardswish"
+
+LARGE = (
+    # k  exp  out  SE     NL  s
+    (3,  16,  16, False, RE, 1),
+    (3,  64,  24, False, RE, 2),
+    (3,  72,  24, False, RE, 1),
+    (5,  72,  40, True,  RE, 2),
+    (5, 120,  40, True,  RE, 1),
+    (5, 120,  40, True,  RE, 1),
+    (3, 240,  80, False, HS, 2),
+    (3, 200,  80, False, HS, 1),
+    (3, 184,  80, False, HS, 1),
+    (3, 184,  80, False, HS, 1),
+    (3, 480, 112, True,  HS, 1),
+    (3, 672, 112, True,  HS, 1),
+    (5, 672, 160, True,  HS, 2),
+    (5, 960, 160, True,  HS, 1),
+    (5, 960, 160, True,  HS, 1),
+)  # fmt: skip
+
+SMALL = (
+    # k  exp  out  SE     NL  s
+    (3,  16,  16, True,  RE, 2),
+    (3,  72,  24, False, RE, 2),
+    (3,  88,  24, False, RE, 1),
+    (5,  96,  40, True,  HS, 2),
+    (5, 240,  40, True,  HS, 1),
+    (5, 240,  40, True,  HS, 1),
+    (5, 120,  48, True,  HS, 1),
+    (5, 144,  48, True,  HS, 1),
+    (5, 288,  96, True,  HS, 2),
+    (5, 576,  96, True,  HS, 1),
+    (5, 576,  96, True,  HS, 1),
+)  # fmt: skip
+
+TABLES = {"large": (LARGE, 1280), "small": (SMALL, 1024)}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "slim": {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.01, "init": "slim"},
+    "torchvision": {"padding": "symmetric", "bn_eps": 1e-3, "bn_momentum": 0.01,
+                    "init": "torchvision", "channel_rule": "torchvision"},
+    "timm": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1, "init": "tensorflow"},
+    "timm_tf": {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.1, "init": "tensorflow"},
+    # pytorchcv's linear layer before the classifier has no bias.
+    "pytorchcv": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
+                  "init": "pytorchcv", "hidden_bias": False},
+}  # fmt: skip
+
+
+def mobilenet_v3(
+    table: str = "large",
+    width: float = 1.0,
+    minimalistic: bool = False,
+    reduced_tail: bool = False,
+    channel_rule: str = "slim",
+    **how: Any,
+) -> Network:
+    """MobileNetV3 Large or Small.
+
+    Parameters
+    ----------
+    table : {"large", "small"}
+    width : float
+    minimalistic : bool
+        No squeeze and excitation, 3x3 and ReLU only.
+    reduced_tail : bool
+        Half the channels from the last halving on, as detectors use it (torchvision's).
+    channel_rule : {"slim", "torchvision"}
+    how
+        As for ``mobile``.
+    """
+    lines, hidden = TABLES[table]
+    stem = make_divisible(16 * width)
+    rows = _rows(lines, stem, width, minimalistic, reduced_tail, channel_rule)
+    scaled = make_divisible(hidden * width) if channel_rule == "torchvision" or width > 1 else hidden
+    return mobile(
+        rows,
+        stem=stem,
+        head=6 * rows[-1].channels,
+        hidden=scaled // 2 if reduced_tail else scaled,
+        activation=RE if minimalistic else HS,
+        se_rule="expanded",
+        se_activation="relu",
+        se_gate="hardsigmoid",
+        **how,
+    )
+
+
+def _rows(
+    lines: tuple[tuple[int, int, int, bool, str, int], ...],
+    stem: int,
+    width: float,
+    minimalistic: bool,
+    reduced_tail: bool,
+    channel_rule: str,
+) -> list[Row]:
+    if channel_rule not in ("slim", "torchvision"):
+        raise ValueError(f"channel_rule must be 'slim' or 'torchvision', not {channel_rule!r}")
+    rows, cin, table_cin = [], stem, 16
+    tail = max(i for i, line in enumerate(lines) if line[-1] == 2)
+    for i, (k, exp, out, se, nl, s) in enumerate(lines):
+        halved = 2 if reduced_tail and i >= tail else 1
+        halved_before = 2 if reduced_tail and i > tail else 1
+        slim = make_divisible(exp / table_cin * cin)
+        scaled = make_divisible(exp // halved_before * width)
+        cout = make_divisible(out // halved * width)
+        expanded = slim if channel_rule == "slim" else scaled
+        if minimalistic:
+            k, se, nl = 3, False, RE  # noqa: PLW2901
+        rows.append(Row(0, k, cout, 1, s, 0.25 if se else 0, nl, expanded))
+        cin, table_cin = cout, out
+    return rows
+
+
+NETWORKS: dict[str, Entry] = entries(
+    mobilenet_v3, PRESETS, "Howard et al. 2019; top-1 of the slim README",
+    # name                              table and switches                  input top-1
+    ("mobilenet_v3_large",              {"table": "large"},                  224, 75.2),
+    ("mobilenet_v3_large_0_75",         {"table": "large", "width": 0.75},   224, 73.3),
+    ("mobilenet_v3_large_minimalistic", {"table": "large", "minimalistic": True}, 224, 72.3),
+    ("mobilenet_v3_small",              {"table": "small"},                  224, 67.5),
+    ("mobilenet_v3_small_0_75",         {"table": "small", "width": 0.75},   224, 65.4),
+    ("mobilenet_v3_small_minimalistic", {"table": "small", "minimalistic": True}, 224, 61.9),
+)  # fmt: skip

@@ -1,0 +1,274 @@
+"""The frame that every network here shares, and the rows its tables are made of.
+
+    logits = classifier(dropout(hidden(pool(head(blocks(stem(x)))))))
+
+stem is one strided convolution (SqueezeNext adds a max pool), blocks are stages of blocks,
+head is one 1x1 convolution, pool the mean over the map; hidden is MobileNetV3's extra linear
+layer and absent elsewhere.
+
+A network for dense prediction keeps a finer map: ``output_stride`` 16 or 8 takes the
+strides out of the last stages and dilates what follows, so that the weights stay the same.
+The field has two rules for the block whose stride was taken: TensorFlow slim and timm let
+it keep the old dilation, torchvision gives it the new one and no shortcut.  Weights are
+interchangeable between the rules, outputs are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from minigrad import ops
+from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
+from minigrad.nn.layers import (
+    Activation,
+    ConvBN,
+    Dropout,
+    Identity,
+    Linear,
+    MaxPool2d,
+    Sequential,
+)
+from minigrad.nn.module import Module
+from minigrad.tensor import Array, Tensor
+
+__all__ = ["Feature", "Network", "Row", "Step", "dilated", "mobile", "taps"]
+
+
+class Row(NamedTuple):
+    """One line of a table: ``repeats`` blocks, of which the first has the stride."""
+
+    expand_ratio: float
+    kernel_size: int
+    channels: int
+    repeats: int
+    stride: int
+    se_ratio: float = 0.0
+    activation: str | None = None
+    expanded: int | None = None
+    residual: bool | None = None
+    expand: bool | None = None
+    fused: bool = False
+
+
+class Feature(NamedTuple):
+    """A map that a backbone gives: its channels, and input pixels a step of it."""
+
+    channels: int
+    stride: int
+
+
+class Step(NamedTuple):
+    """Stride, dilation, and whether the shortcut is left to the block (None) or barred."""
+
+    stride: int
+    dilation: int
+    residual: bool | None
+
+
+class Network(Module):
+    """stem, blocks, head, hidden and classifier, called in this order.
+
+    Built by ``minigrad.models.create``.  With ``features_only`` calling it gives the list of
+    maps that ``features`` describes, the last before each halving.
+    """
+
+    name: str = ""
+    preset: str = ""
+
+    def __init__(
+        self,
+        stem: Module,
+        stages: Sequence[Sequential],
+        features: Mapping[int, Feature],
+        *,
+        pool: MaxPool2d | None = None,
+        head: ConvBN | None = None,
+        hidden: Linear | None = None,
+        hidden_activation: str | None = None,
+        dropout: float = 0.0,
+        classifier: Linear | None = None,
+    ) -> None:
+        self.stem, self.pool = stem, pool
+        self.blocks = Sequential(*stages)
+        self.head, self.hidden = head, hidden
+        self.activation = Activation(hidden_activation) if hidden_activation else Identity()
+        self.dropout, self.classifier = Dropout(dropout), classifier
+        self.features = tuple(features.values())
+        self._taps = tuple(features)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.feature_maps(x) if self.classifier is None else self.logits(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, num_classes)."""
+        x = self.stem(x)
+        x = self.blocks(x if self.pool is None else self.pool(x))
+        x = x if self.head is None else self.head(x)
+        x = ops.flatten(ops.global_avg_pool(x))
+        x = x if self.hidden is None else self.activation(self.hidden(x))
+        y: Tensor = x if self.classifier is None else self.classifier(self.dropout(x))
+        return y
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """The maps that ``features`` describes, finest first."""
+        found = {-1: self.stem(x)}
+        x = found[-1] if self.pool is None else self.pool(found[-1])
+        for i, stage in enumerate(self.blocks):
+            found[i] = x = stage(x)
+        return [found[i] for i in self._taps]
+
+    def load_state_dict(self, state: Mapping[str, Array | Tensor]) -> None:
+        """Adopt weights under minigrad's names or those of a library it knows.
+
+        Raises
+        ------
+        StateDictError
+            As Module's; also if the weights come from a library that pads or normalises
+            in another way than this network was built to: build it with that ``preset``.
+        """
+        from minigrad.models import checkpoints  # maps names of this class, so comes after it
+
+        super().load_state_dict(checkpoints.adapted(self, state))
+
+    def extra_repr(self) -> str:
+        return f"{self.name}, preset={self.preset}" if self.name else ""
+
+
+def dilated(
+    strides: Iterable[int], output_stride: int = 32, rule: str = "slim", start: int = 2
+) -> list[Step]:
+    """The steps that reach ``output_stride`` and no more, of blocks after a stride ``start``.
+
+    >>> [tuple(s) for s in dilated([2, 2, 1, 2, 1], 8)]
+    [(2, 1, None), (2, 1, None), (1, 1, None), (1, 1, None), (1, 2, None)]
+    >>> [tuple(s) for s in dilated([2, 2, 1, 2, 1], 8, "torchvision")][3:]
+    [(1, 2, False), (1, 2, None)]
+    """
+    if rule not in ("slim", "torchvision"):
+        raise ValueError(f"dilation_rule must be 'slim' or 'torchvision', not {rule!r}")
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride!r}")
+    steps, reached, dilation = [], start, 1
+    for stride in strides:
+        if reached * stride <= output_stride:
+            reached *= stride
+            steps.append(Step(stride, dilation, None))
+            continue
+        before, dilation = dilation, dilation * stride
+        slim = rule == "slim"
+        steps.append(Step(1, before if slim else dilation, None if slim else False))
+    return steps
+
+
+def taps(stages: Sequence[tuple[int, int]], stem: int, output_stride: int) -> dict[int, Feature]:
+    """Which stages a backbone shows: the last before each halving; -1 is the stem.
+
+    ``stages`` are (channels, stride), the stride of a pool counted to the stage after it.
+    """
+    shown, channels, reached = {}, stem, 2
+    for i, (width, stride) in enumerate(stages):
+        if stride > 1:
+            shown[i - 1] = Feature(channels, min(reached, output_stride))
+        channels, reached = width, reached * stride
+    return shown | {len(stages) - 1: Feature(channels, min(reached, output_stride))}
+
+
+def mobile(
+    rows: Sequence[Row],
+    *,
+    stem: int,
+    head: int,
+    activation: str,
+    in_channels: int = 3,
+    num_classes: int = 1000,
+    hidden: int | None = None,
+    dropout: float = 0.2,
+    stochastic_depth: float = 0.0,
+    output_stride: int = 32,
+    dilation_rule: str = "slim",
+    features_only: bool = False,
+    stem_activation: str | None = None,
+    classifier_bias: bool = True,
+    hidden_bias: bool = True,
+    **style: Any,
+) -> Network:
+    """A network of inverted residual blocks.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    stem, head : int
+        Channels of the first 3x3 convolution and of the last 1x1.
+    activation : str
+        Of everything whose row does not say otherwise.
+    hidden : int, optional
+        Width of MobileNetV3's linear layer before the classifier.
+    stochastic_depth : float
+        p: block i of N drops its branch with probability p i / N, i from 0.
+    output_stride, dilation_rule, features_only
+        See above.
+    style
+        ``padding``, ``bn_eps``, ``bn_momentum`` for every unit, ``se_rule``,
+        ``se_activation``, ``se_gate`` for the blocks.
+    """
+    unit = {k: v for k, v in style.items() if not k.startswith("se_")}
+    first = ConvBN(in_channels, stem, 3, 2, activation=stem_activation or activation, **unit)
+    count = sum(row.repeats for row in rows)
+    strides = [row.stride if i == 0 else 1 for row in rows for i in range(row.repeats)]
+    steps = iter(dilated(strides, output_stride, dilation_rule))
+    drops = (stochastic_depth * i / count for i in range(count))
+    stages, cin = [], stem
+    for group in _stages(rows):
+        parts = []
+        for row in group:
+            for _ in range(row.repeats):
+                parts.append(_block(row, cin, next(steps), next(drops), activation, style, unit))
+                cin = row.channels
+        stages.append(Sequential(*parts))
+    shown = taps([(g[0].channels, g[0].stride) for g in _stages(rows)], stem, output_stride)
+    if features_only:
+        return Network(first, stages, shown)
+    return Network(
+        first,
+        stages,
+        shown,
+        head=ConvBN(cin, head, activation=activation, **unit),
+        hidden=Linear(head, hidden, hidden_bias) if hidden else None,
+        hidden_activation=activation if hidden else None,
+        dropout=dropout,
+        classifier=Linear(hidden or head, num_classes, classifier_bias),
+    )
+
+
+def _stages(rows: Sequence[Row]) -> list[list[Row]]:
+    """Neighbouring rows of equal width are one stage, unless one of them halves the map."""
+    stages: list[list[Row]] = []
+    for row in rows:
+        if stages and row.stride == 1 and stages[-1][-1].channels == row.channels:
+            stages[-1].append(row)
+        else:
+            stages.append([row])
+    return stages
+
+
+def _block(
+    row: Row,
+    cin: int,
+    step: Step,
+    drop: float,
+    activation: str,
+    style: Mapping[str, Any],
+    unit: Mapping[str, Any],
+) -> Module:
+    """The block of a row that follows ``cin`` channels."""
+    shape = (cin, row.channels, row.expand_ratio, row.kernel_size, step.stride, step.dilation)
+    how: dict[str, Any] = {
+        "activation": row.activation or activation,
+        "residual": step.residual if row.residual is None else row.residual,
+        "stochastic_depth": drop,
+    }
+    if row.fused:
+        return FusedMBConv(*shape, **how, **unit)
+    extra = {"se_ratio": row.se_ratio, "expanded": row.expanded, "expand": row.expand}
+    return InvertedResidual(*shape, **how, **extra, **style)

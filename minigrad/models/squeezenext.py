@@ -1,0 +1,167 @@
+"""SqueezeNext: the SqueezeNeXt block in four stages.
+
+Gholami et al., "SqueezeNext: Hardware-Aware Neural Network Design" (2018), as the
+authors' Caffe files define it:
+
+    conv1 (7x7 or 5x5, stride 2, no pad, 64) - max pool 3x3, stride 2, rounded up -
+    four stages of 32, 64, 128, 256 channels times width - 1x1 to 128 - mean - linear,
+
+every convolution without bias and followed by BatchNorm and ReLU, the linear layer without
+bias.  Width multiplies the four stages alone: 64 and 128 stay.  The first block of a stage
+projects, all later ones have an identity shortcut; odd blocks of the whole network look
+3x1 first, even ones 1x3 first.  The v5 networks wire their projecting blocks serially (see
+``SqueezeNeXtBlock``), which the paper does not describe.
+
+Reconstructions.  Only five networks were published as files.  The others of the paper are
+here under names that end in ``_reconstructed``: 1.5 times width by the rule above (1.406 M
+parameters, the paper's 1.4 M); 23v2 to 23v4 with the paper's stages and serial wiring,
+which fits its parameter counts better than parallel; 44 as 12, 12, 16, 2 blocks, which
+fits; 34 as 9, 9, 12, 2, which fits loosely and stays a guess.
+
+pytorchcv's port differs (``preset="pytorchcv"``): 7x7 with a pad of 1 also in v5, 1x3
+always first, parallel wiring, both ends scaled, biases everywhere.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import Any
+
+from minigrad.models.entry import Entry, entries
+from minigrad.models.network import Network, dilated, taps
+from minigrad.nn.blocks.squeezenext import SqueezeNeXtBlock
+from minigrad.nn.layers import ConvBN, Linear, MaxPool2d, Sequential
+
+__all__ = ["NETWORKS", "squeezenext"]
+
+CHANNELS = (32, 64, 128, 256)
+STRIDES = (1, 2, 2, 2)
+
+VARIANTS = {
+    #        conv1  blocks         wiring
+    "23":   (7, (6, 6, 8, 1),    "parallel"),
+    "23v2": (5, (6, 6, 8, 1),    "serial"),
+    "23v3": (5, (4, 8, 8, 1),    "serial"),
+    "23v4": (5, (2, 10, 8, 1),   "serial"),
+    "23v5": (5, (2, 4, 14, 1),   "serial"),
+    "34":   (7, (9, 9, 12, 2),   "parallel"),
+    "44":   (7, (12, 12, 16, 2), "parallel"),
+}  # fmt: skip
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "caffe": {"init": "caffe"},
+    "pytorchcv": {
+        "init": "pytorchcv", "conv1": 7, "conv1_padding": 1, "orders": ("1x3",),
+        "transition": "parallel", "project": "auto", "scaled_ends": True, "bias": True,
+        "bn_momentum": 0.1,
+    },
+}  # fmt: skip
+
+
+def squeezenext(
+    variant: str = "23",
+    width: float = 1.0,
+    *,
+    groups: int = 1,
+    in_channels: int = 3,
+    num_classes: int = 1000,
+    conv1: int | None = None,
+    conv1_padding: int = 0,
+    transition: str | None = None,
+    orders: tuple[str, ...] = ("3x1", "1x3"),
+    project: str = "always",
+    scaled_ends: bool = False,
+    bias: bool = False,
+    output_stride: int = 32,
+    dilation_rule: str = "slim",
+    features_only: bool = False,
+    dropout: float = 0.0,
+    **block: Any,
+) -> Network:
+    """SqueezeNext of any width.
+
+    Parameters
+    ----------
+    variant : str
+        A key of ``VARIANTS``.
+    width : float
+        Multiplies the channels of the stages.
+    groups : int
+        2 in the G network: of reduce1, spatial1 and spatial2.
+    conv1, transition : optional
+        Instead of the variant's.
+    orders : tuple
+        What the blocks of the network take in turn.
+    project : {"always", "auto"}
+        Whether the first block of a stage always projects.
+    scaled_ends, bias, conv1_padding
+        What pytorchcv has otherwise than the Caffe files.
+    output_stride, dilation_rule, features_only
+        See ``minigrad.models.network``.
+    block
+        ``separable``, ``pre_add_relu``, ``bn_eps``, ``bn_momentum`` of SqueezeNeXtBlock.
+    """
+    kernel, repeats, wiring = VARIANTS[variant]
+    end = width if scaled_ends else 1.0
+    unit = {k: block.get(k, v) for k, v in (("bn_eps", 1e-5), ("bn_momentum", 0.001))}
+    how = {"groups": groups, "transition": transition or wiring, "bias": bias, **block, **unit}
+    stem = int(64 * end)
+    first = ConvBN(in_channels, stem, conv1 or kernel, 2, padding=conv1_padding, bias=bias, **unit)
+    pool = MaxPool2d(3, 2, ceil_mode=True)
+
+    strides = [s if i == 0 else 1 for s, n in zip(STRIDES, repeats) for i in range(n)]
+    steps = iter(dilated(strides, output_stride, dilation_rule, start=4))
+    order = cycle(orders)
+    stages, cin = [], stem
+    for channels, n in zip(CHANNELS, repeats):
+        parts = []
+        for i in range(n):
+            stride, dilation, _ = next(steps)
+            parts.append(SqueezeNeXtBlock(
+                cin, int(channels * width), stride, dilation=dilation, order=next(order),
+                project=project if i == 0 else "auto", **how,
+            ))  # fmt: skip
+            cin = int(channels * width)
+        stages.append(Sequential(*parts))
+
+    widths = [(int(c * width), s) for c, s in zip(CHANNELS, (2, 2, 2, 2))]
+    shown = taps(widths, stem, output_stride)
+    if features_only:
+        return Network(first, stages, shown, pool=pool)
+    head = int(128 * end)
+    return Network(
+        first, stages, shown, pool=pool, head=ConvBN(cin, head, bias=bias, **unit),
+        dropout=dropout, classifier=Linear(head, num_classes, bias=bias),
+    )  # fmt: skip
+
+
+def _of(variant: str, width: float, **more: Any) -> dict[str, Any]:
+    return {"variant": variant, "width": width, **more}
+
+
+NETWORKS: dict[str, Entry] = {
+    **entries(
+        squeezenext, PRESETS, "Gholami et al. 2018; top-1 of the paper, as others quote it",
+        # name                  variant  width            input  top-1
+        ("squeezenext_1_0_23",   _of("23", 1.0),             227, 59.05),
+        ("squeezenext_1_0_g_23", _of("23", 1.0, groups=2),   227, None),
+        ("squeezenext_1_0_23v5", _of("23v5", 1.0),           227, 59.24),
+        ("squeezenext_2_0_23",   _of("23", 2.0),             227, 67.18),
+        ("squeezenext_2_0_23v5", _of("23v5", 2.0),           227, 67.44),
+    ),
+    **entries(
+        squeezenext, PRESETS, "Gholami et al. 2018, reconstructed: no definition was published",
+        # name                                 variant  width  input  top-1
+        ("squeezenext_1_5_23_reconstructed",   _of("23", 1.5),   227, None),
+        ("squeezenext_1_5_23v5_reconstructed", _of("23v5", 1.5), 227, None),
+        ("squeezenext_1_0_23v2_reconstructed", _of("23v2", 1.0), 227, None),
+        ("squeezenext_1_0_23v3_reconstructed", _of("23v3", 1.0), 227, None),
+        ("squeezenext_1_0_23v4_reconstructed", _of("23v4", 1.0), 227, None),
+        ("squeezenext_1_0_34_reconstructed",   _of("34", 1.0),   227, None),
+        ("squeezenext_1_5_34_reconstructed",   _of("34", 1.5),   227, None),
+        ("squeezenext_2_0_34_reconstructed",   _of("34", 2.0),   227, None),
+        ("squeezenext_1_0_44_reconstructed",   _of("44", 1.0),   227, None),
+        ("squeezenext_1_5_44_reconstructed",   _of("44", 1.5),   227, None),
+        ("squeezenext_2_0_44_reconstructed",   _of("44", 2.0),   227, None),
+    ),
+}  # fmt: skip

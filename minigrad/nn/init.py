@@ -1,0 +1,165 @@
+"""How the weights of a new network are drawn, paper by paper.
+
+For a convolution with weight (Cout, Cin/groups, kh, kw),
+
+    fan_in  = (Cin / groups) kh kw,      fan_out = Cout kh kw,
+
+and for a linear layer (O, I), fan_in = I and fan_out = O.  What the field disagrees on is
+the depthwise kernel: TensorFlow's code (and timm) divides fan_out by the groups,
+sigma = sqrt(2) / k; torchvision does not, so that its sigma is smaller by sqrt(C).
+
+| scheme        | convolution                         | linear                 | of          |
+|---------------|-------------------------------------|------------------------|-------------|
+| "tensorflow"  | N(0, 2 groups / fan_out)            | U(+-1/sqrt(fan_out))   | EfficientNet, MnasNet |
+| "torchvision" | N(0, 2 / fan_out)                   | N(0, 0.01^2)           | its MobileNets |
+| "torchvision_efficientnet" | N(0, 2 / fan_out)      | U(+-1/sqrt(fan_out))   | its EfficientNets |
+| "torchvision_mnasnet"      | N(0, 2 / fan_out)      | U(+-sqrt(3/fan_out))   | its MNASNet |
+| "slim"        | N(0, 0.09^2), cut at 2 sigma        | the same               | MobileNet in TF slim |
+| "caffe"       | U(+-sqrt(3/fan_in))                 | the same               | SqueezeNext |
+| "pytorchcv"   | U(+-sqrt(6/fan_in))                 | the same               | SqueezeNext in pytorchcv |
+
+Biases are 0, BatchNorm's scale 1 and shift 0, in all of them.  A convolution is a 2-D
+weight's drawing with its groups; sources: He et al. (2015) for 2/fan, Glorot & Bengio
+(2010) for the uniform ones, and the code of each library.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from math import prod, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from minigrad.nn.module import Draw, Module, Parameter
+from minigrad.tensor import Array, Shape
+
+if TYPE_CHECKING:
+    from numpy.random import Generator  # importing it costs as much as the rest of a start
+
+__all__ = ["SCHEMES", "Scheme", "initialize", "normal", "ones", "truncated_normal", "uniform", "zeros"]
+
+
+def zeros(shape: Shape, seed: int | None = None) -> Array:
+    """All 0."""
+    return np.zeros(shape)
+
+
+def ones(shape: Shape, seed: int | None = None) -> Array:
+    """All 1."""
+    return np.ones(shape)
+
+
+def normal(shape: Shape, seed: int | None, std: float) -> Array:
+    """N(0, std^2)."""
+    return np.random.default_rng(seed).standard_normal(shape) * std
+
+
+def uniform(shape: Shape, seed: int | None, bound: float) -> Array:
+    """Uniform on [-bound, bound)."""
+    return np.random.default_rng(seed).uniform(-bound, bound, shape)
+
+
+def truncated_normal(shape: Shape, seed: int | None, std: float) -> Array:
+    """N(0, std^2) given that it lies within 2 std: what lies outside is drawn again."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal(shape)
+    while (outside := np.abs(z) > 2).any():
+        z[outside] = rng.standard_normal(np.count_nonzero(outside))
+    return z * std
+
+
+def _fan_in(shape: Shape) -> int:
+    return prod(shape[1:])
+
+
+def _fan_out(shape: Shape) -> int:
+    return shape[0] * prod(shape[2:])
+
+
+def _tensorflow(shape: Shape, groups: int) -> Draw:
+    return functools.partial(normal, std=sqrt(2 * groups / _fan_out(shape)))
+
+
+def _kaiming(shape: Shape, groups: int) -> Draw:
+    return functools.partial(normal, std=sqrt(2 / _fan_out(shape)))
+
+
+def _fan_out_uniform(shape: Shape, groups: int) -> Draw:
+    return functools.partial(uniform, bound=1 / sqrt(_fan_out(shape)))
+
+
+def _fan_out_sigmoid(shape: Shape, groups: int) -> Draw:
+    return functools.partial(uniform, bound=sqrt(3 / _fan_out(shape)))
+
+
+def _narrow(shape: Shape, groups: int) -> Draw:
+    return functools.partial(normal, std=0.01)
+
+
+def _slim(shape: Shape, groups: int) -> Draw:
+    return functools.partial(truncated_normal, std=0.09)
+
+
+def _caffe(shape: Shape, groups: int) -> Draw:
+    return functools.partial(uniform, bound=sqrt(3 / _fan_in(shape)))
+
+
+def _pytorchcv(shape: Shape, groups: int) -> Draw:
+    return functools.partial(uniform, bound=sqrt(6 / _fan_in(shape)))
+
+
+Chooser = Callable[[Shape, int], Draw]
+
+
+class Scheme(NamedTuple):
+    """What draws the weight of a convolution and of a linear layer."""
+
+    conv: Chooser
+    linear: Chooser
+
+
+SCHEMES = {
+    "tensorflow": Scheme(_tensorflow, _fan_out_uniform),
+    "torchvision": Scheme(_kaiming, _narrow),
+    "torchvision_efficientnet": Scheme(_kaiming, _fan_out_uniform),
+    "torchvision_mnasnet": Scheme(_kaiming, _fan_out_sigmoid),
+    "slim": Scheme(_slim, _slim),
+    "caffe": Scheme(_caffe, _caffe),
+    "pytorchcv": Scheme(_pytorchcv, _pytorchcv),
+}
+
+
+def initialize(module: Module, scheme: str = "tensorflow", rng: Generator | None = None) -> None:
+    """Start every weight below ``module`` anew, and give its dropouts the generator.
+
+    Each weight gets a seed of its own from ``rng``, in the order of the computation, and is
+    drawn when it is needed: the order of use does not change the values.
+
+    Parameters
+    ----------
+    module : Module
+    scheme : str
+        A name of ``SCHEMES``.
+    rng : numpy.random.Generator, optional
+        None draws fresh entropy.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"init must be one of {', '.join(SCHEMES)}, not {scheme!r}")
+    for part in module.modules():
+        if "rng" in part.__dict__:
+            part.__dict__["rng"] = rng
+        weight = part.__dict__.get("weight")
+        if isinstance(weight, Parameter) and weight.ndim > 1:
+            weight.redraw(choose(weight.shape, getattr(part, "groups", 1), scheme), _seed(rng))
+
+
+def choose(shape: Shape, groups: int = 1, scheme: str = "tensorflow") -> Draw:
+    """What draws a weight of this shape: (O, I) of a linear layer, or a convolution's."""
+    chooser = SCHEMES[scheme].conv if len(shape) == 4 else SCHEMES[scheme].linear
+    return chooser(shape, groups)
+
+
+def _seed(rng: Generator | None) -> int | None:
+    return None if rng is None else int(rng.integers(1 << 63))

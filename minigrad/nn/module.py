@@ -1,0 +1,304 @@
+"""Module: a function with parameters, and the name it is known by.
+
+A module is a tree.  Its leaves are Parameters (what training changes) and Buffers (what
+a forward pass keeps, such as running means); an attribute that is a Parameter, Buffer or
+Module belongs to the tree under the attribute's name, in the order it was set, so
+``blocks.0.expand.conv.weight`` is ``module.blocks[0].expand.conv.weight``.
+
+Values come late.  A Parameter knows its shape at once, but draws its values only when
+somebody asks for them; loaded weights are adopted in their place, as they lie in
+memory.  Building a network for given weights thus allocates nothing and draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrad.errors import DtypeError, StateDictError
+from minigrad.tensor import FLOATS, Array, Shape, Tensor, Version, scope
+
+__all__ = ["Buffer", "Module", "Parameter", "Stored"]
+
+Draw = Callable[[Shape, "int | None"], Array]
+Self = TypeVar("Self", bound="Module")
+
+
+class Stored(Tensor):
+    """A tensor of a module: its shape is known at once, its values when they are needed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    draw : callable
+        ``draw(shape, seed)`` makes the first values, in float64; they are then rounded to
+        the tensor's dtype, so that a float32 network is the rounding of its float64 twin.
+    seed : int, optional
+        What ``draw`` seeds its generator with; None draws fresh entropy.
+    """
+
+    __slots__ = ("_array", "_borrowed", "_draw", "_dtype", "_seed", "_shape")
+
+    def __init__(self, shape: Shape, draw: Draw, seed: int | None = None) -> None:
+        self._shape, self._dtype = tuple(shape), np.dtype(np.float32)
+        self.grad, self.node, self.version = None, None, Version()
+        self.requires_grad = False
+        self.redraw(draw, seed)
+
+    def redraw(self, draw: Draw, seed: int | None = None) -> None:
+        """Forget the values; the next ones come from ``draw``."""
+        self._draw, self._seed = draw, seed
+        self._array: Array | None = None
+        self._borrowed = False
+        self.version.count += 1
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the values were drawn or adopted already."""
+        return self._array is not None
+
+    @property
+    def array(self) -> Array:  # type: ignore[override]
+        """The values, drawn now if they were not needed before."""
+        if self._array is None:
+            self._array = self._draw(self._shape, self._seed).astype(self._dtype, copy=False)
+        return self._array
+
+    @property
+    def shape(self) -> Shape:
+        """The length of every axis."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        size = 1
+        for n in self._shape:
+            size *= n
+        return size
+
+    def adopt(self, values: Array) -> None:
+        """Take ``values`` themselves, without a copy; the first change copies them."""
+        self._array, self._borrowed = values, True
+        self.version.count += 1
+
+    def convert(self, dtype: npt.DTypeLike) -> None:
+        """Change the dtype; values that are not drawn yet stay so."""
+        self._dtype = _float(dtype)
+        if self._array is not None and self._array.dtype != self._dtype:
+            self._array, self._borrowed = self._array.astype(self._dtype), False
+            self.version.count += 1
+
+    def copy_(self, values: npt.ArrayLike | Tensor) -> Tensor:
+        if self._borrowed:
+            self._array, self._borrowed = self.array.copy(order="K"), False
+        return super().copy_(values)
+
+    copy_.__doc__ = Tensor.copy_.__doc__
+
+
+class Parameter(Stored):
+    """A Stored tensor that gradients are wanted for."""
+
+    __slots__ = ()
+
+    def __init__(self, shape: Shape, draw: Draw, seed: int | None = None) -> None:
+        super().__init__(shape, draw, seed)
+        self.requires_grad = True
+
+
+class Buffer(Stored):
+    """A Stored tensor that a forward pass keeps: no gradient, but part of the state."""
+
+    __slots__ = ()
+
+
+def _float(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    found = np.dtype(dtype)
+    if found not in FLOATS:
+        raise DtypeError(f"a module computes in float32 or float64, not {found}")
+    return found
+
+
+class Module:
+    """The base of every layer, block and network.
+
+    A subclass sets its parts as attributes in ``__init__`` and says in ``forward`` what
+    it computes.  Calling it runs ``forward`` under its name, so that an error, the tape
+    and ``explain`` name the layer.
+
+    Examples
+    --------
+    >>> from minigrad import nn
+    >>> class Twice(nn.Module):
+    ...     def __init__(self):
+    ...         self.linear = nn.Linear(3, 3)
+    ...     def forward(self, x):
+    ...         return self.linear(self.linear(x))
+    >>> [name for name, _ in Twice().named_parameters()]
+    ['linear.weight', 'linear.bias']
+    """
+
+    training: bool = True
+    _name: str = ""
+    forward: Callable[..., Any]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module):
+            value.__dict__["_name"] = name
+        elif isinstance(value, (list, tuple)) and any(isinstance(v, Module) for v in value):
+            raise TypeError(f"{name}: a module in a {type(value).__name__} is not registered; "
+                            "use nn.Sequential")  # fmt: skip
+        object.__setattr__(self, name, value)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._name:
+            return self.forward(*args, **kwargs)
+        with scope(self._name):
+            return self.forward(*args, **kwargs)
+
+    # The tree.
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) of the direct parts."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(dotted name, module) of this module (as ``prefix``) and everything below it."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and everything below it."""
+        yield from (module for _, module in self.named_modules())
+
+    def get_submodule(self, name: str) -> Module:
+        """The module with this dotted name, ``""`` being the module itself."""
+        found = self
+        for part in name.split(".") if name else ():
+            found = found.__dict__[part]
+        return found
+
+    def _named_stored(self, prefix: str = "") -> Iterator[tuple[str, Stored]]:
+        """Parameters and buffers in the order in which they were set."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Stored):
+                yield prefix + name, value
+            elif isinstance(value, Module):
+                yield from value._named_stored(f"{prefix}{name}.")
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, Parameter), in the order of the computation."""
+        for name, value in self._named_stored():
+            if isinstance(value, Parameter):
+                yield name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every Parameter."""
+        yield from (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """(dotted name, Buffer)."""
+        for name, value in self._named_stored():
+            if isinstance(value, Buffer):
+                yield name, value
+
+    # The state.
+
+    def state_dict(self) -> dict[str, Array]:
+        """Parameters and buffers by name: read-only views of the live values."""
+        return {name: value.numpy() for name, value in self._named_stored()}
+
+    def load_state_dict(self, state: Mapping[str, Array | Tensor]) -> None:
+        """Adopt the arrays of ``state`` as they lie in memory, without a copy.
+
+        Parameters
+        ----------
+        state : mapping
+            Dotted name to array (or Tensor): exactly the names of ``state_dict``.
+
+        Raises
+        ------
+        StateDictError
+            Naming every key that is missing or unexpected and every array of another
+            shape or dtype; then nothing is changed.
+        """
+        own = dict(self._named_stored())
+        given = {k: v.array if isinstance(v, Tensor) else v for k, v in state.items()}
+        problems = _misfits(own, given)
+        if problems:
+            raise StateDictError(f"{type(self).__name__}: " + "; ".join(problems))
+        for name, stored in own.items():
+            stored.adopt(given[name])
+
+    def to(self: Self, dtype: npt.DTypeLike) -> Self:
+        """Convert parameters and buffers to float32 or float64, and return the module."""
+        for _, stored in self._named_stored():
+            stored.convert(dtype)
+        return self
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Set training mode: batch statistics, dropout, stochastic depth."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Set evaluation mode: running statistics, nothing is dropped."""
+        return self.train(False)
+
+    def requires_grad_(self: Self, wanted: bool = True) -> Self:
+        """Say whether gradients of the parameters are wanted."""
+        for parameter in self.parameters():
+            parameter.requires_grad = wanted
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def apply(self: Self, function: Callable[[Module], None]) -> Self:
+        """Call ``function`` on this module and everything below it."""
+        for module in self.modules():
+            function(module)
+        return self
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows between the parentheses of a module without parts."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.named_children()]
+        inside = "\n" + "\n".join(lines) + "\n" if lines else ""
+        return f"{type(self).__name__}({self.extra_repr()}{inside})"
+
+
+def _misfits(own: Mapping[str, Stored], given: Mapping[str, Array]) -> list[str]:
+    """One clause for each way in which ``given`` does not fit."""
+    missing = [k for k in own if k not in given]
+    unexpected = [k for k in given if k not in own]
+    both = [k for k in own if k in given]
+    shapes = [f"{k} is {given[k].shape}, expected {own[k].shape}"
+              for k in both if given[k].shape != own[k].shape]  # fmt: skip
+    dtypes = [f"{k} is {given[k].dtype}, expected {own[k].dtype}"
+              for k in both if given[k].dtype != own[k].dtype]  # fmt: skip
+    parts = {"missing": missing, "unexpected": unexpected, "of another shape": shapes,
+             "of another dtype (convert with module.to or astype)": dtypes}  # fmt: skip
+    return [f"{len(v)} {what}: {', '.join(v)}" for what, v in parts.items() if v]
