@@ -211,7 +211,9 @@ def _measure(
         except MinigradError as e:
             failures.append(f"{layer.name}, {case.direction}, {name}: {e}")
             engines.pop(name, None)
+    neighbours = machine.Neighbours()
     times = interleave({name: e.run for name, e in engines.items()}, options.seconds)
+    others = neighbours.cpus()
     peers = {p: times[p] for p in options.peers if p in times}
     details = {
         p: {**t._asdict(), "error_over_bound": errors[p], "reorders": engines[p].reorders}
@@ -220,7 +222,8 @@ def _measure(
     flops = layer.flops(case.batch)
     return [
         make_row(layer.name, b, case, flops, times[b], peers, peak)
-        | {"group": layer.group, "error_over_bound": errors[b], "peers": details}
+        | {"group": layer.group, "error_over_bound": errors[b], "others_cpus": others}
+        | {"peers": details}
         | _limit(layer, case, flops / times[b].median_us / 1e3, peak)
         for b in options.backend
         if b in times
@@ -263,9 +266,13 @@ def _print_summary(
         for backend in dict.fromkeys(row["backend"] for row in table):
             mine = [row for row in table if row["backend"] == backend]
             print("\n".join(summary(case, mine, FIGURES[case.direction], ratio_figure(case))))
-    errors = [p["error_over_bound"] for row in rows for p in (row, *row["peers"].values())]
-    if errors:
+    if rows:
+        errors = [p["error_over_bound"] for row in rows for p in (row, *row["peers"].values())]
         print(f"largest error of any engine: {max(errors):.2f} of its bound")
+        noisiest = max(rows, key=lambda row: row["others_cpus"] or 0.0)
+        if noisiest["others_cpus"] is not None:
+            told = f"{noisiest['others_cpus']:.2f} CPUs (while {noisiest['name']} was measured)"
+            print(f"other processes used up to {told}")
     for failure in failures:
         print(f"FAILED {failure}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +22,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from minigrad.kernels import _ext
 
-__all__ = ["COMPUTE_BOUND", "bandwidth", "describe", "limit", "peak"]
+__all__ = ["COMPUTE_BOUND", "Neighbours", "bandwidth", "describe", "limit", "peak"]
 
 COMPUTE_BOUND = 12.0  # FLOPs a byte; from here on memory is not the limit of these kernels
 _PEAK_SECONDS, _COPY_SECONDS, _REPEATS = 0.5, 0.02, 5
@@ -76,6 +77,34 @@ def _copies(footprint: int) -> Callable[[], int]:
         return 2 * half * repeats
 
     return copy
+
+
+class Neighbours:
+    """How much of the CPUs other processes use, from when this was made (Linux alone)."""
+
+    _STAT = Path("/proc/stat")
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def cpus(self) -> float | None:
+        """CPUs used by others on average since then: 0.0 on a quiet machine."""
+        if self._start is None:
+            return None
+        wall, others = (
+            now - then for now, then in zip(self._now() or (), self._start, strict=True)
+        )
+        return max(0.0, others / wall)
+
+    def _now(self) -> tuple[float, float] | None:
+        """(seconds, CPU seconds of other processes), interrupts and stolen time counted."""
+        if not self._STAT.exists():
+            return None
+        user, nice, system, _, _, irq, softirq, steal = map(
+            int, self._STAT.read_text().split(maxsplit=9)[1:9]
+        )
+        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), busy - time.process_time()
 
 
 def describe(packages: Iterable[str]) -> str:

@@ -169,6 +169,25 @@ def test_memory_is_the_limit_only_below_twelve_flops_a_byte(monkeypatch):
     assert machine.limit(100.0, 2.0, 1 << 20, 1) == 20.0
 
 
+def test_neighbours_are_all_busy_time_but_our_own(monkeypatch, tmp_path):
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(machine.Neighbours, "_STAT", stat)
+    monkeypatch.setattr(machine.os, "sysconf", lambda name: 100)
+    clock = iter((10.0, 20.0))
+    own = iter((1.0, 4.0))
+    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(machine.time, "process_time", lambda: next(own))
+    stat.write_text("cpu 100 0 100 5000 30 0 0 0 0 0\ncpu0 1 2\n")
+    neighbours = machine.Neighbours()
+    stat.write_text("cpu 500 0 200 6000 90 0 0 0 0 0\ncpu0 1 2\n")
+    assert neighbours.cpus() == pytest.approx((5.0 - 3.0) / 10.0)
+
+
+def test_where_there_is_no_proc_stat_neighbours_are_unknown(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine.Neighbours, "_STAT", tmp_path / "none")
+    assert machine.Neighbours().cpus() is None
+
+
 # ---------------------------------------------------------------- rows and tables
 
 CASE = report.Case("forward", 2, 8)
