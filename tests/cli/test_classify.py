@@ -26,12 +26,12 @@ def network(monkeypatch):
     """A network whose logit k is k times the batch's mean red, and what it was called with."""
     calls = []
 
-    def load(model, weights):
+    def load(model, weights, library):
         def logits(batch):
             calls.append({"batch": batch, "backend": current_backend(), "threads": num_threads()})
             return (np.arange(1000.0) * batch[:, :1].mean((2, 3))).astype(np.float32)
 
-        calls.append({"model": model, "weights": str(weights)})
+        calls.append({"model": model, "weights": str(weights), "library": library})
         return logits
 
     monkeypatch.setattr(classify, "_load", load)
@@ -69,10 +69,10 @@ def test_the_probabilities_are_the_softmax_of_the_logits(network, photo, capsys)
 def test_model_weights_backend_and_threads_reach_the_network(network, photo, capsys):
     code, results, _ = run_json(
         capsys, photo, "--model", "efficientnet_lite1", "--weights", "w.pth",
-        "--backend", "numpy", "--threads", "1",
+        "--backend", "numpy", "--threads", "1", "--preset", "tpu",
     )  # fmt: skip
     assert code == 0
-    assert network[0] == {"model": "efficientnet_lite1", "weights": "w.pth"}
+    assert network[0] == {"model": "efficientnet_lite1", "weights": "w.pth", "library": "tpu"}
     assert (network[1]["backend"], network[1]["threads"]) == ("numpy", 1)
     assert (results[0]["backend"], results[0]["threads"]) == ("numpy", 1)
     wanted = preprocess([photo], PRESETS["efficientnet_lite1"])
@@ -128,11 +128,11 @@ def test_the_table_shows_photo_time_backend_and_the_best(network, photo, capsys,
     assert max(map(len, out.splitlines()[1:])) <= 80 or not rich, "wraps in a narrow terminal"
 
 
-def test_a_preset_that_is_not_known_is_asked_for(network, photo, capsys):
+def test_a_preprocessing_that_is_not_known_is_asked_for(network, photo, capsys):
     argv = ["classify", str(photo), "--model", "squeezenext_1_0_23", "--weights", "w.pth"]
     assert main(argv) == 2
-    assert "--preset" in capsys.readouterr().err
-    assert main([*argv, "--preset", "imagenet", "--json"]) == 0
+    assert "--preprocessing" in capsys.readouterr().err
+    assert main([*argv, "--preprocessing", "imagenet", "--json"]) == 0
     np.testing.assert_array_equal(network[1]["batch"], preprocess([photo], PRESETS["imagenet"]))
 
 
@@ -147,6 +147,11 @@ def test_another_number_of_classes_has_no_labels(monkeypatch, photo, capsys):
     monkeypatch.setattr(classify, "_load", lambda *_: lambda batch: np.zeros((1, 10)))
     assert main(["classify", str(photo), "--weights", "w.pth"]) == 2
     assert "10 classes" in capsys.readouterr().err
+
+
+def test_a_mistyped_model_is_told_the_nearest(capsys):
+    assert main(["classify", "--model", "efficientnet_lite"]) == 2
+    assert "efficientnet_lite0" in capsys.readouterr().err
 
 
 def test_weights_that_are_not_there_are_named(photo, capsys):
