@@ -20,15 +20,17 @@ do not take place.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from typing import Any
 
 import numpy as np
 
 from minigrad.geometry import ConvSpec
-from minigrad.kernels._numba.windows import Axis, Run, forward_runs
-from minigrad.kernels.contract import Array, check_conv2d
+from minigrad.kernels._numba.windows import Axis, forward_runs
+from minigrad.kernels.contract import Array, check_conv2d, classify
 
-__all__ = ["UNAVAILABLE", "depthwise_conv2d"]
+__all__ = ["UNAVAILABLE", "conv2d"]
 
 UNAVAILABLE: str | None = (
     None
@@ -37,23 +39,43 @@ UNAVAILABLE: str | None = (
 )
 
 
-def depthwise_conv2d(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> Array:
-    """y[n,c,p,q] = bias[c] + sum_{a,b} w[c,0,a,b] x[n, c, p s - P + a d, q s' - P' + b d']."""
-    from minigrad.kernels._numba import depthwise
+def conv2d(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> Array:
+    """y[n,o,p,q] = bias[o] + sum_{a,b,i} w[o,i,a,b] x[n, ch(o,i), p s - P + a d, q s' - P' + b d'].
 
-    n, c, ho, wo = check_conv2d(x, w, bias, spec)
-    rows, cols = _runs(x.shape, w.shape, (ho, wo), spec)
-    y = depthwise.window_sum(_channels_last(x), w[:, 0], bias, (n, ho, wo, c), rows, cols)
-    return _nchw(y)
+    Depthwise has no sum over i; pointwise has no a and b: a product of matrices.
+    """
+    from minigrad.kernels._numba import transpose
 
-
-def _channels_last(x: Array) -> Array:
-    """(N, C, H, W) of any strides as a contiguous (N, H, W, C), copied only if it must be."""
-    return np.require(x.transpose(0, 2, 3, 1), requirements=["C", "A"])
+    forward = _forward(_signature(x), _signature(w), _signature(bias), spec)
+    y: Array = forward(transpose.channels_last(x), w, bias).transpose(0, 3, 1, 2)
+    return y
 
 
-def _nchw(y: Array) -> Array:
-    return y.transpose(0, 3, 1, 2)
+Signature = tuple[tuple[int, ...], np.dtype[Any]]
+
+
+def _signature(x: Array | None) -> Signature | None:
+    return None if x is None else (x.shape, x.dtype)
+
+
+def _like(signature: Signature | None) -> Any:
+    """An array of that shape and dtype, for the checks of the contract: no memory."""
+    return None if signature is None else np.broadcast_to(np.empty((), signature[1]), signature[0])
+
+
+@functools.lru_cache(maxsize=512)
+def _forward(
+    x: Signature, w: Signature, bias: Signature | None, spec: ConvSpec
+) -> Any:  # what does not depend on the numbers is checked and prepared once
+    from minigrad.kernels._numba import depthwise, matrix
+
+    n, c, ho, wo = check_conv2d(_like(x), _like(w), _like(bias), spec)
+    (shape, dtype), (kernel, _) = x, w
+    source = (n, shape[2], shape[3], shape[1])
+    rows, cols = (forward_runs(axis) for axis in _axes(shape, kernel, (ho, wo), spec))
+    if classify(spec, kernel) == "depthwise":
+        return depthwise.WindowSum(source, kernel[2:], (n, ho, wo, c), rows, cols, dtype)
+    return matrix.GatherSum(source, kernel, (n, ho, wo, c), rows, cols, spec.groups, False, dtype)
 
 
 def _axes(
@@ -71,10 +93,3 @@ def _axes(
         for i in range(2)
     )
     return rows, cols
-
-
-def _runs(
-    x_shape: tuple[int, ...], w_shape: tuple[int, ...], out: tuple[int, int], spec: ConvSpec
-) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    rows, cols = _axes(x_shape, w_shape, out, spec)
-    return forward_runs(rows), forward_runs(cols)

@@ -4,77 +4,89 @@
 
 Channels never meet, so they are the lanes of a vector, and one accumulator holds one
 position of 4 to 16 channels.  Forward (fix g's place, read x) and input gradient (fix
-x's place, read g) are the same sum over taps, ``window_sum``, and differ only in where a
+x's place, read g) are the same sum over taps, ``WindowSum``, and differ only in where a
 tap reads, which ``windows`` has found before.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
 from minigrad.kernels._numba import launch
-from minigrad.kernels._numba.launch import compiled, run, vector_bytes
-from minigrad.kernels._numba.vectors import Value, Vectors, fold, int64, literal, word
+from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
+from minigrad.kernels._numba.vectors import Value, Vectors, fold, int64, intrinsic, literal, word
 from minigrad.kernels._numba.windows import Run
 from minigrad.kernels.contract import Array
 
 _TASK = 12  # integers that describe a task, see _tasks
 
 
-def window_sum(
-    source: Array, weights: Array, bias: Array | None, shape: Sequence[int],
-    rows: tuple[Run, ...], cols: tuple[Run, ...],
-) -> Array:  # fmt: skip
+class WindowSum:
     """out[n,h,v,c] = bias[c] + sum over the taps (a, b) of a position of w[a,b,c] source[n,.,.,c].
 
     Taps ascending in (a, b), one fused multiply-add each.
 
     Parameters
     ----------
-    source : (N, H, W, C), contiguous
-    weights : (C, kh, kw)
-    shape : (N, H', W', C) of the result
+    source : shape (N, H, W, C)
+    kernel : (kh, kw)
+    out : shape (N, H', W', C) of the result
     rows, cols : the runs of its two axes
     """
-    out = np.empty(shape, source.dtype)
-    if not out.size:
+
+    def __init__(
+        self, source: Sequence[int], kernel: Sequence[int], out: Sequence[int],
+        rows: tuple[Run, ...], cols: tuple[Run, ...], dtype: np.dtype[Any],
+    ) -> None:  # fmt: skip
+        size = dtype.itemsize
+        self.lanes = vector_bytes() // size
+        channels, taps = out[3], math.prod(kernel)
+        self.shape, self.dtype = tuple(out), dtype
+        self.tasks, self.taps = _tasks(
+            rows, cols, source[2], out[2], channels, kernel[1], self.lanes, size
+        )
+        self.blocks = -(-channels // self.lanes)
+        self.zeros = np.zeros(self.blocks * self.lanes, dtype)
+        self.job = job(
+            0, 0, 0, 0, address(self.tasks), address(self.taps), len(self.tasks),
+            math.prod(out[1:]) * size, math.prod(source[1:]) * size, channels,
+            taps * self.lanes * size,
+        )  # fmt: skip
+        self.kernel = _window_kernel(size, self.lanes)
+
+    def __call__(self, source: Array, weights: Array, bias: Array | None = None) -> Array:
+        out = np.empty(self.shape, self.dtype)
+        if out.size:
+            packed, start = self._pack(weights), self._start(bias)
+            table = self.job.copy()
+            table[:4] = address(out), address(source), address(packed), address(start)
+            run(self.kernel, table, self.shape[0] * len(self.tasks))
         return out
-    lanes = vector_bytes() // source.itemsize
-    packed, start = _pack(weights, lanes), _pad(bias, shape[3], lanes, source.dtype)
-    tasks, taps = _tasks(
-        rows, cols, source.shape[2], shape[2], shape[3], weights.shape[2], lanes, source.itemsize
-    )
-    job = (
-        out.ctypes.data, source.ctypes.data, packed.ctypes.data, start.ctypes.data,
-        tasks.ctypes.data, taps.ctypes.data, len(tasks), out[0].nbytes, source[0].nbytes,
-        shape[3], packed[0].nbytes,
-    )  # fmt: skip
-    run(_window_kernel(source.itemsize, lanes), job, shape[0] * len(tasks))
-    return out
+
+    def _pack(self, weights: Array) -> Array:
+        """(C, 1, kh, kw) to (blocks of lanes, kh kw, lanes), zeros after the last channel."""
+        c = len(weights)
+        packed = weights.reshape(c, -1)
+        if c != len(self.zeros):
+            packed = np.concatenate(
+                [packed, np.zeros((len(self.zeros) - c, packed.shape[1]), self.dtype)]
+            )
+        return np.ascontiguousarray(packed.reshape(self.blocks, self.lanes, -1).transpose(0, 2, 1))
+
+    def _start(self, bias: Array | None) -> Array:
+        if bias is None:
+            return self.zeros
+        start = self.zeros.copy()
+        start[: len(bias)] = bias
+        return start
 
 
-def _pack(weights: Array, lanes: int) -> Array:
-    """(C, kh, kw) to (blocks of lanes, kh kw, lanes), zeros after the last channel."""
-    c, kh, kw = weights.shape
-    packed = np.zeros((-(-c // lanes) * lanes, kh * kw), weights.dtype)
-    packed[:c] = weights.reshape(c, kh * kw)
-    return np.ascontiguousarray(packed.reshape(-1, lanes, kh * kw).transpose(0, 2, 1))
-
-
-def _pad(bias: Array | None, channels: int, lanes: int, dtype: Any) -> Array:
-    start = np.zeros(-(-channels // lanes) * lanes, dtype)
-    if bias is not None:
-        start[:channels] = bias
-    return start
-
-
-@functools.lru_cache(maxsize=256)
 def _tasks(
     rows: tuple[Run, ...], cols: tuple[Run, ...], source_width: int, width: int,
     channels: int, kw: int, lanes: int, itemsize: int,
@@ -95,9 +107,9 @@ def _tasks(
                 for a, h in r.taps
                 for b, v in c.taps
             ]
-            down = (r.count, r.step * width * pixel, r.advance * source_width * pixel)
-            along = (c.count, c.step * pixel, c.advance * pixel)
-            line, step = (down, along) if c.count >= r.count else (along, down)
+            down = (r.length, r.step * width * pixel, r.advance * source_width * pixel)
+            along = (c.length, c.step * pixel, c.advance * pixel)
+            line, step = (down, along) if c.length >= r.length else (along, down)
             corner = (r.first * width + c.first) * pixel
             few = 4 if line[0] > 8 else line[0]
             part = blocks if line[0] > 8 else 8
@@ -115,23 +127,27 @@ def _tasks(
 def _window_kernel(itemsize: int, lanes: int) -> Any:
     stamp = launch.STAMP
 
-    def window(job: int, first: int, last: int) -> None:
+    def window(table: int, first: int, last: int) -> None:
         stamp  # noqa: B018  part of the key of the cache
         for number in range(first, last):
-            image, index = divmod(number, word(job, 6))
-            task = word(job, 4) + 8 * 12 * index
-            taps, ntaps = word(job, 5) + 16 * word(task, 8), word(task, 9)
+            image, index = divmod(number, word(table, 6))
+            task = word(table, 4) + 8 * 12 * index
+            taps, ntaps = word(table, 5) + 16 * word(task, 8), word(task, 9)
             dst_step, src_step = word(task, 6), word(task, 7)
             for line in range(word(task, 2)):
-                dst0 = word(job, 0) + image * word(job, 7) + word(task, 0) + line * word(task, 3)
-                src0 = word(job, 1) + image * word(job, 8) + word(task, 1) + line * word(task, 4)
+                dst0 = (
+                    word(table, 0) + image * word(table, 7) + word(task, 0) + line * word(task, 3)
+                )
+                src0 = (
+                    word(table, 1) + image * word(table, 8) + word(task, 1) + line * word(task, 4)
+                )
                 for block in range(word(task, 10), word(task, 11)):
                     lane = block * lanes
-                    tail = word(job, 9) - lane
+                    tail = word(table, 9) - lane
                     dst = dst0 + lane * itemsize
                     src = src0 + lane * itemsize
-                    w = word(job, 2) + block * word(job, 10)
-                    bias = word(job, 3) + lane * itemsize
+                    w = word(table, 2) + block * word(table, 10)
+                    bias = word(table, 3) + lane * itemsize
                     left = word(task, 5)
                     while left > 0:
                         if left >= 8 and tail >= lanes:
@@ -192,7 +208,7 @@ def _window_kernel(itemsize: int, lanes: int) -> Any:
     return compiled(window)
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def window_tile(
     typing: Any, dst: Any, dst_step: Any, src: Any, src_step: Any, taps: Any, ntaps: Any,
     weights: Any, bias: Any, tail: Any, itemsize: Any, lanes: Any, positions: Any, masked: Any,

@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from minigrad.kernels._numba.vectors import I64, int64
+from minigrad.kernels._numba.vectors import I64, int64, intrinsic
+from minigrad.kernels.contract import Array
 from minigrad.threads import num_threads
 
-__all__ = ["STAMP", "compiled", "run"]
+__all__ = ["STAMP", "address", "compiled", "job", "run", "vector_bytes"]
 
 _SIGNATURE = types.void(types.int64, types.int64, types.int64)
 
@@ -52,26 +52,38 @@ def compiled(kernel: Callable[..., None]) -> Any:
         return numba.cfunc(_SIGNATURE)(kernel)
 
 
-def run(kernel: Any, job: Sequence[int], tasks: int) -> None:
-    """Run all tasks of the job on as many threads as the caller may use."""
-    table = np.array(job, np.int64)
-    workers = min(num_threads(), tasks)
+def job(*words: int) -> Array:
+    """The table of integers that a kernel reads."""
+    return np.array(words, np.int64)
+
+
+def address(array: Array) -> int:
+    """Where the numbers of ``array`` lie."""
+    place: int = array.ctypes.data
+    return place
+
+
+def run(kernel: Any, table: Array, tasks: int, small: bool = False) -> None:
+    """Run all tasks of the job on as many threads as the caller may use, on one if ``small``."""
+    workers = 1 if small else min(num_threads(), tasks)
     if workers <= 1:
-        kernel.ctypes(table.ctypes.data, 0, tasks)
+        kernel.ctypes(address(table), 0, tasks)
     elif _parallel_layer() and not _forked:
-        _run_parallel(kernel, table.ctypes.data, tasks, workers)
+        _run_parallel(kernel, address(table), tasks, workers)
     else:
-        _run_pool(kernel, table.ctypes.data, tasks, workers)
+        _run_pool(kernel, address(table), tasks, workers)
 
 
 def _run_parallel(kernel: Any, job: int, tasks: int, workers: int) -> None:
     counter = np.zeros(1, np.int64)
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(workers, numba.config.NUMBA_NUM_THREADS))
+    before, wanted = numba.get_num_threads(), min(workers, numba.config.NUMBA_NUM_THREADS)
+    if wanted != before:
+        numba.set_num_threads(wanted)
     try:
-        _parallel_loop()(kernel.address, job, tasks, workers, counter.ctypes.data)
+        _parallel_loop()(kernel.address, job, tasks, workers, address(counter))
     finally:
-        numba.set_num_threads(before)
+        if wanted != before:
+            numba.set_num_threads(before)
 
 
 @functools.cache

@@ -15,16 +15,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numba.extending
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
 BIT = ir.IntType(1)
 SCALARS = {4: ir.FloatType(), 8: ir.DoubleType()}
 Value = Any  # llvmlite has no types of its own
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Numba's ``@intrinsic``, which hands literal integers over as such."""
+    return numba.extending.intrinsic(prefer_literal=True)(function)
 
 
 def int64(value: int) -> Value:
@@ -34,7 +39,7 @@ def int64(value: int) -> Value:
 
 def literal(argument: types.Type) -> int:
     """The value of an intrinsic's argument that is known when it is compiled."""
-    return int(argument.literal_value)  # type: ignore[attr-defined]
+    return int(argument.literal_value)
 
 
 class Vectors:
@@ -116,6 +121,20 @@ class Vectors:
         """a b + c, rounded once."""
         return self._call("fma", [a, b, c], self.type)
 
+    def exchange(self, a: Value, b: Value, s: int) -> tuple[Value, Value]:
+        """Lanes i + s of ``a`` against lanes i of ``b``, for each i without the bit s."""
+
+        def pick(first: int) -> Value:
+            lanes = [
+                i - i % (2 * s) + i % s + first + (self.lanes if i & s else 0)
+                for i in range(self.lanes)
+            ]
+            return self.builder.shuffle_vector(
+                a, b, ir.Constant(ir.VectorType(I32, self.lanes), lanes)
+            )
+
+        return pick(0), pick(s)
+
     def at(self, address: Value, stride: Value, times: int) -> Value:
         """``address`` + ``times`` * ``stride``."""
         return self.builder.add(address, self.builder.mul(stride, int64(times)))
@@ -161,3 +180,26 @@ def word(typing: Any, address: Any, index: Any) -> Any:
         return builder.load(builder.inttoptr(place, I64.as_pointer()))
 
     return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def put(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """``put(address, i, value)``: set the int64 number i of the table at ``address``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Value]) -> Value:
+        place = builder.add(args[0], builder.mul(args[1], int64(8)))
+        builder.store(args[2], builder.inttoptr(place, I64.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def array(typing: Any, length: Any) -> Any:
+    """The address of a table of ``length`` int64 on the stack, made once a call."""
+    words = literal(length)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Value]) -> Value:
+        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(I64, words)), I64)
+
+    return types.int64(length), codegen

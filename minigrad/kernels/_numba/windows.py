@@ -32,7 +32,7 @@ class Run(NamedTuple):
 
     first: int
     step: int
-    count: int
+    length: int
     taps: Taps
     advance: int
 
@@ -53,7 +53,7 @@ def forward_runs(axis: Axis) -> tuple[Run, ...]:
     """The runs of the output positions p, which read x at h.
 
     >>> for run in forward_runs(Axis(size=5, out=5, kernel=3, stride=1, before=1, dilation=1)):
-    ...     print(run.first, run.count, run.taps)
+    ...     print(run.first, run.length, run.taps)
     0 1 ((1, 0), (2, 1))
     1 3 ((0, 0), (1, 1), (2, 2))
     4 1 ((0, 3), (1, 4))
@@ -71,7 +71,7 @@ def adjoint_runs(axis: Axis) -> tuple[Run, ...]:
     """The runs of the input positions h, which read g at p.
 
     >>> for run in adjoint_runs(Axis(size=6, out=3, kernel=3, stride=2, before=1, dilation=1)):
-    ...     print(run.first, run.count, run.taps)
+    ...     print(run.first, run.length, run.taps)
     0 3 ((1, 0),)
     1 2 ((0, 1), (2, 0))
     5 1 ((2, 2),)
@@ -94,9 +94,9 @@ def _runs(n: int, step: int, advance: int, taps_of: Callable[[int], Taps]) -> tu
         run = Run(start, step, 0, taps_of(start), advance)
         for position in range(start, n, step):
             taps = taps_of(position)
-            if taps != tuple((a, read + run.count * advance) for a, read in run.taps):
+            if taps != tuple((a, read + run.length * advance) for a, read in run.taps):
                 runs.append(run)
                 run = Run(position, step, 0, taps, advance)
-            run = run._replace(count=run.count + 1)
+            run = run._replace(length=run.length + 1)
         runs.append(run)
     return tuple(runs)
