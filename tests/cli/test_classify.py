@@ -151,7 +151,7 @@ def test_another_number_of_classes_has_no_labels(monkeypatch, photo, capsys):
 
 def test_a_mistyped_model_is_told_the_nearest(capsys):
     assert main(["classify", "--model", "efficientnet_lite"]) == 2
-    assert "efficientnet_lite0" in capsys.readouterr().err
+    assert "did you mean efficientnet_lite" in capsys.readouterr().err
 
 
 def test_weights_that_are_not_there_are_named(photo, capsys):
