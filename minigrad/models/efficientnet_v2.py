@@ -3,7 +3,8 @@
 Tan & Le, "EfficientNetV2: Smaller Models and Faster Training" (2021), table 4 (S); M, L, XL
 and the small B0 to B3 by the authors' code.  F is a fused block, M an inverted residual with
 squeeze and excitation to a quarter of what enters it; every kernel is 3x3, every
-activation SiLU.
+activation SiLU.  Scaled widths are rounded to the nearest multiple of 8, without the rule of
+EfficientNet that keeps them from losing more than a tenth (B3's first stage: 16, not 24).
 
 BatchNorm momentum: the authors' code has decay 0.9 (the paper says 0.99), eps 1e-3.
 """
@@ -95,19 +96,23 @@ def efficientnet_v2(
     """EfficientNetV2; ``how`` as for ``mobile``."""
     lines, stem = TABLES[table]
     rows = [
-        Row(t, 3, make_divisible(c * width), ceil(n * depth), s, 0 if f else 0.25, fused=f)
+        Row(t, 3, _round(c * width), ceil(n * depth), s, 0 if f else 0.25, fused=f)
         for f, t, s, c, n in lines
     ]
     return mobile(
         rows,
-        stem=make_divisible(stem * width),
-        head=make_divisible(1280 * width),
+        stem=_round(stem * width),
+        head=_round(1280 * width),
         activation="silu",
         se_activation="silu",
         se_gate="sigmoid",
         stochastic_depth=stochastic_depth,
         **how,
     )
+
+
+def _round(channels: float) -> int:
+    return make_divisible(channels, limit=0)
 
 
 def _table(name: str, dropout: float) -> dict[str, Any]:

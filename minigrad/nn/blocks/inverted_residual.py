@@ -38,19 +38,19 @@ from minigrad.tensor import Tensor
 __all__ = ["FusedMBConv", "InvertedResidual", "SqueezeExcite", "make_divisible", "squeezed"]
 
 
-def make_divisible(value: float, divisor: int = 8, least: int | None = None) -> int:
+def make_divisible(value: float, divisor: int = 8, limit: float = 0.9) -> int:
     """The multiple of ``divisor`` nearest to ``value``, but never more than 10 % below it.
 
-        n = max(least or d, floor((v + d/2) / d) d);    n + d if n < 0.9 v
+        n = max(d, floor((v + d/2) / d) d);    n + d if n < limit v
 
     Source: TensorFlow slim's MobileNet; torchvision, timm and EfficientNet's
-    ``round_filters`` have the same rule.
+    ``round_filters`` have the same rule; EfficientNetV2's has no limit (0).
 
     >>> make_divisible(32 * 0.35), make_divisible(18.0)
     (16, 24)
     """
-    n = max(least or divisor, int(value + divisor / 2) // divisor * divisor)
-    return n + divisor if n < 0.9 * value else n
+    n = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return n + divisor if n < limit * value else n
 
 
 def squeezed(in_channels: int, expanded: int, ratio: float, rule: str = "input") -> int:
