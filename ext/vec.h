@@ -113,16 +113,29 @@ VEC_LEVEL(f64, double, pd, __mmask8)
 VEC_LEVEL(f32, float, ps, f32)
 VEC_LEVEL(f64, double, pd, f64)
 
-#define VEC_PARTIAL(T, real)                                                                  \
+#if VEC_BYTES == 32
+/* n ones, then zeros: what the masked instructions want, cut out of one row of both. */
+static const int32_t VEC_ONES_f32[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+static const int64_t VEC_ONES_f64[8] = {-1, -1, -1, -1};
+#define VEC_MASK(T, n) _mm256_loadu_si256((const __m256i *)(VEC_ONES_##T + LANES_##T - (n)))
+#define VEC_PARTIAL(T, real, suffix)                                                    \
+    VEC_INLINE vec_##T load_n_##T(const real *p, ptrdiff_t n) {                               \
+        return _mm256_maskload_##suffix(p, VEC_MASK(T, n)); }                                 \
+    VEC_INLINE void store_n_##T(real *p, vec_##T v, ptrdiff_t n) {                            \
+        _mm256_maskstore_##suffix(p, VEC_MASK(T, n), v); }
+#else
+#define VEC_PARTIAL(T, real, suffix)                                                    \
     VEC_INLINE vec_##T load_n_##T(const real *p, ptrdiff_t n) {                               \
         vec_##T v = {0};                                                                      \
+        if (n == LANES_##T) return load_##T(p);                                               \
         for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];                                        \
         return v; }                                                                           \
     VEC_INLINE void store_n_##T(real *p, vec_##T v, ptrdiff_t n) {                            \
         for (ptrdiff_t i = 0; i < n; i++) p[i] = v[i]; }
+#endif
 
-VEC_PARTIAL(f32, float)
-VEC_PARTIAL(f64, double)
+VEC_PARTIAL(f32, float, ps)
+VEC_PARTIAL(f64, double, pd)
 
 #endif
 
