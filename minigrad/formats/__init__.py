@@ -29,6 +29,7 @@ from minigrad.formats.pth import read_legacy, read_zip
 __all__ = ["load", "save"]
 
 Array = npt.NDArray[Any]
+PICKLES = (b"\x80", b"L1195470")  # protocol 2 and later, or torch's magic number in protocol 1
 PREFIX = "module."  # what torch's DataParallel puts before every name
 
 
@@ -80,12 +81,12 @@ def load(
 
 
 def _read(path: Path, budget: int | None, copy: bool) -> dict[str, Array]:
-    data = _map_file(path)
+    data = _map_file(path, _mmap.ACCESS_READ if copy else _mmap.ACCESS_COPY)
     limit = default_budget(len(data)) if budget is None else budget
     magic = bytes(data[:9])
     if magic[:2] == b"PK":
         return _read_archive(data, limit, copy)
-    if magic[:1] == b"\x80":
+    if magic.startswith(PICKLES):
         return read_legacy(data, limit, copy)
     if magic[8:] == b"{":
         from minigrad.formats.safetensors import read_safetensors
@@ -94,15 +95,15 @@ def _read(path: Path, budget: int | None, copy: bool) -> dict[str, Array]:
     raise FormatError(f"the file begins with {magic!r}, as no .pth, .npz or .safetensors does")
 
 
-def _map_file(path: Path) -> memoryview:
-    """The bytes of a file, none of them read yet; writing to them does not reach the file."""
+def _map_file(path: Path, access: int) -> memoryview:
+    """The bytes of a file, none of them read yet; writing to them never reaches the file."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise FormatError("this is not a file")
     if status.st_size == 0:
         raise FormatError("the file is empty")
     with path.open("rb") as file:
-        return memoryview(_mmap.mmap(file.fileno(), 0, access=_mmap.ACCESS_COPY))
+        return memoryview(_mmap.mmap(file.fileno(), 0, access=access))
 
 
 def _read_archive(data: memoryview, limit: int, copy: bool) -> dict[str, Array]:

@@ -77,11 +77,7 @@ class Machine:
 
     def unsigned(self, nbytes: int) -> int:
         """The next little-endian integer."""
-        start = self.pos
-        self.pos = start + nbytes
-        if self.pos > self.stop:
-            self.take(0)
-        return int.from_bytes(self.data[start : self.pos], "little")
+        return int.from_bytes(self.take(nbytes), "little")
 
     def line(self) -> str:
         """The next text up to a newline."""

@@ -6,6 +6,7 @@ torch._utils._rebuild_tensor_v2 on a storage, which is a record of its own.
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -51,7 +52,7 @@ def _tensor(index: int, array: Array) -> bytes:
          _integer(array.size)]
     ) + b"Q"  # fmt: skip
     no_hooks = _global("collections.OrderedDict") + b")R"
-    strides = [s // array.itemsize for s in array.strides]
+    strides = [math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
     arguments = [storage, _integer(0), _sizes(array.shape), _sizes(strides), b"\x89", no_hooks]
     return _global("torch._utils._rebuild_tensor_v2") + _tuple(arguments) + b"R"
 

@@ -42,7 +42,8 @@ def read_safetensors(path: Path, size: int, limit: int) -> dict[str, Array]:
             arrays = _read_bfloat16(path, halves) if halves else {}
             return {n: arrays[n] if n in arrays else file.get_tensor(n) for n in names}
     except SafetensorError as error:
-        raise FormatError(f"the safetensors library refuses the file: {error}") from None
+        reason = quote(str(error), 150)
+        raise FormatError(f"the safetensors library refuses the file: {reason}") from None
 
 
 def _check_header_length(path: Path, size: int) -> None:

@@ -190,9 +190,17 @@ def read_storage(raw: memoryview, storage: Storage, byteorder: str, copy: bool) 
     if stored == "?" and flat.view("u1").max(initial=0) > 1:
         raise FormatError(f"storage {quote(storage.key)} is of bool, and has other bytes than 0, 1")
     if storage.dtype == BFLOAT16:
-        return np.asarray(flat.astype("u4") << 16).view("f4")  # the upper half of a float32
+        return _widen(flat)
     native: Array = flat.astype(flat.dtype.newbyteorder("="), copy=False)
-    return native.copy() if copy and native is flat else native
+    if copy and native is flat:
+        native = flat.copy()
+    return native
+
+
+def _widen(halves: Array) -> Array:
+    """A bfloat16 is the upper half of a float32."""
+    wide: Array = (halves.astype("u4") << 16).view("f4")
+    return wide
 
 
 def view(flat: Array, tensor: TensorRecord) -> Array:
@@ -201,4 +209,5 @@ def view(flat: Array, tensor: TensorRecord) -> Array:
         return np.empty(tensor.shape, flat.dtype)
     size = flat.itemsize
     strides = [s * size if n > 1 else 0 for n, s in zip(tensor.shape, tensor.strides, strict=True)]
-    return np.ndarray(tensor.shape, flat.dtype, flat, tensor.offset * size, strides)
+    array: Array = np.ndarray(tensor.shape, flat.dtype, flat, tensor.offset * size, strides)
+    return array
