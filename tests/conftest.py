@@ -56,6 +56,10 @@ def pytest_configure(config):
         config.pluginmanager.register(SkipCheck(Path(listed)), "skip-check")
 
 
+def pytest_report_header():
+    return f"minigrad: {Path(minigrad.__file__).parent}"
+
+
 def pytest_collection_modifyitems(config, items):
     """Without `--full`, tests marked full are left out (and counted as deselected)."""
     if config.getoption("full"):
