@@ -2,5 +2,6 @@
 
 from minigrad.models.network import Network
 from minigrad.models.registry import create, entry, names
+from minigrad.models.summary import memory, summary
 
-__all__ = ["Network", "create", "entry", "names"]
+__all__ = ["Network", "create", "entry", "memory", "names", "summary"]

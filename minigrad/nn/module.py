@@ -13,6 +13,8 @@ memory.  Building a network for given weights thus allocates nothing and draws n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,10 +23,25 @@ import numpy.typing as npt
 from minigrad.errors import DtypeError, StateDictError
 from minigrad.tensor import FLOATS, Array, Shape, Tensor, Version, scope
 
-__all__ = ["Buffer", "Module", "Parameter", "Stored"]
+__all__ = ["Buffer", "Module", "Parameter", "Stored", "shapes_only"]
 
 Draw = Callable[[Shape, "int | None"], Array]
 Self = TypeVar("Self", bound="Module")
+
+_shapes_only: ContextVar[bool] = ContextVar("minigrad_shapes_only", default=False)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Inside, a tensor that has no values yet stands in as zeros that take no memory.
+
+    For code that wants to know what a network would do to shapes, not to numbers.
+    """
+    token = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(token)
 
 
 class Stored(Tensor):
@@ -64,6 +81,8 @@ class Stored(Tensor):
     def array(self) -> Array:  # type: ignore[override]
         """The values, drawn now if they were not needed before."""
         if self._array is None:
+            if _shapes_only.get():
+                return np.broadcast_to(np.zeros((), self._dtype), self._shape)
             self._array = self._draw(self._shape, self._seed).astype(self._dtype, copy=False)
         return self._array
 

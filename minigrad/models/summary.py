@@ -1,0 +1,311 @@
+"""What a network costs, layer by layer, from its shapes alone.
+
+The network is recorded once by the shape rules of its operations (``engine.trace``): no
+arithmetic is done, and no weight is drawn.  Then, with output maps of Ho x Wo,
+
+    MACs of a convolution   Cout Ho Wo (Cin/groups) kh kw,      of a linear layer  O I,
+
+one MAC being one multiply-add of a weight: BatchNorm, activations, biases, pools and sums
+are not counted.  FLOPs are 2 MACs.  Parameters are what training changes: running means and
+variances are not counted.
+
+Receptive field.  Output position p of a layer sees the input pixels p j + a .. p j + b along
+an axis; j is its jump, b - a + 1 its receptive field, (a + b)/2 the centre of position 0.
+Through a window (kernel k, stride s, dilation d, pad P)
+
+    a' = a - P j,        b' = b + (d (k - 1) - P) j,        j' = s j,
+
+and where branches meet, a is the least and b the largest of theirs.  The gate of squeeze
+and excitation sees the whole image through its mean and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.engine.trace import Graph, Step, trace
+from minigrad.errors import ShapeError
+from minigrad.models.network import Network
+from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
+from minigrad.nn.module import Module, shapes_only
+from minigrad.tensor import Shape
+
+__all__ = ["BlockMemory", "Field", "Layer", "Summary", "memory", "record", "summary"]
+
+COUNTED = (
+    "parameters: trained ones only (BatchNorm's running statistics are not counted); "
+    "MACs: multiply-adds of convolution and linear weights for one image; FLOPs = 2 MACs; "
+    "bytes: of the layer's output for one image"
+)
+
+
+class Field(NamedTuple):
+    """What position 0 of a map sees along an axis, and how far the next position is."""
+
+    jump: int = 1
+    first: int = 0
+    last: int = 0
+
+    @property
+    def size(self) -> int:
+        """The receptive field in input pixels."""
+        return self.last - self.first + 1
+
+    @property
+    def centre(self) -> float:
+        """The middle of what position 0 sees."""
+        return (self.first + self.last) / 2
+
+    def through(self, kernel: int, stride: int, dilation: int, before: int) -> Field:
+        """The field behind a window."""
+        reach = dilation * (kernel - 1)
+        return Field(
+            self.jump * stride,
+            self.first - before * self.jump,
+            self.last + (reach - before) * self.jump,
+        )
+
+
+Fields = tuple[Field, Field]  # of the rows, of the columns
+
+
+class Layer(NamedTuple):
+    """One recorded operation; receptive field, jump and centre are (vertical, horizontal)."""
+
+    name: str
+    operation: str
+    output_shape: Shape
+    kernel: tuple[int, int] | None
+    stride: tuple[int, int] | None
+    parameters: int
+    macs: int
+    activation_bytes: int
+    fields: Fields | None
+
+    @property
+    def flops(self) -> int:
+        """2 MACs."""
+        return 2 * self.macs
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain data."""
+        row = self._asdict() | {"flops": self.flops}
+        fields = row.pop("fields")
+        return row | {
+            "receptive_field": [f.size for f in fields] if fields else None,
+            "jump": [f.jump for f in fields] if fields else None,
+            "centre": [f.centre for f in fields] if fields else None,
+        }
+
+
+class Summary(NamedTuple):
+    """Every layer of a network for one image of ``input_shape``."""
+
+    name: str
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    parameters: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of convolution and linear weights, for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def flops(self) -> int:
+        """2 MACs."""
+        return 2 * self.macs
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole as plain data."""
+        return {
+            "name": self.name,
+            "input_shape": self.input_shape,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "flops": self.flops,
+            "counted": COUNTED,
+            "layers": [layer.as_dict() for layer in self.layers],
+        }
+
+    def __str__(self) -> str:
+        rows = [_cells(layer) for layer in self.layers]
+        head = ("layer", "operation", "output", "kernel", "stride", "params", "MACs", "field")
+        widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+        lines = [_line(cells, widths) for cells in [head, *rows]]
+        total = f"{self.parameters:,} parameters, {self.macs:,} MACs, {self.flops:,} FLOPs"
+        return "\n".join([*lines, f"{total} for {self.input_shape}", COUNTED])
+
+
+def _cells(layer: Layer) -> tuple[str, ...]:
+    def times(pair: tuple[int, ...] | None) -> str:
+        return "x".join(map(str, pair)) if pair else ""
+
+    return (
+        layer.name, layer.operation, times(layer.output_shape[1:]), times(layer.kernel),
+        times(layer.stride), f"{layer.parameters:,}" if layer.parameters else "",
+        f"{layer.macs:,}" if layer.macs else "", times(tuple(f.size for f in layer.fields or ())),
+    )  # fmt: skip
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    left = (c.ljust(w) for c, w in zip(cells[:3], widths[:3], strict=True))
+    right = (c.rjust(w) for c, w in zip(cells[3:], widths[3:], strict=True))
+    return "  ".join([*left, *right]).rstrip()
+
+
+def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224)) -> Summary:
+    """What each layer of ``model`` does to an image of ``input_shape``.
+
+    Parameters
+    ----------
+    model : Module
+        From one tensor (N, C, H, W) to a tensor or a list of them.
+    input_shape : (N, C, H, W)
+        N is not counted: the figures are for one image.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> s = summary(mg.models.create("mobilenet_v2"), (1, 3, 224, 224))
+    >>> s.parameters, s.macs
+    (3504872, 300774272)
+    """
+    if len(input_shape) != 4:
+        raise ShapeError(f"summary: input_shape must be (N, C, H, W), got {tuple(input_shape)}")
+    graph = record(model, input_shape)
+    fields: dict[int, Fields | None] = {0: (Field(), Field())}
+    for number, step in graph.steps.items():
+        fields[number] = _fields(step, [fields[r] for r in step.reads()])
+    layers = tuple(_layer(step, fields[n], graph.dtype) for n, step in graph.steps.items())
+    count = sum(p.size for p in model.parameters())
+    return Summary(getattr(model, "name", ""), graph.shape, layers, count)
+
+
+def record(model: Module, input_shape: Sequence[int]) -> Graph:
+    """The operations of ``model`` in evaluation mode, for one image of ``input_shape``."""
+    dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with shapes_only():
+            return trace(model, (1, *input_shape[1:]), dtype)
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _layer(step: Step, fields: Fields | None, dtype: np.dtype[Any]) -> Layer:
+    kernel, stride = _window(step)
+    weights = [v for v in step.inputs if isinstance(v, np.ndarray)]
+    return Layer(
+        step.layer,
+        step.op,
+        step.shape,
+        kernel,
+        stride,
+        sum(w.size for w in _trained(step, weights)),
+        prod(step.shape) * prod(weights[0].shape[1:]) if step.op in WEIGHTED else 0,
+        prod(step.shape) * dtype.itemsize,
+        fields,
+    )
+
+
+WEIGHTED = ("conv2d", "linear")
+
+
+def _trained(step: Step, weights: list[Any]) -> list[Any]:
+    """Of a step's constants, those that training changes: not BatchNorm's statistics."""
+    if step.op in WEIGHTED:
+        return weights
+    return weights[2:] if step.op == "batch_norm_eval" else []
+
+
+def _window(step: Step) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """(kernel, stride) of a convolution or a pool."""
+    if "spec" in step.params:
+        kh, kw = step.inputs[1].shape[2:]
+        return (kh, kw), step.params["spec"].stride
+    window = step.params.get("window")
+    return (window.kernel, window.stride) if window else (None, None)
+
+
+def _fields(step: Step, before: Sequence[Fields | None]) -> Fields | None:
+    """What a position of this step's map sees; None once a mean has seen everything."""
+    known = [f for f in before if f is not None]
+    if not known or len(step.shape) != 4 or step.op == "global_avg_pool":
+        return None
+    rows, columns = (_axis(step, [f[axis] for f in known], axis) for axis in (0, 1))
+    return rows, columns
+
+
+def _axis(step: Step, before: Sequence[Field], axis: int) -> Field:
+    first, last = min(f.first for f in before), max(f.last for f in before)
+    merged = Field(before[0].jump, first, last)
+    kernel, _ = _window(step)
+    if kernel is None:
+        return merged
+    move = step.params["spec"] if "spec" in step.params else step.params["window"]
+    before_pad = move.padding[axis][0]
+    return merged.through(kernel[axis], move.stride[axis], move.dilation[axis], before_pad)
+
+
+class BlockMemory(NamedTuple):
+    """The activation memory of one inverted residual block, in bytes, for one image.
+
+    With x the block's input, y its output, E the expanded map and D the map behind the
+    depthwise convolution, ``peak`` is the most that is alive at once if each of its
+    convolutions writes a whole map: its input, its output, and x where the shortcut will need
+    it.  Split into t groups of expanded channels, block(x) = sum_i P_i D_i E_i x, and
+
+        split(t) = |x| + |y| + (|E| + |D|) / t.
+
+    Source: Sandler et al., "MobileNetV2" (2018), section 5.1, which bounds the inner part by
+    its larger map; here both are counted.
+    """
+
+    name: str
+    x: int
+    y: int
+    expanded: int
+    depthwise: int
+    channels: int
+    peak: int
+
+    def split(self, t: int | None = None) -> float:
+        """The bound for t groups; one channel at a time without t."""
+        return self.x + self.y + (self.expanded + self.depthwise) / (t or self.channels)
+
+
+def memory(model: Network, input_shape: Sequence[int] = (1, 3, 224, 224)) -> list[BlockMemory]:
+    """The activation memory of each inverted residual block of ``model``.
+
+    A block with squeeze and excitation cannot be split in one pass: its gate needs the mean
+    of every channel first.  It is listed all the same, for two passes.
+    """
+    sizes = {layer.name: layer for layer in summary(model, input_shape).layers}
+    found = []
+    x = sizes["stem.conv"].activation_bytes
+    for name, block in model.blocks.named_modules("blocks"):
+        if isinstance(block, InvertedResidual):
+            found.append(_block_memory(name, block, x, sizes))
+        if isinstance(block, (InvertedResidual, FusedMBConv)):
+            last = f"{name}.fused" if getattr(block, "project", None) is None else f"{name}.project"
+            x = sizes[f"{last}.conv"].activation_bytes
+    return found
+
+
+def _block_memory(
+    name: str, block: InvertedResidual, x: int, sizes: dict[str, Layer]
+) -> BlockMemory:
+    d, y = (sizes[f"{name}.{unit}.conv"].activation_bytes for unit in ("dw", "project"))
+    e = sizes[f"{name}.expand.conv"].activation_bytes if block.expand else x
+    kept = x if block.residual else 0
+    stages = [e + d + kept * bool(block.expand), d + y + kept]
+    peak = max([x + e, *stages] if block.expand else stages)
+    channels = block.dw.conv.weight.shape[0]
+    return BlockMemory(name, x, y, e, d, channels, peak)
