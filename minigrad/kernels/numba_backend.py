@@ -22,15 +22,22 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minigrad.geometry import ConvSpec
-from minigrad.kernels._numba.windows import Axis, forward_runs
-from minigrad.kernels.contract import Array, check_conv2d, classify
+from minigrad.kernels._numba.windows import Axis, adjoint_runs, forward_runs
+from minigrad.kernels.contract import (
+    Array,
+    check_conv2d,
+    check_input_grad,
+    check_weight_grad,
+    classify,
+)
 
-__all__ = ["UNAVAILABLE", "conv2d"]
+__all__ = ["UNAVAILABLE", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
 UNAVAILABLE: str | None = (
     None
@@ -46,16 +53,43 @@ def conv2d(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> Array:
     """
     from minigrad.kernels._numba import transpose
 
-    forward = _forward(_signature(x), _signature(w), _signature(bias), spec)
+    forward = _forward(
+        _signature(x), _signature(w), None if bias is None else _signature(bias), spec
+    )
     y: Array = forward(transpose.channels_last(x), w, bias).transpose(0, 3, 1, 2)
     return y
 
 
-Signature = tuple[tuple[int, ...], np.dtype[Any]]
+def conv2d_input_grad(g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec) -> Array:
+    """dx[n,i,h,v] = sum_{a,b,o} w[o,i,a,b] g[n,o,p,q] over the p, q with h = p s - P + a d, v likewise.
+
+    The forward sum, read from the other side: the same kernels, where each position of x
+    has its own taps (every s-th of them, for a stride s).
+    """
+    from minigrad.kernels._numba import transpose
+
+    back = _input_grad(_signature(g), _signature(w), tuple(x_shape), spec)
+    dx: Array = back(transpose.channels_last(g), w).transpose(0, 3, 1, 2)
+    return dx
 
 
-def _signature(x: Array | None) -> Signature | None:
-    return None if x is None else (x.shape, x.dtype)
+def conv2d_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpec) -> Array:
+    """dw[o,i,a,b] = sum_{n,p,q} g[n,o,p,q] x[n, ch(o,i), p s - P + a d, q s' - P' + b d']."""
+    from minigrad.kernels._numba import transpose
+
+    back = _weight_grad(_signature(g), _signature(x), tuple(w_shape), spec)
+    dw: Array = back(transpose.channels_last(g), transpose.channels_last(x))
+    return dw
+
+
+# What follows checks and prepares, once for each shape, what does not depend on the numbers.
+
+Shape = tuple[int, ...]
+Signature = tuple[Shape, "np.dtype[Any]"]
+
+
+def _signature(x: Array) -> Signature:
+    return x.shape, x.dtype
 
 
 def _like(signature: Signature | None) -> Any:
@@ -64,32 +98,51 @@ def _like(signature: Signature | None) -> Any:
 
 
 @functools.lru_cache(maxsize=512)
-def _forward(
-    x: Signature, w: Signature, bias: Signature | None, spec: ConvSpec
-) -> Any:  # what does not depend on the numbers is checked and prepared once
+def _forward(x: Signature, w: Signature, bias: Signature | None, spec: ConvSpec) -> Any:
+    out = check_conv2d(_like(x), _like(w), _like(bias), spec)
+    return _sum(x, out, w, (x[0], w[0], out), spec, adjoint=False)
+
+
+@functools.lru_cache(maxsize=512)
+def _input_grad(g: Signature, w: Signature, x_shape: Shape, spec: ConvSpec) -> Any:
+    check_input_grad(_like(g), _like(w), x_shape, spec)
+    return _sum(g, x_shape, w, (x_shape, w[0], g[0]), spec, adjoint=True)
+
+
+def _sum(
+    source: Signature, out: Shape, w: Signature, shapes: tuple[Shape, Shape, Shape],
+    spec: ConvSpec, adjoint: bool,
+) -> Any:  # fmt: skip
+    """The sum over taps that gives ``out`` from ``source``."""
     from minigrad.kernels._numba import depthwise, matrix
 
-    n, c, ho, wo = check_conv2d(_like(x), _like(w), _like(bias), spec)
-    (shape, dtype), (kernel, _) = x, w
-    source = (n, shape[2], shape[3], shape[1])
-    rows, cols = (forward_runs(axis) for axis in _axes(shape, kernel, (ho, wo), spec))
-    if classify(spec, kernel) == "depthwise":
-        return depthwise.WindowSum(source, kernel[2:], (n, ho, wo, c), rows, cols, dtype)
-    return matrix.GatherSum(source, kernel, (n, ho, wo, c), rows, cols, spec.groups, False, dtype)
+    runs = adjoint_runs if adjoint else forward_runs
+    rows, cols = (runs(axis) for axis in _axes(*shapes, spec))
+    reads, writes = _last(source[0]), _last(out)
+    if classify(spec, w[0]) == "depthwise":
+        return depthwise.WindowSum(reads, w[0][2:], writes, rows, cols, w[1])
+    return matrix.GatherSum(reads, w[0], writes, rows, cols, spec.groups, adjoint, w[1])
 
 
-def _axes(
-    x_shape: tuple[int, ...], w_shape: tuple[int, ...], out: tuple[int, int], spec: ConvSpec
-) -> tuple[Axis, Axis]:
-    rows, cols = (
-        Axis(
-            x_shape[2 + i],
-            out[i],
-            w_shape[2 + i],
-            spec.stride[i],
-            spec.padding[i][0],
-            spec.dilation[i],
-        )
-        for i in range(2)
+@functools.lru_cache(maxsize=512)
+def _weight_grad(g: Signature, x: Signature, w_shape: Shape, spec: ConvSpec) -> Any:
+    from minigrad.kernels._numba import depthwise, outer
+
+    check_weight_grad(_like(g), _like(x), w_shape, spec)
+    rows, cols = _axes(x[0], w_shape, g[0], spec)
+    if classify(spec, w_shape) == "depthwise":
+        return depthwise.PixelSum(_last(x[0]), _last(g[0]), rows, cols, x[1])
+    return outer.OuterSum(_last(x[0]), w_shape, _last(g[0]), rows, cols, spec.groups, x[1])
+
+
+def _last(shape: Shape) -> Shape:
+    n, c, h, w = shape
+    return n, h, w, c
+
+
+def _axes(x: Shape, w: Shape, y: Shape, spec: ConvSpec) -> tuple[Axis, Axis]:
+    s, d, pads = spec.stride, spec.dilation, spec.padding
+    return (
+        Axis(x[2], y[2], w[2], s[0], pads[0][0], d[0]),
+        Axis(x[3], y[3], w[3], s[1], pads[1][0], d[1]),
     )
-    return rows, cols

@@ -56,6 +56,23 @@ def exact_conv2d(x, w, bias, spec):
     return y
 
 
+def exact_input_grad(g, w, x_shape, spec):
+    """For each element of dx the terms come in the order of the tap, then of o."""
+    dx, fma = np.zeros(x_shape, g.dtype), FMA[g.dtype]
+    terms = sorted(couplings(x_shape, w.shape, spec), key=lambda t: (t[1][2:], t[1][0]))
+    for out, weight, read in terms:
+        dx[read] = fma(g[out], w[weight], dx[read])
+    return dx
+
+
+def exact_weight_grad(g, x, w_shape, spec):
+    """For each element of dw the terms come in the order of the pixel (n, p, q)."""
+    dw, fma = np.zeros(w_shape, g.dtype), FMA[g.dtype]
+    for out, weight, read in couplings(x.shape, w_shape, spec):
+        dw[weight] = fma(g[out], x[read], dw[weight])
+    return dw
+
+
 @st.composite
 def convolutions(draw, kind):
     """(x, w, bias, spec) of a kind, small, with general values."""
@@ -98,6 +115,27 @@ def same_bits(got, expected):
 def test_forward_has_the_bits_of_the_definition(kind, data):
     x, w, bias, spec = data.draw(convolutions(kind))
     same_bits(numba_backend.conv2d(x, w, bias, spec), exact_conv2d(x, w, bias, spec))
+
+
+KINDS = ["pointwise", "depthwise", "dense", "general"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_input_grad_has_the_bits_of_the_definition(kind, data):
+    x, w, _, spec = data.draw(convolutions(kind))
+    g = _values(np.random.default_rng(5), conv_output_shape(x.shape, w.shape, spec), x.dtype)
+    got = numba_backend.conv2d_input_grad(g, w, x.shape, spec)
+    same_bits(got, exact_input_grad(g, w, x.shape, spec))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_weight_grad_has_the_bits_of_the_definition(kind, data):
+    x, w, _, spec = data.draw(convolutions(kind))
+    g = _values(np.random.default_rng(5), conv_output_shape(x.shape, w.shape, spec), x.dtype)
+    got = numba_backend.conv2d_weight_grad(g, x, w.shape, spec)
+    same_bits(got, exact_weight_grad(g, x, w.shape, spec))
 
 
 def test_oracle_notices_another_order():
