@@ -39,15 +39,23 @@ LEVELS = {
         "flags": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
         "BYTES": 64,
         "REGISTERS": 32,
-        "TILES": {1: 14, 2: 14, 3: 9}, "STRIP": 8,
+        "TILES": {1: 14, 2: 14, 3: 9},
+        "STRIP": 8,
     },
     "avx2": {
         "flags": ["-mavx2", "-mfma"],
         "BYTES": 32,
         "REGISTERS": 16,
-        "TILES": {1: 12, 2: 6, 3: 4}, "STRIP": 8,
+        "TILES": {1: 12, 2: 6, 3: 4},
+        "STRIP": 8,
     },
-    "baseline": {"flags": [], "BYTES": 16, "REGISTERS": 16, "TILES": {1: 12, 2: 6, 3: 4}, "STRIP": 8},
+    "baseline": {
+        "flags": [],
+        "BYTES": 16,
+        "REGISTERS": 16,
+        "TILES": {1: 12, 2: 6, 3: 4},
+        "STRIP": 8,
+    },
     "neon": {"flags": [], "BYTES": 16, "REGISTERS": 32, "TILES": {1: 14, 2: 14, 3: 9}, "STRIP": 8},
 }
 
