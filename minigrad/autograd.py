@@ -104,7 +104,10 @@ def backward(
     if isinstance(root := source(y), Tensor):
         sums[root] = _cotangent(y, cotangent)
     for leaf, total in sums.items():
-        leaf.grad = total if leaf.grad is None else leaf.grad + total
+        if leaf.grad is not None:
+            leaf.grad = leaf.grad + total
+        else:  # a copy, as rules may hand on a view, or one array to several
+            leaf.grad = total if create_graph else Tensor(total)
 
 
 def steps(
@@ -224,12 +227,18 @@ def _cotangent(y: Tensor, cotangent: Tensor | Array | None) -> Tensor:
                 "or from a cotangent of the output's shape, which you must give"
             )
         return from_numpy(np.ones(y.shape, y.dtype))
-    g = cotangent if isinstance(cotangent, Tensor) else from_numpy(np.asarray(cotangent))
-    if g.shape != y.shape:
-        raise ShapeError(f"the cotangent must have the output's shape {y.shape}, got {g.shape}")
-    if g.dtype != y.dtype:
-        raise DtypeError(f"the cotangent must be {y.dtype} as the output is, got {g.dtype}")
-    return g
+    return _vector(cotangent, y, "cotangent")
+
+
+def _vector(value: Any, x: Tensor, name: str) -> Tensor:
+    """``value`` as a vector of x's space; numbers and lists take x's dtype, arrays keep theirs."""
+    exact = isinstance(value, (Tensor, np.ndarray)) and value.ndim
+    v = value if isinstance(value, Tensor) else Tensor(value, dtype=None if exact else x.dtype)
+    if v.shape != x.shape:
+        raise ShapeError(f"the {name} must have shape {x.shape}, got {v.shape}")
+    if v.dtype != x.dtype:
+        raise DtypeError(f"the {name} must be {x.dtype}, got {v.dtype}")
+    return v
 
 
 def gradients(
@@ -286,6 +295,18 @@ def _variables(xs: Sequence[Any]) -> tuple[Tensor, ...]:
     return tuple(variable(x) for x in xs)
 
 
+def _settled(result: Tensor, variables: Sequence[Tensor]) -> Tensor:
+    """result, without its graph where that leads to nothing but this call's own variables.
+
+    Else w = w - grad(f)(w) would drag along the graphs of all steps before.
+    """
+    root = source(result)
+    own = [v for v in variables if v.is_leaf]
+    reached = [root, *(s for node in ancestors(root) for s in node.sources)] if root else []
+    outside = any(isinstance(s, Tensor) and not _is_wanted(s, own) for s in reached)
+    return result if outside else result.detach()
+
+
 def _called(f: Function, xs: Sequence[Tensor]) -> Tensor:
     y = f(*xs)
     if not isinstance(y, Tensor):
@@ -306,9 +327,10 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]
         y = _called(f, variables)
 
     def pull(cotangent: Tensor | Array | None = None) -> tuple[Tensor, ...]:
-        return gradients(y, variables, cotangent, retain_graph=True, create_graph=True)
+        pulled = gradients(y, variables, cotangent, create_graph=True)
+        return tuple(_settled(x, variables) for x in pulled)
 
-    return y, pull
+    return _settled(y, variables), pull
 
 
 def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
@@ -320,20 +342,16 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor
     >>> mg.jvp(lambda x: x * x, ([3.0],), ([1.0],))[1].numpy()
     array([6.])
     """
-    y, pull = vjp(f, *xs)
+    variables = _variables(xs)
+    vectors = [_vector(t, x, "tangent") for t, x in zip(tangents, variables, strict=True)]
     with enable_grad():
+        y = _called(f, variables)
         g = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
-        pulled = pull(g)
-        pairs = zip(pulled, tangents, strict=True)
-        moving = [(p, _like(t, p)) for p, t in pairs if p.requires_grad]
-        total = from_numpy(np.zeros(y.shape, y.dtype))
-        for p, t in moving:
-            total = total + gradients(p, [g], t, retain_graph=True, create_graph=True)[0]
-    return y, total
-
-
-def _like(value: Any, x: Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else Tensor(value, dtype=x.dtype)
+        pulled = gradients(y, variables, g, create_graph=True)
+        moved = from_numpy(np.zeros(y.shape, y.dtype))
+        for p, t in zip(pulled, vectors, strict=True):
+            moved = moved + gradients(p, [g], t, create_graph=True)[0]
+    return _settled(y, variables), _settled(moved, [*variables, g])
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
@@ -347,8 +365,9 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..
             given[i] = x
         with enable_grad():
             y = _called(f, given)
-            slopes = gradients(y, variables, retain_graph=True, create_graph=True)
-        return y, slopes[0] if isinstance(argnums, int) else slopes
+            told = gradients(y, variables, create_graph=True)
+        slopes = tuple(_settled(slope, variables) for slope in told)
+        return _settled(y, variables), slopes[0] if isinstance(argnums, int) else slopes
 
     return both
 
@@ -371,7 +390,7 @@ def hvp(f: Function, x: Any, v: Any) -> Tensor:
     """The product of the Hessian of a scalar f at x with v: grad <grad f(x), v>."""
 
     def slope_along(z: Tensor) -> Tensor:
-        along: Tensor = (grad(f)(z) * _like(v, z)).sum()
+        along: Tensor = (grad(f)(z) * _vector(v, z, "tangent")).sum()
         return along
 
     result: Tensor = grad(slope_along)(x)

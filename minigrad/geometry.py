@@ -19,8 +19,9 @@ Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minigrad.errors import ShapeError
 
@@ -61,16 +62,24 @@ class ConvSpec(NamedTuple):
     groups: int = 1
 
 
-def pair(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
+def pair(value: Any, name: str, least: int = 1) -> Pair:
     """``value`` as (vertical, horizontal), both at least ``least``.
 
     >>> pair(2, "stride")
     (2, 2)
     """
-    v = (value, value) if isinstance(value, int) else tuple(value)
-    if len(v) != 2 or not all(isinstance(i, int) and i >= least for i in v):
+    try:
+        first, second = value if _is_sequence(value) else (value, value)
+        v = operator.index(first), operator.index(second)
+    except (TypeError, ValueError):
+        v = least - 1, least - 1
+    if min(v) < least:
         raise ShapeError(f"{name} must be an integer >= {least} or two of them, not {value!r}")
-    return v[0], v[1]
+    return v
+
+
+def _is_sequence(value: Any) -> bool:
+    return hasattr(value, "__len__")
 
 
 def span(kernel: int, dilation: int) -> int:
@@ -134,10 +143,10 @@ def resolve_padding(
             )
             return top, left
         raise ShapeError(f"padding must be 'same', 'valid' or numbers, not {padding!r}")
-    if not isinstance(padding, int) and len(padding) == 2 and not isinstance(padding[0], int):
-        rows, cols = padding
-        return pair(rows, "padding", 0), pair(cols, "padding", 0)
-    v, h = pair(padding, "padding", 0)  # type: ignore[arg-type]
+    given: Any = padding
+    if _is_sequence(given) and len(given) == 2 and _is_sequence(given[0]):
+        return pair(given[0], "padding", 0), pair(given[1], "padding", 0)
+    v, h = pair(given, "padding", 0)
     return (v, v), (h, h)
 
 

@@ -206,8 +206,9 @@ def tanh(x: Array) -> Array:
 
 
 def exp(x: Array) -> Array:
-    """The exponential."""
-    return np.exp(x)
+    """The exponential; inf where it overflows, as IEEE 754 has it."""
+    with np.errstate(over="ignore"):
+        return np.exp(x)
 
 
 def log(x: Array) -> Array:

@@ -75,6 +75,7 @@ METHODS = {
     "__truediv__": div,
     "__rtruediv__": lambda a, b: div(b, a),
     "__matmul__": matmul,
+    "__rmatmul__": lambda a, b: matmul(b, a),
     "__pow__": power,
     "__neg__": neg,
     "__abs__": absolute,

@@ -145,7 +145,8 @@ def _neg_x(g: Tensor) -> Tensor:
 @primitive
 def _power(x: Array, *, exponent: float) -> Array:
     """y = x^c for a constant c."""
-    y: Array = np.power(x, x.dtype.type(exponent))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        y: Array = np.power(x, x.dtype.type(exponent))
     return y
 
 
@@ -202,6 +203,8 @@ def _mask_x(g: Tensor, keep: Array) -> Tensor:
 
 def mask(x: Tensor, keep: Array) -> Tensor:
     """x where the boolean array ``keep`` says so, 0 elsewhere (also for inf and NaN)."""
+    if keep.shape != x.shape:
+        raise ShapeError(f"mask: keep must have x's shape {x.shape}, got {keep.shape}")
     return _mask(x, keep=keep)
 
 

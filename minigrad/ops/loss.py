@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.ops.activation import log_softmax
+from minigrad.ops.elementwise import mask
 from minigrad.tensor import Array, Tensor, from_numpy
 
 __all__ = ["cross_entropy"]
@@ -69,5 +70,8 @@ def cross_entropy(
     onehot = y[:, None] == np.arange(classes)
     counted = (y >= 0)[:, None]
     q = (1 - label_smoothing) * onehot + label_smoothing / classes * counted
-    target = q * v / (onehot * v).sum()
-    return -(log_softmax(logits) * from_numpy(target.astype(logits.dtype))).sum()
+    with np.errstate(invalid="ignore"):  # nothing counted: the mean of nothing is NaN
+        target = q * v / (onehot * v).sum()
+    # The mask, because a class of probability 0 has ln p = -inf, and 0 times that is NaN.
+    told = mask(log_softmax(logits), q != 0)
+    return -(told * from_numpy(target.astype(logits.dtype))).sum()

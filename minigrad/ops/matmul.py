@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from minigrad.errors import ShapeError
 from minigrad.kernels import run
 from minigrad.ops.shaping import broadcast_to, reshape, transpose, unsqueeze
-from minigrad.tensor import Array, Shape, Tensor, primitive
+from minigrad.tensor import Array, Operand, Shape, Tensor, as_tensor, primitive
 
 __all__ = ["linear", "matmul"]
 
@@ -98,11 +100,12 @@ def _turned(x: Tensor) -> Tensor:
     return transpose(x, *range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
+def matmul(a: Operand, b: Operand) -> Tensor:
     """NumPy's ``a @ b``: vectors are rows or columns, leading axes broadcast.
 
     Two matrices go to the kernel of ``linear``; stacks of them to NumPy's product.
     """
+    a, b = as_tensor(a), as_tensor(b)
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"matmul: {a.shape} and {b.shape} do not fit")
     if a.ndim == 1:
@@ -117,11 +120,10 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _stacked(a: Tensor, b: Tensor) -> Tensor:
-    lead = [max(pair) for pair in zip(_lead(a, b), _lead(b, a), strict=True)]
+    try:
+        lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"matmul: {a.shape} and {b.shape} do not fit") from None
     both = (broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
-    return _matmul(*both)
-
-
-def _lead(x: Tensor, other: Tensor) -> Shape:
-    """The leading axes of x, filled up with 1 to as many as ``other`` has."""
-    return (1,) * (other.ndim - x.ndim) + x.shape[:-2]
+    result: Tensor = _matmul(*both)
+    return result

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.errors import ShapeError
-from minigrad.geometry import Padding, pair, resolve_padding
+from minigrad.geometry import Padding, pair, resolve_padding, span, valid_range
 from minigrad.kernels import find, run
 from minigrad.kernels.contract import PoolWindow
 from minigrad.ops.shaping import broadcast_to
@@ -138,16 +138,30 @@ def _window(
     if x.ndim != 4:
         raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {x.shape}")
     pads = resolve_padding(padding, (x.shape[2], x.shape[3]), kernel, s, d)
-    reach = [k * e for k, e in zip(kernel, d, strict=True)]
-    if any(max(p) > r // 2 for p, r in zip(pads, reach, strict=True)):
+    if any(max(p) > span(k, e) // 2 for p, k, e in zip(pads, kernel, d, strict=True)):
         raise ShapeError(
-            f"pool2d: padding {pads} is more than half of the window {kernel}: "
-            "a window could lie wholly on padding"
+            f"pool2d: padding {pads} is more than half of the window "
+            f"(kernel {kernel}, dilation {d})"
         )
     window = PoolWindow(kernel, s, pads, d, ceil)
+    _check_no_window_is_empty(x.shape, window)
     if 0 in x.shape[2:] or 0 in window.output_shape(x.shape)[2:]:
         raise ShapeError(f"pool2d: there is nothing to pool in {x.shape}")
     return window
+
+
+def _check_no_window_is_empty(x_shape: Shape, window: PoolWindow) -> None:
+    """With dilation, the taps of a window may all miss a small map."""
+    for axis, out in enumerate(window.output_shape(x_shape)[2:]):
+        reached: set[int] = set()
+        for tap in range(window.kernel[axis]):
+            how = window.stride[axis], window.padding[axis][0], window.dilation[axis]
+            reached.update(range(*valid_range(x_shape[2 + axis], out, tap, *how)))
+        if len(reached) < out and x_shape[2 + axis]:
+            raise ShapeError(
+                f"pool2d: some window (kernel {window.kernel}, dilation {window.dilation}, "
+                f"padding {window.padding}) touches nothing of {x_shape}"
+            )
 
 
 def max_pool2d(

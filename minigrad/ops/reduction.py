@@ -11,7 +11,9 @@ as in PyTorch; BatchNorm normalises with correction 0).
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,8 @@ Axes = int | Sequence[int] | None
 
 def _axes(axis: Axes, x: Tensor) -> tuple[int, ...]:
     """``axis`` as a sorted tuple of axes >= 0; None means all."""
-    given = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    several: Any = axis if hasattr(axis, "__len__") else (axis,)
+    given = range(x.ndim) if axis is None else [operator.index(a) for a in several]
     if any(not -x.ndim <= a < x.ndim for a in given):
         raise ShapeError(f"axis {axis} is out of range for shape {x.shape}")
     axes = tuple(sorted(a % x.ndim for a in given))
@@ -91,7 +94,7 @@ _max.shape(_reduced)
 @_max.vjp("x", "x̄ = ȳ / ties where x is the maximum, else 0")
 def _max_x(g: Tensor, x: Tensor, y: Tensor, axes: tuple[int, ...]) -> Tensor:
     kept = _kept(x.shape, axes)
-    chosen = (x.array == y.array.reshape(kept)).astype(x.dtype)
+    chosen = ((x.array == y.array.reshape(kept)) | np.isnan(x.array)).astype(x.dtype)
     share = from_numpy(chosen / chosen.sum(axis=axes, keepdims=True))
     return broadcast_to(reshape(g, kept), x.shape) * share
 

@@ -50,6 +50,20 @@ def _reshape_x(g: Tensor, x_shape: Shape) -> Tensor:
     return reshape(g, x_shape)
 
 
+def _integers(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+    """f(2, 3) and f((2, 3)) alike, of any integer type."""
+    if len(numbers) == 1 and hasattr(numbers[0], "__len__"):
+        numbers = tuple(numbers[0])
+    return tuple(operator.index(n) for n in numbers)
+
+
+def _axis(op: str, axis: int, ndim: int) -> int:
+    """``axis`` counted from the front."""
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{op}: there is no axis {axis} among {ndim}")
+    return axis % ndim
+
+
 def reshape(x: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """The same elements under another shape; one length may be -1.
 
@@ -58,9 +72,7 @@ def reshape(x: Tensor, *shape: int | Sequence[int]) -> Tensor:
     ShapeError
         If the sizes differ.
     """
-    if len(shape) == 1 and not isinstance(shape[0], int):
-        shape = tuple(shape[0])
-    wanted = tuple(operator.index(n) for n in shape)  # type: ignore[arg-type]
+    wanted = _integers(shape)
     known = math.prod(n for n in wanted if n != -1)
     if wanted.count(-1) == 1 and known and x.size % known == 0:
         wanted = tuple(x.size // known if n == -1 else n for n in wanted)
@@ -71,12 +83,13 @@ def reshape(x: Tensor, *shape: int | Sequence[int]) -> Tensor:
 
 def flatten(x: Tensor, start: int = 0) -> Tensor:
     """All axes from ``start`` on become one."""
+    start = _axis("flatten", start, x.ndim)
     return reshape(x, *x.shape[:start], math.prod(x.shape[start:]))
 
 
 def squeeze(x: Tensor, axis: int) -> Tensor:
     """Drop an axis of length 1."""
-    axis = axis % x.ndim
+    axis = _axis("squeeze", axis, x.ndim)
     if x.shape[axis] != 1:
         raise ShapeError(f"squeeze: axis {axis} of {x.shape} has length {x.shape[axis]}, not 1")
     return reshape(x, *x.shape[:axis], *x.shape[axis + 1 :])
@@ -84,7 +97,7 @@ def squeeze(x: Tensor, axis: int) -> Tensor:
 
 def unsqueeze(x: Tensor, axis: int) -> Tensor:
     """Put an axis of length 1 before ``axis``."""
-    axis = axis % (x.ndim + 1)
+    axis = _axis("unsqueeze", axis, x.ndim + 1)
     return reshape(x, *x.shape[:axis], 1, *x.shape[axis:])
 
 
@@ -107,12 +120,11 @@ def _transpose_x(g: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def transpose(x: Tensor, *axes: int | Sequence[int]) -> Tensor:
     """Permute the axes; without any given, reverse them."""
-    if len(axes) == 1 and not isinstance(axes[0], int):
-        axes = tuple(axes[0])
-    order: tuple[Any, ...] = axes or tuple(range(x.ndim))[::-1]
-    if sorted(a % x.ndim if x.ndim else a for a in order) != list(range(x.ndim)):
-        raise ShapeError(f"transpose: {order} is no permutation of the {x.ndim} axes of {x.shape}")
-    return _transpose(x, axes=tuple(a % x.ndim for a in order))
+    given = _integers(axes) or tuple(range(x.ndim))[::-1]
+    order = tuple(_axis("transpose", a, x.ndim) for a in given)
+    if sorted(order) != list(range(x.ndim)):
+        raise ShapeError(f"transpose: {given} is no permutation of the {x.ndim} axes of {x.shape}")
+    return _transpose(x, axes=order)
 
 
 @primitive(view=True)
@@ -146,6 +158,8 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
     if x.shape == shape:
         return x
     lead = x.ndim - len(shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[lead:], strict=True)):
+        raise ShapeError(f"sum_to: {x.shape} cannot be summed to {shape}")
     kept = zip(shape, x.shape[lead:], strict=True)
     repeated = [lead + k for k, (n, m) in enumerate(kept) if n == 1 and m != 1]
     return reshape(x.sum(axis=(*range(lead), *repeated)), shape)
@@ -153,8 +167,8 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
 
 @primitive(view=True)
 def _getitem(x: Array, *, index: tuple[Any, ...]) -> Array:
-    """x[index] for basic slices and integers."""
-    y: Array = x[index]
+    """x[index] for basic slices and integers; with an Ellipsis even an element is a view."""
+    y: Array = x[index if Ellipsis in index else (*index, ...)]
     return y
 
 
@@ -262,7 +276,7 @@ def concat(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after another along ``axis``; all other lengths must agree."""
     if not xs:
         raise ShapeError("concat: expected at least one tensor")
-    axis = axis % xs[0].ndim
+    axis = _axis("concat", axis, xs[0].ndim)
     rest = {(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs}
     if len(rest) != 1:
         raise ShapeError(f"concat along axis {axis}: shapes {[x.shape for x in xs]} do not fit")
