@@ -94,7 +94,8 @@ def mobilenet_v3(
     lines, hidden = TABLES[table]
     stem = make_divisible(16 * width)
     rows = _rows(lines, stem, width, minimalistic, reduced_tail, channel_rule)
-    scaled = make_divisible(hidden * width) if channel_rule == "torchvision" or width > 1 else hidden
+    scales = channel_rule == "torchvision" or width > 1
+    scaled = make_divisible(hidden * width) if scales else hidden
     return mobile(
         rows,
         stem=stem,
@@ -128,7 +129,7 @@ def _rows(
         cout = make_divisible(out // halved * width)
         expanded = slim if channel_rule == "slim" else scaled
         if minimalistic:
-            k, se, nl = 3, False, RE  # noqa: PLW2901
+            k, se, nl = 3, False, RE
         rows.append(Row(0, k, cout, 1, s, 0.25 if se else 0, nl, expanded))
         cin, table_cin = cout, out
     return rows

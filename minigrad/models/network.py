@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minigrad import ops
+from minigrad.models import checkpoints
+from minigrad.models.entry import Entry
 from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
 from minigrad.nn.layers import (
     Activation,
@@ -75,6 +77,7 @@ class Network(Module):
 
     name: str = ""
     preset: str = ""
+    entry: Entry | None = None
 
     def __init__(
         self,
@@ -127,8 +130,6 @@ class Network(Module):
             As Module's; also if the weights come from a library that pads or normalises
             in another way than this network was built to: build it with that ``preset``.
         """
-        from minigrad.models import checkpoints  # maps names of this class, so comes after it
-
         super().load_state_dict(checkpoints.adapted(self, state))
 
     def extra_repr(self) -> str:
@@ -262,13 +263,15 @@ def _block(
     unit: Mapping[str, Any],
 ) -> Module:
     """The block of a row that follows ``cin`` channels."""
-    shape = (cin, row.channels, row.expand_ratio, row.kernel_size, step.stride, step.dilation)
     how: dict[str, Any] = {
+        "kernel_size": row.kernel_size,
+        "stride": step.stride,
+        "dilation": step.dilation,
         "activation": row.activation or activation,
         "residual": step.residual if row.residual is None else row.residual,
         "stochastic_depth": drop,
     }
     if row.fused:
-        return FusedMBConv(*shape, **how, **unit)
-    extra = {"se_ratio": row.se_ratio, "expanded": row.expanded, "expand": row.expand}
-    return InvertedResidual(*shape, **how, **extra, **style)
+        return FusedMBConv(cin, row.channels, row.expand_ratio, **how, **unit)
+    how |= {"se_ratio": row.se_ratio, "expanded": row.expanded, "expand": row.expand}
+    return InvertedResidual(cin, row.channels, row.expand_ratio, **how, **style)

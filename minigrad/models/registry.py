@@ -43,8 +43,6 @@ NETWORKS: dict[str, Entry] = {
     **efficientnet_v2.NETWORKS,
 }
 
-Weights = "str | os.PathLike[str] | Mapping[str, Array | Tensor]"
-
 
 def names() -> list[str]:
     """The name of every network, family by family."""
@@ -73,7 +71,7 @@ def create(
     in_channels: int = 3,
     preset: str | None = None,
     rng: Generator | int | None = None,
-    dtype: npt.DTypeLike = None,
+    dtype: npt.DTypeLike | None = None,
     **switches: Any,
 ) -> Network:
     """Build a network, with given weights or its authors' initialisation.
@@ -125,7 +123,7 @@ def create(
     how = {**found.switches, **found.presets[chosen], **switches}
     scheme = how.pop("init")
     model = _built(name, found, {"num_classes": num_classes, "in_channels": in_channels, **how})
-    model.name, model.preset = name, chosen
+    model.name, model.preset, model.entry = name, chosen, found
     if state is None:
         init.initialize(model, scheme, None if rng is None else np.random.default_rng(rng))
     else:

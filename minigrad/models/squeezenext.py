@@ -109,11 +109,11 @@ def squeezenext(
     first = ConvBN(in_channels, stem, conv1 or kernel, 2, padding=conv1_padding, bias=bias, **unit)
     pool = MaxPool2d(3, 2, ceil_mode=True)
 
-    strides = [s if i == 0 else 1 for s, n in zip(STRIDES, repeats) for i in range(n)]
+    strides = [s if i == 0 else 1 for s, n in zip(STRIDES, repeats, strict=True) for i in range(n)]
     steps = iter(dilated(strides, output_stride, dilation_rule, start=4))
     order = cycle(orders)
     stages, cin = [], stem
-    for channels, n in zip(CHANNELS, repeats):
+    for channels, n in zip(CHANNELS, repeats, strict=True):
         parts = []
         for i in range(n):
             stride, dilation, _ = next(steps)
@@ -124,7 +124,7 @@ def squeezenext(
             cin = int(channels * width)
         stages.append(Sequential(*parts))
 
-    widths = [(int(c * width), s) for c, s in zip(CHANNELS, (2, 2, 2, 2))]
+    widths = [(int(c * width), 2) for c in CHANNELS]  # the pool halves before the first
     shown = taps(widths, stem, output_stride)
     if features_only:
         return Network(first, stages, shown, pool=pool)

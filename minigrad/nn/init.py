@@ -8,19 +8,21 @@ and for a linear layer (O, I), fan_in = I and fan_out = O.  What the field disag
 the depthwise kernel: TensorFlow's code (and timm) divides fan_out by the groups,
 sigma = sqrt(2) / k; torchvision does not, so that its sigma is smaller by sqrt(C).
 
-| scheme        | convolution                         | linear                 | of          |
-|---------------|-------------------------------------|------------------------|-------------|
-| "tensorflow"  | N(0, 2 groups / fan_out)            | U(+-1/sqrt(fan_out))   | EfficientNet, MnasNet |
-| "torchvision" | N(0, 2 / fan_out)                   | N(0, 0.01^2)           | its MobileNets |
-| "torchvision_efficientnet" | N(0, 2 / fan_out)      | U(+-1/sqrt(fan_out))   | its EfficientNets |
-| "torchvision_mnasnet"      | N(0, 2 / fan_out)      | U(+-sqrt(3/fan_out))   | its MNASNet |
-| "slim"        | N(0, 0.09^2), cut at 2 sigma        | the same               | MobileNet in TF slim |
-| "caffe"       | U(+-sqrt(3/fan_in))                 | the same               | SqueezeNext |
-| "pytorchcv"   | U(+-sqrt(6/fan_in))                 | the same               | SqueezeNext in pytorchcv |
+| scheme                     | convolution                  | linear               |
+|----------------------------|------------------------------|----------------------|
+| "tensorflow"               | N(0, 2 groups / fan_out)     | U(+-1/sqrt(fan_out)) |
+| "torchvision"              | N(0, 2 / fan_out)            | N(0, 0.01^2)         |
+| "torchvision_efficientnet" | N(0, 2 / fan_out)            | U(+-1/sqrt(fan_out)) |
+| "torchvision_mnasnet"      | N(0, 2 / fan_out)            | U(+-sqrt(3/fan_out)) |
+| "slim"                     | N(0, 0.09^2), cut at 2 sigma | the same             |
+| "caffe"                    | U(+-sqrt(3/fan_in))          | the same             |
+| "pytorchcv"                | U(+-sqrt(6/fan_in))          | the same             |
 
-Biases are 0, BatchNorm's scale 1 and shift 0, in all of them.  A convolution is a 2-D
-weight's drawing with its groups; sources: He et al. (2015) for 2/fan, Glorot & Bengio
-(2010) for the uniform ones, and the code of each library.
+"tensorflow" is EfficientNet's and MnasNet's own, "slim" the MobileNets', "caffe"
+SqueezeNext's, "torchvision" that library's for its MobileNets.
+
+Biases are 0, BatchNorm's scale 1 and shift 0, in all of them.  Sources: He et al.
+(2015) for 2/fan, Glorot & Bengio (2010) for the uniform ones, and the code of each library.
 """
 
 from __future__ import annotations
@@ -38,7 +40,17 @@ from minigrad.tensor import Array, Shape
 if TYPE_CHECKING:
     from numpy.random import Generator  # importing it costs as much as the rest of a start
 
-__all__ = ["SCHEMES", "Scheme", "initialize", "normal", "ones", "truncated_normal", "uniform", "zeros"]
+__all__ = [
+    "SCHEMES",
+    "Scheme",
+    "choose",
+    "initialize",
+    "normal",
+    "ones",
+    "truncated_normal",
+    "uniform",
+    "zeros",
+]
 
 
 def zeros(shape: Shape, seed: int | None = None) -> Array:

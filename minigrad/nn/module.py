@@ -304,7 +304,8 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [f"  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.named_children()]
+        parts = ((name, repr(part)) for name, part in self.named_children())
+        lines = [f"  ({name}): " + part.replace("\n", "\n  ") for name, part in parts]
         inside = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({self.extra_repr()}{inside})"
 

@@ -151,12 +151,10 @@ class InvertedResidual(Module):
         bn_momentum: float = 0.1,
     ) -> None:
         e = expanded or round(in_channels * expand_ratio)
-        bn = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
+        bn: dict[str, Any] = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
         widens = e != in_channels if expand is None else expand
         self.expand = ConvBN(in_channels, e, activation=activation, **bn) if widens else None
-        self.dw = ConvBN(
-            e, e, kernel_size, stride, dilation, e, activation, padding, **bn  # type: ignore[arg-type]
-        )
+        self.dw = ConvBN(e, e, kernel_size, stride, dilation, e, activation, padding, **bn)
         reduced = squeezed(in_channels, e, se_ratio, se_rule)
         self.se = SqueezeExcite(e, reduced, se_activation, se_gate) if se_ratio else None
         self.project = ConvBN(e, out_channels, activation=project_activation, **bn)
@@ -164,7 +162,7 @@ class InvertedResidual(Module):
         self.drop = StochasticDepth(stochastic_depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else self.expand(x)
+        y: Tensor = x if self.expand is None else self.expand(x)
         y = self.dw(y)
         y = y if self.se is None else self.se(y)
         y = self.project(y)
@@ -210,7 +208,7 @@ class FusedMBConv(Module):
         self.drop = StochasticDepth(stochastic_depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.fused(x)
+        y: Tensor = self.fused(x)
         y = y if self.project is None else self.project(y)
         return x + self.drop(y) if self.residual else y
 

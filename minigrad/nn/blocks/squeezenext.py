@@ -132,9 +132,7 @@ class SqueezeNeXtBlock(Module):
 
 def _check(channels: int, separable: str, order: str, transition: str, project: str) -> None:
     if channels % 4:
-        raise ShapeError(
-            f"SqueezeNeXtBlock: out_channels must be a multiple of 4, got {channels}"
-        )
+        raise ShapeError(f"SqueezeNeXtBlock: out_channels must be a multiple of 4, got {channels}")
     for name, value, known in (
         ("separable", separable, ("spatial", "depthwise")),
         ("order", order, tuple(KERNELS)),
