@@ -41,7 +41,8 @@ from minigrad.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no
 from minigrad.threads import num_threads, threads
 
 if TYPE_CHECKING:
-    from minigrad import formats, models, nn, verify, vision
+    from minigrad import engine, formats, models, nn, verify, vision
+    from minigrad.engine import compile
     from minigrad.formats import load
     from minigrad.models import summary
 
@@ -50,6 +51,8 @@ __version__ = "0.1.0"
 # Where a name lives that is imported when it is first asked for: the engine alone starts
 # in the time NumPy takes.
 _ON_DEMAND = {
+    "compile": "minigrad.engine",
+    "engine": "minigrad.engine",
     "formats": "minigrad.formats",
     "load": "minigrad.formats",
     "models": "minigrad.models",
@@ -74,8 +77,10 @@ __all__ = [
     "backends",
     "backward",
     "check_grads",
+    "compile",
     "current_backend",
     "enable_grad",
+    "engine",
     "explain",
     "formats",
     "from_numpy",

@@ -46,7 +46,9 @@ __all__ = [
     "as_tensor",
     "current_scope",
     "enable_grad",
+    "evaluate",
     "from_numpy",
+    "interpreting",
     "is_grad_enabled",
     "no_grad",
     "primitive",
@@ -59,6 +61,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _grad_enabled: ContextVar[bool] = ContextVar("minigrad_grad_enabled", default=True)
 _scope: ContextVar[str] = ContextVar("minigrad_scope", default="")
+_interpreter: ContextVar[Any] = ContextVar("minigrad_interpreter", default=None)
 _births = itertools.count()
 
 
@@ -147,6 +150,9 @@ class Tensor:
         if not self.ndim:
             raise TypeError("a 0-d tensor has no length")
         return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[k] for k in range(len(self)))
 
     def __repr__(self) -> str:
         values = np.array2string(self.array, separator=", ", prefix="Tensor(", threshold=50)
@@ -273,6 +279,7 @@ def source(x: Tensor | None) -> Node | Tensor | None:
 
 
 PRIMITIVES: dict[str, Primitive] = {}
+Interpreter: TypeAlias = "Callable[[Primitive, Sequence[Tensor | None], dict[str, Any]], Tensor]"
 
 
 class Primitive:
@@ -351,6 +358,14 @@ def apply(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
     DtypeError
         If the inputs do not share one dtype: minigrad never casts in silence.
     """
+    interpreter = _interpreter.get()
+    if interpreter is not None:
+        return interpreter(op, inputs, params)
+    return evaluate(op, inputs, params)
+
+
+def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]) -> Tensor:
+    """What ``apply`` does where no other interpreter stands in between."""
     try:
         _one_dtype(op, inputs)
         result = op.forward(*(None if x is None else x.array for x in inputs), **params)
@@ -388,6 +403,8 @@ def _one_dtype(op: Primitive, inputs: Sequence[Tensor | None]) -> None:
     for x in inputs:
         if x is None:
             continue
+        if not isinstance(x, Tensor):
+            raise DtypeError(f"{op.name} takes Tensors, not {type(x).__name__}: use mg.Tensor(...)")
         if first is None:
             first = x.array.dtype
         elif x.array.dtype != first:
@@ -472,6 +489,14 @@ def no_grad() -> Any:
 def enable_grad() -> Any:
     """Record again inside a ``no_grad`` block."""
     return _set(_grad_enabled, True)
+
+
+def interpreting(interpreter: Interpreter) -> Any:
+    """Hand every primitive inside the ``with`` block to ``interpreter`` instead of running it.
+
+    ``interpreter(op, inputs, params) -> Tensor`` may call ``evaluate`` for the usual meaning.
+    """
+    return _set(_interpreter, interpreter)
 
 
 def scope(name: str) -> Any:

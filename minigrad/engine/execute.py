@@ -1,0 +1,131 @@
+"""The fast interpreter: every step bound to a compiled kernel, all values in one arena.
+
+Binding decides everything once: where each value lies, which kernel serves the step, its
+packed weights, its tiles and tasks.  Running is then one call after the other, in order.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.trace import Graph, Step
+from minigrad.kernels import cython_backend as core
+from minigrad.kernels import run
+from minigrad.tensor import PRIMITIVES, Array, Shape
+
+__all__ = ["Execution"]
+
+Call = Callable[[int], object]
+
+
+class Execution:
+    """The bound calls of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    offsets : {value: byte offset in the arena}
+    size : int
+        Bytes of the arena.
+    """
+
+    def __init__(self, graph: Graph, offsets: Mapping[int, int], size: int) -> None:
+        self.graph = graph
+        self.lock = threading.Lock()
+        arena = np.empty(size + 64, np.uint8)
+        start = -arena.ctypes.data % 64
+        self.values = {
+            number: _placed(arena[start + offset :], graph.shape_of(number), graph.dtype)
+            for number, offset in offsets.items()
+        }
+        self.calls = [(number, self._bound(step, number)) for number, step in graph.steps.items()]
+
+    def __call__(self, x: Array, threads: int) -> list[Array]:
+        """Copy x in, run every call, and copy the outputs out."""
+        with self.lock:
+            self._enter(x, threads)
+            for _, call in self.calls:
+                call(threads)
+            return [np.array(self.values[number], order="C") for number in self.graph.outputs]
+
+    def _enter(self, x: Array, threads: int) -> None:
+        into = self.values[0]
+        if x.ndim == 4 and x.flags.aligned and x.flags.c_contiguous:
+            core.core.to_channels_last(x, into, threads)  # type: ignore[union-attr]
+        else:
+            np.copyto(into, x)
+
+    def times(self, repeats: int, threads: int) -> dict[int, float]:
+        """Median microseconds of each step, run in order."""
+        seen: dict[int, list[float]] = {number: [] for number, _ in self.calls}
+        with self.lock:
+            for _ in range(repeats):
+                for number, call in self.calls:
+                    start = time.perf_counter_ns()
+                    call(threads)
+                    seen[number].append((time.perf_counter_ns() - start) / 1e3)
+        return {number: float(np.median(t)) for number, t in seen.items()}
+
+    def _get(self, ref: Any) -> Any:
+        return self.values[ref] if type(ref) is int else ref
+
+    def _bound(self, step: Step, number: int) -> Call:
+        binder = _BINDERS.get(step.op, _bind_any)
+        return binder(step, self._get, self.values[number])
+
+
+def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """An array of NCHW shape in the arena, channels-last if it is a map."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    flat = memory[:size].view(dtype)
+    if len(shape) != 4:
+        return flat.reshape(shape)
+    n, c, h, w = shape
+    return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
+def _bind_conv2d(step: Step, get: Callable[[Any], Any], y: Array) -> Call:
+    x, w, bias = (get(ref) for ref in step.inputs)
+    residual = get(step.epilogue["residual"]) if "residual" in step.epilogue else None
+    packed = core.pack(w, step.params["spec"])
+    activation = step.epilogue.get("activation")
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    if "gate" not in step.epilogue:
+        run_it: Call = core.bind_conv2d(x, packed, y, bias, residual, activation).run
+        return run_it
+    scaled = core.empty_channels_last(x.shape, x.dtype)
+    gate = get(step.epilogue["gate"]).reshape(x.shape[:2])
+    bound = core.bind_conv2d(scaled, packed, y, bias, residual, activation)
+
+    def call(threads: int) -> None:
+        core.core.multiply_channels(x, gate, scaled, threads)  # type: ignore[union-attr]
+        bound.run(threads)
+
+    return call
+
+
+def _bind_any(step: Step, get: Callable[[Any], Any], y: Array) -> Call:
+    """A step without a bound kernel: its primitive, and a copy into its place."""
+    forward, params = PRIMITIVES[step.op].forward, step.params
+    refs, epilogue = step.inputs, step.epilogue
+
+    def call(threads: int) -> None:
+        value = forward(*(get(ref) for ref in refs), **params)
+        value = value[0] if isinstance(value, tuple) else value
+        if "activation" in epilogue:
+            value = run(epilogue["activation"], value)
+        if "residual" in epilogue:
+            value = value + get(epilogue["residual"])
+        np.copyto(y, value)
+
+    return call
+
+
+_BINDERS: dict[str, Callable[[Step, Callable[[Any], Any], Array], Call]] = {
+    "conv2d": _bind_conv2d,
+}

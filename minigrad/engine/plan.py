@@ -1,0 +1,217 @@
+"""A plan: a network recorded once, simplified, and run with nothing of Python between kernels.
+
+    plan = compile(model, shape)      record, rewrite, place, pack, bind
+    y = plan(x)                       run the bound calls, one after the other
+
+A plan is data, the steps of a Graph, with two interpreters.  ``interpret`` is their
+definition: each step its primitive, and around it what was fused into it, on whatever
+backend is current.  ``execute`` binds the steps to compiled kernels in one arena.  The
+two agree to the bit on the compiled backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrad.engine import describe
+from minigrad.engine.execute import Execution
+from minigrad.engine.fuse import Note, rewrite
+from minigrad.engine.memory import Life, live_peak, place
+from minigrad.engine.trace import Graph, Step, trace
+from minigrad.errors import DtypeError, GraphError, ShapeError
+from minigrad.kernels import run
+from minigrad.tensor import PRIMITIVES, Array, Tensor
+from minigrad.threads import num_threads
+
+__all__ = ["Plan", "compile", "interpret"]
+
+
+def interpret(
+    graph: Graph, x: Array, watch: Callable[[int, Array], None] | None = None
+) -> list[Array]:
+    """What a graph means: the outputs for an input x, on the current backend.
+
+    ``watch(number, value)`` is told every value.
+    """
+    values: dict[int, Array] = {0: x}
+    for number, step in graph.steps.items():
+        values[number] = _step(step, lambda ref: values[ref] if type(ref) is int else ref)
+        if watch:
+            watch(number, values[number])
+    return [values[number] for number in graph.outputs]
+
+
+def _step(step: Step, get: Callable[[Any], Any]) -> Array:
+    """One step: scale the input by the gate, apply the primitive, activate, add the residual."""
+    inputs = [get(ref) for ref in step.inputs]
+    if "gate" in step.epilogue:
+        inputs[0] = inputs[0] * get(step.epilogue["gate"])
+    y = PRIMITIVES[step.op].forward(*inputs, **step.params)
+    y = y[0] if isinstance(y, tuple) else y
+    if "activation" in step.epilogue:
+        y = run(step.epilogue["activation"], y)
+    return y + get(step.epilogue["residual"]) if "residual" in step.epilogue else y
+
+
+def lives(graph: Graph) -> dict[int, Life]:
+    """From when to when each value is needed, and how large it is."""
+    size = graph.dtype.itemsize
+    last = {number: max(readers) for number, readers in graph.uses().items() if readers}
+    end = max(graph.steps, default=0) + 1
+    return {
+        number: Life(
+            math.prod(graph.shape_of(number)) * size,
+            number,
+            end if number in graph.outputs else last[number],
+        )
+        for number in (0, *graph.steps)
+        if number in last
+    }
+
+
+class Plan:
+    """A network compiled for one input shape; call it with a batch.
+
+    Built by ``compile``.  The weights are copied: training the model further does not
+    change the plan.  Plans may run side by side in several Python threads (one plan is
+    used by one thread at a time: a second call waits), be pickled, and be used after fork.
+
+    Attributes
+    ----------
+    graph : Graph
+        The steps, after rewriting.
+    notes : list of Note
+        What each rewrite did or did not do, and why.
+    arena_bytes : int
+        Memory of all activations together.
+    """
+
+    def __init__(self, graph: Graph, notes: list[Note], name: str, threads: int | None) -> None:
+        self.graph, self.notes, self.name, self.threads = graph, notes, name, threads
+        self._lives = lives(graph)
+        self._offsets, self.arena_bytes = place(self._lives)
+        self._execution: Execution | None = None
+
+    @property
+    def live_bytes(self) -> int:
+        """The largest sum of activations needed at one step: the arena's lower bound."""
+        return live_peak(self._lives)
+
+    def __call__(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Any:
+        """The outputs for a batch x of the plan's shape and dtype.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            If x is of another shape or dtype.
+        """
+        array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
+        if self._execution is None:
+            self._execution = Execution(self.graph, self._offsets, self.arena_bytes)
+        outputs = self._execution(array, threads or self.threads or num_threads())
+        return outputs[0] if self.graph.returns_one else outputs
+
+    def _checked(self, x: Array) -> Array:
+        if x.shape != self.graph.shape:
+            raise ShapeError(f"this plan takes a batch of shape {self.graph.shape}, got {x.shape}")
+        if x.dtype != self.graph.dtype:
+            raise DtypeError(f"this plan takes {self.graph.dtype}, got {x.dtype}")
+        return x
+
+    def intermediates(
+        self, x: npt.ArrayLike | Tensor, names: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        """The output of each layer (of ``names``, or all), step by step.
+
+        A layer whose work was fused into another's has no value of its own; the fused
+        value stands under the name of the last of them.
+        """
+        array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
+        wanted = None if names is None else set(names)
+        found: dict[str, Array] = {}
+
+        def watch(number: int, value: Array) -> None:
+            layer = self.layer(self.graph.steps[number])
+            if wanted is None or layer in wanted:
+                found[layer] = value.copy()
+
+        interpret(self.graph, array, watch)
+        unknown = sorted((wanted or set()) - set(found))
+        if unknown:
+            raise GraphError(f"the plan has no step of the name {', '.join(unknown)}")
+        return found
+
+    @staticmethod
+    def layer(step: Step) -> str:
+        """The name of the last layer whose work a step does."""
+        return step.absorbed[-1] if step.absorbed else step.layer
+
+    def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> describe.Profile:
+        """Microseconds of every step, the median of ``repeats`` runs."""
+        self(x)
+        assert self._execution is not None
+        times = self._execution.times(repeats, self.threads or num_threads())
+        return describe.Profile(self.graph, times)
+
+    def __str__(self) -> str:
+        return describe.table(self.name, self.graph, self.notes, self._offsets,
+                              self.arena_bytes, self.live_bytes)  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_execution": None}
+
+
+def compile(
+    model: Callable[[Tensor], Any],
+    shape: Sequence[int],
+    *,
+    threads: int | None = None,
+    fold: bool = True,
+    dtype: npt.DTypeLike = np.float32,
+) -> Plan:
+    """Record, simplify and bind a model for one input shape.
+
+    Parameters
+    ----------
+    model : Module or callable
+        Tensor to Tensor (or a list of them); a Module must be in evaluation mode.
+    shape : (N, C, H, W)
+    threads : int, optional
+        How many threads the plan uses; by default what ``num_threads`` says at each call.
+    fold : bool
+        Fold batch norms into the convolutions before them.  Without it the plan has the
+        bits of eager evaluation on the same backend.
+    dtype : float32 or float64
+        Of the input, and of the model's weights.
+
+    Raises
+    ------
+    GraphError
+        If the model is in training mode, looks at values, or has weights of another dtype.
+    """
+    named_modules = getattr(model, "named_modules", None)
+    for name, module in named_modules() if named_modules else ():
+        if module.training:
+            where = f"its layer {name!r}" if name else "the model"
+            raise GraphError(f"{where} is in training mode: call model.eval() before compile")
+    graph, notes = rewrite(trace(model, tuple(shape), dtype), () if fold else ("fold batch norm",))
+    return Plan(_own(graph), notes, getattr(model, "name", "") or type(model).__name__, threads)
+
+
+def _own(graph: Graph) -> Graph:
+    """The graph with copies of its constants, so that nothing outside can change them."""
+    copies: dict[int, Array] = {}
+
+    def mine(ref: Any) -> Any:
+        if not isinstance(ref, np.ndarray):
+            return ref
+        return copies.setdefault(id(ref), ref.copy())
+
+    steps = {k: replace(s, inputs=tuple(mine(r) for r in s.inputs)) for k, s in graph.steps.items()}
+    return replace(graph, steps=steps)
