@@ -122,4 +122,4 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _chosen_level(levels: dict[str, Any]) -> str:
     if not levels["usable"]:
         return "none: the compiled core is not there"
-    return f"{levels['chosen']} of {', '.join(levels['usable'])}"
+    return f"{levels['chosen']} (of {', '.join(levels['usable'])})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -191,3 +192,16 @@ def test_the_bundled_photo_is_espresso(capsys):
     best = results[0]["top"][0]
     assert best["label"] == "espresso"
     assert best["probability"] == pytest.approx(0.951, abs=5e-4)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
+def test_the_bar_is_for_a_terminal_alone_and_changes_no_item(monkeypatch, capsys, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert list(terminal.progress([1, 2, 3], "working")) == [1, 2, 3]
+    assert ("working" in stream.getvalue()) == stream.isatty()
+    assert capsys.readouterr().out == "", "stdout is for results"
