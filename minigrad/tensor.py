@@ -360,7 +360,8 @@ def apply(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
     """
     interpreter = _interpreter.get()
     if interpreter is not None:
-        return interpreter(op, inputs, params)
+        interpreted: Tensor = interpreter(op, inputs, params)
+        return interpreted
     return evaluate(op, inputs, params)
 
 

@@ -19,7 +19,8 @@ def macs(step: Step) -> int:
     if step.op not in ("conv2d", "linear"):
         return 0
     w = step.inputs[1].shape
-    return math.prod(step.shape) * math.prod(w[1:])
+    total: int = math.prod(step.shape) * math.prod(w[1:])
+    return total
 
 
 def kernel_name(graph: Graph, step: Step) -> str:
@@ -57,7 +58,7 @@ def table(
     item = graph.dtype.itemsize
     lines = [
         f"{name} for {graph.shape} {graph.dtype}: {len(graph.steps)} steps, {total:,} MACs",
-        f"activations: arena {_size(arena)}, lower bound {_size(live)} (the most that lives at once)",
+        f"activations: arena {_size(arena)}; at most {_size(live)} live at once",
         f"{'':>3} {'layer':24} {'kernel':34} {'output':18} {'MACs':>11} {'KiB':>6} {'at KiB':>7}",
     ]
     for number, step in graph.steps.items():
@@ -129,7 +130,7 @@ class Profile:
         """The steps one after another in the trace event format that browsers display."""
         events, start = [], 0.0
         for row in self.rows:
-            events.append({"name": row["layer"], "cat": row["kernel"], "ph": "X", "pid": 0, "tid": 0,
-                           "ts": start, "dur": row["us"], "args": row})  # fmt: skip
+            when = {"ph": "X", "pid": 0, "tid": 0, "ts": start, "dur": row["us"]}
+            events.append({"name": row["layer"], "cat": row["kernel"], **when, "args": row})
             start += row["us"]
         return json.dumps({"traceEvents": events})

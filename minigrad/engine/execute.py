@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.trace import Graph, Step
-from minigrad.kernels import cython_backend as core
-from minigrad.kernels import run
+from minigrad.kernels import cython_backend, run
+from minigrad.kernels._ext import core
 from minigrad.tensor import PRIMITIVES, Array, Shape
 
 __all__ = ["Execution"]
@@ -56,7 +56,7 @@ class Execution:
     def _enter(self, x: Array, threads: int) -> None:
         into = self.values[0]
         if x.ndim == 4 and x.flags.aligned and x.flags.c_contiguous:
-            core.core.to_channels_last(x, into, threads)  # type: ignore[union-attr]
+            core.to_channels_last(x, into, threads)  # type: ignore[union-attr]
         else:
             np.copyto(into, x)
 
@@ -86,24 +86,25 @@ def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     if len(shape) != 4:
         return flat.reshape(shape)
     n, c, h, w = shape
-    return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    placed: Array = flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    return placed
 
 
 def _bind_conv2d(step: Step, get: Callable[[Any], Any], y: Array) -> Call:
     x, w, bias = (get(ref) for ref in step.inputs)
     residual = get(step.epilogue["residual"]) if "residual" in step.epilogue else None
-    packed = core.pack(w, step.params["spec"])
+    packed = cython_backend.pack(w, step.params["spec"])
     activation = step.epilogue.get("activation")
     bias = None if bias is None else np.ascontiguousarray(bias)
     if "gate" not in step.epilogue:
-        run_it: Call = core.bind_conv2d(x, packed, y, bias, residual, activation).run
+        run_it: Call = cython_backend.bind_conv2d(x, packed, y, bias, residual, activation).run
         return run_it
-    scaled = core.empty_channels_last(x.shape, x.dtype)
+    scaled = cython_backend.empty_channels_last(x.shape, x.dtype)
     gate = get(step.epilogue["gate"]).reshape(x.shape[:2])
-    bound = core.bind_conv2d(scaled, packed, y, bias, residual, activation)
+    bound = cython_backend.bind_conv2d(scaled, packed, y, bias, residual, activation)
 
     def call(threads: int) -> None:
-        core.core.multiply_channels(x, gate, scaled, threads)  # type: ignore[union-attr]
+        core.multiply_channels(x, gate, scaled, threads)  # type: ignore[union-attr]
         bound.run(threads)
 
     return call

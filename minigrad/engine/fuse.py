@@ -80,14 +80,14 @@ def fold_batch_norm(graph: Graph, number: int, uses: dict[int, list[int]]) -> Ve
         return "the convolution's output is also read before the batch norm"
     if any(not isinstance(v, np.ndarray) for v in (*norm.inputs[1:], maker.inputs[1])):
         return "the weights are not constants"
-    w, bias = _folded(maker.inputs[1], maker.inputs[2], *norm.inputs[1:], norm.params["eps"])
+    w, b = maker.inputs[1:]
+    w, bias = _folded(w, b, norm.inputs[1:], norm.params["eps"])
     return Match(_joined(maker, norm, inputs=(maker.inputs[0], w, bias)), norm.inputs[0])
 
 
-def _folded(
-    w: Array, b: Array | None, mean: Array, var: Array, gamma: Array, beta: Array, eps: float
-) -> tuple[Array, Array]:
+def _folded(w: Array, b: Array | None, norm: tuple[Array, ...], eps: float) -> tuple[Array, Array]:
     """(w', b') in float64, rounded once to the dtype of w."""
+    mean, var, gamma, beta = norm
     scale = np.float64(1) * gamma / np.sqrt(np.float64(1) * var + eps)
     per_filter = scale.reshape(-1, *(1,) * (w.ndim - 1))
     shift = beta + ((0.0 if b is None else b) - np.float64(1) * mean) * scale

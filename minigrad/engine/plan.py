@@ -52,11 +52,13 @@ def _step(step: Step, get: Callable[[Any], Any]) -> Array:
     inputs = [get(ref) for ref in step.inputs]
     if "gate" in step.epilogue:
         inputs[0] = inputs[0] * get(step.epilogue["gate"])
-    y = PRIMITIVES[step.op].forward(*inputs, **step.params)
-    y = y[0] if isinstance(y, tuple) else y
+    result = PRIMITIVES[step.op].forward(*inputs, **step.params)
+    y: Array = result[0] if isinstance(result, tuple) else result
     if "activation" in step.epilogue:
         y = run(step.epilogue["activation"], y)
-    return y + get(step.epilogue["residual"]) if "residual" in step.epilogue else y
+    if "residual" in step.epilogue:
+        y = y + get(step.epilogue["residual"])
+    return y
 
 
 def lives(graph: Graph) -> dict[int, Life]:
