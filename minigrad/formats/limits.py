@@ -45,7 +45,7 @@ class Budget:
 
 def byte_count(shape: Sequence[object], itemsize: int, what: str) -> int:
     """Bytes of an array, after checking that NumPy can hold its shape at all."""
-    sizes = [n for n in shape if type(n) is int and n >= 0]  # not bool, not None
+    sizes = [n for n in shape[: MAX_NDIM + 1] if type(n) is int and n >= 0]
     if len(sizes) != len(shape) or len(sizes) > MAX_NDIM:
         raise FormatError(f"{what} has a shape of over {MAX_NDIM} sizes, or one is negative")
     if math.prod([n or 1 for n in sizes]) * itemsize > 1 << 62:

@@ -10,9 +10,10 @@ into a tuple, list or dict.  The dangerous few let a file call what it names; he
 * INST, OBJ, EXT and the other opcodes that are missing from the table are refused.
 
 Nothing is imported, and no class of Python's own unpickler is used.  Memory and time are
-bounded by the limits below, since every opcode adds at most one value; values are never
-walked recursively, and only strings and small integers are hashed, so neither deep nesting
-nor chosen hash collisions hurt.
+bounded by the limits below, since every opcode adds at most one value, and works in
+proportion to the bytes or values that it takes away.  Values are never walked recursively,
+and only strings and small integers are hashed, so neither deep nesting nor chosen hash
+collisions hurt.
 
 The opcodes are documented, with their arguments, in CPython's Lib/pickletools.py.
 """
@@ -357,7 +358,7 @@ def find_global(m: Machine, module: str, name: str) -> Global:
     if full not in m.allowed:
         raise FormatError(
             f"the pickle asks for {quote(full)}, which is not on the list of what a file of "
-            f"weights may name; nothing was run"
+            f"weights may name; nothing was run (a model is saved by its state_dict() alone)"
         )
     return Global(full, m.allowed[full])
 

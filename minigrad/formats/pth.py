@@ -33,6 +33,7 @@ __all__ = ["WRAPPERS", "find_state_dict", "read_legacy", "read_zip"]
 Array = npt.NDArray[Any]
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
+MAX_TENSORS = 100_000
 LITTLE, BIG = "<", ">"
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params", "weights")
 
@@ -162,6 +163,8 @@ def _tensors_of(value: object) -> dict[str, TensorRecord]:
     tensors = {key: item for key, item in value.items() if type(item) is TensorRecord}
     if any(type(key) is not str for key in tensors):
         raise FormatError("the state dict has a tensor whose name is not a string")
+    if len(tensors) > MAX_TENSORS:
+        raise FormatError(f"the state dict has {len(tensors):,} tensors, more than any network")
     return tensors
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from minigrad.errors import FormatError, MissingExtra
 from minigrad.formats.limits import Budget, byte_count, quote
+from minigrad.formats.tensors import widen_bfloat16
 
 __all__ = ["MAX_HEADER", "read_safetensors", "write_safetensors"]
 
@@ -70,12 +71,8 @@ def _read_bfloat16(path: Path, names: Iterable[str]) -> dict[str, Array]:
     from safetensors import deserialize
 
     entries = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
-    return {name: _widen(entries[name]["data"]).reshape(entries[name]["shape"]) for name in names}
-
-
-def _widen(raw: bytes) -> Array:
-    """A bfloat16 is the upper half of a float32."""
-    return (np.frombuffer(raw, "<u2").astype("u4") << 16).view("f4")
+    halves = {name: np.frombuffer(entries[name]["data"], "<u2") for name in names}
+    return {n: widen_bfloat16(half).reshape(entries[n]["shape"]) for n, half in halves.items()}
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -20,7 +20,15 @@ from minigrad.errors import FormatError
 from minigrad.formats.limits import byte_count, quote
 from minigrad.formats.pickle_reader import Builder, Global
 
-__all__ = ["ALLOWED", "STORAGES", "Storage", "TensorRecord", "read_storage", "view"]
+__all__ = [
+    "ALLOWED",
+    "STORAGES",
+    "Storage",
+    "TensorRecord",
+    "read_storage",
+    "view",
+    "widen_bfloat16",
+]
 
 Array = npt.NDArray[Any]
 BFLOAT16 = "bfloat16"  # NumPy has none: read as float32, which holds each of its values
@@ -66,8 +74,8 @@ class TensorRecord(NamedTuple):
 
 def _rebuild_tensor(arguments: tuple[Any, ...]) -> TensorRecord:
     """torch._utils._rebuild_tensor(_v2): (storage, offset, size, stride, ...)."""
-    match arguments:
-        case (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_):
+    match arguments[:4]:
+        case (Storage() as storage, int(offset), tuple(shape), tuple(strides)):
             itemsize = 4 if storage.dtype == BFLOAT16 else ITEMSIZES[storage.dtype]
             nbytes = byte_count(shape, itemsize, "a tensor")
             tensor = TensorRecord(storage, offset, shape, strides, nbytes)
@@ -93,17 +101,20 @@ def _check_places(tensor: TensorRecord) -> None:
 
 def _first_tensor(arguments: tuple[Any, ...]) -> TensorRecord:
     """torch._utils._rebuild_parameter: (data, requires_grad, ...)."""
-    match arguments:
-        case (TensorRecord() as tensor, *_):
+    match arguments[:1]:
+        case (TensorRecord() as tensor,):
             return tensor
     raise FormatError("a parameter is not built from a tensor")
 
 
 def _rebuild_from_type(arguments: tuple[Any, ...]) -> TensorRecord:
     """torch._tensor._rebuild_from_type_v2: (function, type, its arguments, state)."""
-    match arguments:
-        case (Global(build=build), Global(), tuple(inner), *_) if build is not None:
-            return _first_tensor((build(inner),))
+    match arguments[:3]:
+        case (Global(build=build), Global(), tuple(inner)):
+            if build is _rebuild_tensor:
+                return _rebuild_tensor(inner)
+            if build is _first_tensor:
+                return _first_tensor(inner)
     raise FormatError("a tensor with attributes is not built from a function and its arguments")
 
 
@@ -117,7 +128,9 @@ def _dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
         case (list(pairs),) if all(
             type(p) in (list, tuple) and len(p) == 2 and type(p[0]) is str for p in pairs
         ):
-            return dict(pairs)
+            items = dict(pairs)
+            pairs.clear()  # so that no file makes a second dict of the same pairs
+            return items
     raise FormatError("a dict is not built from nothing, a dict, or pairs with string keys")
 
 
@@ -190,17 +203,18 @@ def read_storage(raw: memoryview, storage: Storage, byteorder: str, copy: bool) 
     if stored == "?" and flat.view("u1").max(initial=0) > 1:
         raise FormatError(f"storage {quote(storage.key)} is of bool, and has other bytes than 0, 1")
     if storage.dtype == BFLOAT16:
-        return _widen(flat)
+        return widen_bfloat16(flat)
     native: Array = flat.astype(flat.dtype.newbyteorder("="), copy=False)
     if copy and native is flat:
         native = flat.copy()
     return native
 
 
-def _widen(halves: Array) -> Array:
-    """A bfloat16 is the upper half of a float32."""
-    wide: Array = (halves.astype("u4") << 16).view("f4")
-    return wide
+def widen_bfloat16(halves: Array) -> Array:
+    """The float32 of each bfloat16, given as uint16: a bfloat16 is its upper half."""
+    wide = halves.astype("u4")
+    wide <<= 16
+    return wide.view("f4")
 
 
 def view(flat: Array, tensor: TensorRecord) -> Array:

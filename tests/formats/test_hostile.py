@@ -48,7 +48,8 @@ def program(body):
 
 
 def text(value):
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
+    raw = value.encode()
+    return b"X" + struct.pack("<I", len(raw)) + raw
 
 
 def patched(content, old, new, count=-1):
@@ -102,13 +103,47 @@ def bomb(name, stated):
 
 
 def overlapping():
-    """Two records of an .npz at the same place."""
+    """Two records of an .npz, of which the first reaches into the second."""
     content = archive({"a.npy": npy(FLAT), "b.npy": npy(FLAT)})
-    return directory_entry(content, "b.npy", 42, 0)
+    longer = len(npy(FLAT)) + 1
+    return directory_entry(directory_entry(content, "a.npy", 20, longer), "a.npy", 24, longer)
+
+
+def quoted():
+    """An .npz with a record that lies within another."""
+    inner = archive({"b.npy": npy(FLAT)})
+    content = archive({"a.npy": inner, "b.npy": npy(FLAT)})
+    return directory_entry(content, "b.npy", 42, content.index(inner))
 
 
 def nested_lists(depth):
-    return b"\x80\x02]q\x00" + b"]h\x00aq\x00" * depth + b"."
+    return b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b"."
+
+
+def doubling(depth):
+    """A list of four times the list before: few values, 4^depth ways through them."""
+    return b"\x80\x02]q\x00" + b"0](h\x00h\x00h\x00h\x00eq\x00" * depth + b"."
+
+
+def rebuild_in_rebuild(depth):
+    """_rebuild_from_type_v2 for its own function, again and again."""
+    call = b"ctorch._tensor\n_rebuild_from_type_v2\nq\x000ctorch\nTensor\nq\x010"
+    arguments = b")" + b"q\x020h\x00h\x01h\x02\x87" * depth
+    return b"\x80\x02" + call + b"h\x00" + arguments + b"R."
+
+
+def called_again(name, argument, times=200_000):
+    """One call, with one large argument, over and over."""
+    start = b"\x80\x02c" + name + b"\nq\x000" + argument + b"q\x010"
+    return start + b"h\x00h\x01R0" * times + b"N."
+
+
+def many_tensors(count):
+    """A state dict with a tensor of no elements under each of many names."""
+    body = pickled({"a": tensor(np.zeros(0, "f4"))})[0]
+    first = body[body.index(b"ctorch") : body.rindex(b"R") + 1]
+    names = b"".join(b"U\x08%08dh\xff" % k for k in range(count))
+    return b"\x80\x02}" + first + b"q\xff0(" + names + b"u."
 
 
 def many_values(opcodes):
@@ -146,6 +181,9 @@ HOSTILE = {
     "zip with a record twice": directory_entry(
         archive([("a.npy", npy(FLAT)), ("b.npy", npy(FLAT))]), "b.npy", 46, ord("a"), 1),
     "zip with overlapping records": overlapping(),
+    "zip with a record in a record": quoted(),
+    "zip with a record elsewhere": directory_entry(
+        archive({"a.npy": npy(FLAT), "b.npy": npy(FLAT)}), "b.npy", 42, 0),
     "zip with an entry outside": directory_entry(ZIP, "w", 42, 1 << 30),
     "zip with a larger size": directory_entry(directory_entry(
         ZIP, "weights/data/0", 20, 1 << 31), "weights/data/0", 24, 1 << 31),
@@ -163,7 +201,7 @@ HOSTILE = {
     "storage shorter than its tensor": zipped(one(numel=1 << 40, shape=(1 << 40,))),
     "storage of fewer elements": zipped(one(numel=23, shape=(23,))),
     "storage of another dtype": zipped(one(dtype="float64")),
-    "storage of a negative size": zipped(one(numel=24)).replace(b"K\x18", b"J\xff\xff\xff\xff"),
+    "storage of a negative size": zipped(one(numel=-24)),
     "legacy storage of a huge size": legacy(one(numel=1 << 60)),
     "legacy storage with another count": patched(LEGACY, NUMEL, struct.pack("<q", 23)),
     "legacy storage with a negative count": patched(LEGACY, NUMEL, struct.pack("<q", -1)),
@@ -202,8 +240,19 @@ HOSTILE = {
     "endless dicts": program(many_values(3_000_000)),
     "endless memo": program(b"\x80\x04" + b"]\x94" * 1_500_000),
     "endless sets of one": program(b"\x80\x02" + b"}K\x01Ns" * 800_000),
-    "endless doubling": program(
-        b"\x80\x02]q\x00" + b"](h\x00h\x00h\x00h\x00eq\x00" * 90_000 + b"."),
+    "endless doubling": program(doubling(80_000)),
+    "rebuilding 50,000 deep": program(rebuild_in_rebuild(50_000)),
+    "a large dict, again and again": program(called_again(
+        b"collections\nOrderedDict", b"](" + b"".join(
+            b"](U\x05%05dNe" % k for k in range(40_000)) + b"e\x85", 150_000)),
+    "a call of many arguments": program(called_again(
+        b"collections\ndefaultdict", b"(" + b"N" * 100_000 + b"t")),
+    "a tensor of many arguments": program(called_again(
+        b"torch._utils\n_rebuild_tensor_v2", b"(" + b"N" * 100_000 + b"t")),
+    "a size of many axes": program(called_again(
+        b"torch\nSize", b"(" + b"K\x01" * 100_000 + b"t\x85", 200_000)),
+    "300,000 tensors": archive(
+        [("w/data.pkl", many_tensors(300_000)), BYTEORDER, ("w/data/0", b"")]),
     "strings of 4 GiB": program(b"\x80\x02X\xff\xff\xff\xff."),
     "bytes of 2^63": program(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 63) + b"."),
     "an integer of 10^6 digits": program(b"L" + b"9" * 1_000_000 + b"L\n."),

@@ -63,12 +63,12 @@ class Storage:
 
     flat: np.ndarray
     dtype: str = ""
-    numel: int = -1
+    numel: int | None = None
     key: str = ""
 
     def pid(self, key):
         kind = STORAGE_TYPES[TYPES[self.dtype or str(self.flat.dtype)]]
-        numel = self.flat.size if self.numel < 0 else self.numel
+        numel = self.flat.size if self.numel is None else self.numel
         return ("storage", kind, self.key or key, "cpu", numel)
 
 
