@@ -110,10 +110,10 @@ def _first_tensor(arguments: tuple[Any, ...]) -> TensorRecord:
 def _rebuild_from_type(arguments: tuple[Any, ...]) -> TensorRecord:
     """torch._tensor._rebuild_from_type_v2: (function, type, its arguments, state)."""
     match arguments[:3]:
-        case (Global(build=build), Global(), tuple(inner)):
-            if build is _rebuild_tensor:
+        case (Global() as function, Global(), tuple(inner)):
+            if function.name.startswith("torch._utils._rebuild_tensor"):
                 return _rebuild_tensor(inner)
-            if build is _first_tensor:
+            if function.name.startswith("torch._utils._rebuild_parameter"):
                 return _first_tensor(inner)
     raise FormatError("a tensor with attributes is not built from a function and its arguments")
 
