@@ -302,7 +302,9 @@ def _settled(result: Tensor, variables: Sequence[Tensor]) -> Tensor:
     """
     root = source(result)
     own = [v for v in variables if v.is_leaf]
-    reached = [root, *(s for node in ancestors(root) for s in node.sources)] if root else []
+    if root is None:
+        return result
+    reached = [root, *(s for node in ancestors(root) for s in node.sources)]
     outside = any(isinstance(s, Tensor) and not _is_wanted(s, own) for s in reached)
     return result if outside else result.detach()
 

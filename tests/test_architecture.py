@@ -195,8 +195,7 @@ def test_every_primitive_has_a_row_in_the_case_table():
 
     assert minigrad.ops
     assert PRIMITIVES
-    rows = {case.primitive for case in CASES}
-    assert set(PRIMITIVES) - rows == set(), "primitives that no test would look at"
+    assert set(PRIMITIVES) - set(CASES) == set(), "primitives that no test would look at"
 
 
 def test_import_minigrad_imports_numpy_and_the_standard_library_alone(run_python):

@@ -1,0 +1,311 @@
+"""How far a computed value may be from the exact one: theorems, not tuned tolerances.
+
+Model (IEEE 754, rounding to nearest, no overflow).  With u the unit roundoff and eta the
+smallest subnormal number,
+
+    fl(a op b) = (a op b)(1 + d) + e,    |d| <= u,  |e| <= eta/2,  d e = 0,
+
+and e = 0 for sums, since a sum that is subnormal is exact.  An FMA rounds once.
+
+Lemma.  A product of n factors (1 + d_k)^(+-1) is 1 + t with |t| <= gamma_n,
+
+    gamma_n = n u / (1 - n u),    n u < 1.
+
+Theorem (sums of products).  Let y = b + sum_{k=1}^n x_k w_k be evaluated with any order
+and bracketing of the sum, with or without FMA.  Then the computed value y' satisfies
+
+    |y' - y| <= gamma_(n+c) T(|x|, |w|) + (n + c) eta,
+    T(|x|, |w|) = |b| + sum_k |x_k| |w_k|,    c = 1 if there is a b, else 0.
+
+Proof.  A sum of n + c terms has n + c - 1 additions, so a term meets at most that many
+factors 1 + d on its way to the root, and a product one more: at most n + c, hence
+1 + t with |t| <= gamma_(n+c) before each term.  (Terms that are 0, as on padding, and a
+start from 0 add exactly.)  Each product brings at most eta/2 of its own, which grows by
+1 + gamma_(n+c) <= 2 on its way, if (n + c) u <= 1/2.  An FMA merges two factors into one
+and brings its eta/2 later.  QED
+
+The theorem covers convolution and its two adjoints, linear maps, matrix products, sums
+and means.  A function f that is evaluated with an error of at most ``ulps`` units in the
+last place has a relative error of at most 2 ``ulps`` u, which counts as 2 ``ulps``
+factors.  ``roundings`` counts the factors of every primitive.
+
+Sources: N. Higham, "Accuracy and Stability of Numerical Algorithms" (2002), lemma 3.1
+and section 4.2; for underflow, J. Demmel, SIAM J. Sci. Stat. Comput. 5 (1984), 887-919.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrad.geometry import ConvSpec
+from minigrad.kernels import numpy_backend as kernels
+from minigrad.kernels.contract import Array
+
+__all__ = [
+    "ULPS",
+    "Roundings",
+    "conv2d_input_grad_roundings",
+    "conv2d_roundings",
+    "conv2d_weight_grad_roundings",
+    "gamma",
+    "roundings",
+    "step_bound",
+    "unit_roundoff",
+]
+
+ULPS = 4.0  # what NumPy holds its exp, log, tanh and pow to
+
+
+def unit_roundoff(dtype: npt.DTypeLike) -> float:
+    """u: half the distance from 1 to the next number.
+
+    >>> unit_roundoff(np.float32) == 2.0**-24
+    True
+    """
+    return float(np.finfo(dtype).eps) / 2
+
+
+def gamma(n: Any, dtype: npt.DTypeLike) -> Any:
+    """n u / (1 - n u), for a number or an array of numbers of roundings.
+
+    Raises
+    ------
+    ValueError
+        If n u >= 1/2: so many roundings may leave nothing of the value.
+    """
+    nu = np.asarray(n, np.float64) * unit_roundoff(dtype)
+    if np.any(nu >= 0.5):
+        raise ValueError(f"no bound for {np.max(n):.3g} roundings in {np.dtype(dtype)}")
+    return nu / (1 - nu)
+
+
+class Roundings(NamedTuple):
+    """What the model needs to know of a computation; each may be one for all elements.
+
+    Attributes
+    ----------
+    count : how many factors 1 + d a term meets at most
+    magnitude : the sum of the absolute values of all terms
+    underflows : how often eta may be added
+    """
+
+    count: Any
+    magnitude: Any
+    underflows: Any = 0.0
+
+    def bound(self, dtype: npt.DTypeLike) -> Array:
+        """The largest error of a value computed in ``dtype``, element by element.
+
+        ``magnitude`` was itself computed in float64, with as many roundings: hence the
+        division, without which the bound would be a shade too small.
+        """
+        eta = float(np.finfo(dtype).smallest_subnormal)
+        exact = self.magnitude / (1 - gamma(self.count, np.float64))
+        return np.asarray(gamma(self.count, dtype) * exact + self.underflows * eta)
+
+
+def conv2d_roundings(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> Roundings:
+    """The theorem for conv2d: n = Cin/groups kh kw products an output."""
+    n = math.prod(w.shape[1:]) + (bias is not None)
+    size = kernels.conv2d(_abs(x), _abs(w), None if bias is None else _abs(bias), spec)
+    return Roundings(n, size, n)
+
+
+def conv2d_input_grad_roundings(
+    g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec
+) -> Roundings:
+    """The theorem for dT/dx: at most Cout/groups kh kw products an input."""
+    n = w.shape[0] // spec.groups * w.shape[2] * w.shape[3]
+    return Roundings(n, kernels.conv2d_input_grad(_abs(g), _abs(w), x_shape, spec), n)
+
+
+def conv2d_weight_grad_roundings(
+    g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpec
+) -> Roundings:
+    """The theorem for dT/dw: N Ho Wo products a weight."""
+    n = g.shape[0] * g.shape[2] * g.shape[3]
+    return Roundings(n, kernels.conv2d_weight_grad(_abs(g), _abs(x), w_shape, spec), n)
+
+
+def roundings(
+    primitive: str, inputs: Sequence[Array | None], params: Mapping[str, Any], exact: Array
+) -> Roundings:
+    """The roundings of one primitive at ``inputs``; ``exact`` is its output in float64."""
+    if primitive in _EXACT:
+        return Roundings(0, np.zeros(exact.shape))
+    wide = [None if x is None else x.astype(np.float64) for x in inputs]
+    return _TABLE[primitive](exact, *wide, **params)
+
+
+def step_bound(
+    primitive: str,
+    inputs: Sequence[Array | None],
+    params: Mapping[str, Any],
+    exact: Array,
+    dtype: npt.DTypeLike,
+) -> Array:
+    """How far two evaluations may lie apart, one in ``dtype``, and ``exact`` in float64."""
+    steps = roundings(primitive, inputs, params, exact)
+    return steps.bound(dtype) + steps.bound(np.float64)
+
+
+def _abs(x: Array) -> Array:
+    return np.abs(x.astype(np.float64))
+
+
+# Copies, signs, comparisons: nothing is rounded.
+_EXACT = {
+    "absolute", "alias", "broadcast_to", "concat", "embed", "gather", "getitem", "mask", "max",
+    "max_pool2d", "maximum", "minimum", "neg", "relu", "relu6", "reshape", "transpose",
+}  # fmt: skip
+
+
+def _times(count: float) -> Callable[..., Roundings]:
+    """y is a product of exact things and ``count`` roundings."""
+    return lambda y, *_, **__: Roundings(count, np.abs(y), 1)
+
+
+def _exp(y: Array, x: Array) -> Roundings:
+    return Roundings(2 * ULPS, y, ULPS)
+
+
+def _power(y: Array, x: Array, *, exponent: float) -> Roundings:
+    """The exponent is rounded too: x^(c (1 + d)) = x^c e^(c d ln x)."""
+    with np.errstate(divide="ignore"):
+        log = np.where(x == 0, 0, np.log(np.abs(x)))
+    return Roundings(2 * ULPS + np.abs(exponent * log), np.abs(y), ULPS)
+
+
+def _sigmoid(y: Array, x: Array) -> Roundings:
+    """e = e^-|x| above and below the line, 1 + e, and the division."""
+    return Roundings(4 * ULPS + 2, y, ULPS)
+
+
+def _silu(y: Array, x: Array) -> Roundings:
+    return Roundings(4 * ULPS + 3, np.abs(y), ULPS * (1 + np.abs(x)))
+
+
+def _shares(x: Array) -> tuple[Array, Array, Array]:
+    """z = x - max, p = softmax, and how many roundings e^z has, on the average over p.
+
+    z (1 + d) in the exponent is a factor e^(z d), which is |z| roundings.
+    """
+    z = x - x.max(axis=-1, keepdims=True)
+    p = kernels.softmax(x)
+    return z, p, (p * np.abs(z)).sum(axis=-1, keepdims=True) + 2 * ULPS
+
+
+def _softmax(y: Array, x: Array) -> Roundings:
+    z, _, below = _shares(x)
+    return Roundings(np.abs(z) + 2 * ULPS + below + x.shape[-1] + 1, y, ULPS)
+
+
+def _log_softmax(y: Array, x: Array) -> Roundings:
+    """z, and the logarithm of a sum that is off by a factor: an absolute error."""
+    z, _, below = _shares(x)
+    log = np.abs(z - y)
+    size = np.abs(z) + (below + x.shape[-1]) + 2 * ULPS * log + np.abs(y)
+    return Roundings(2, size, ULPS)
+
+
+def _sum(y: Array, x: Array, *, axes: tuple[int, ...], keepdims: bool) -> Roundings:
+    n = math.prod(x.shape[a] for a in axes)
+    return Roundings(max(n - 1, 0), np.abs(x).sum(axis=axes, keepdims=keepdims))
+
+
+def _linear(y: Array, x: Array, w: Array, bias: Array | None = None) -> Roundings:
+    n = x.shape[1] + (bias is not None)
+    return Roundings(n, kernels.linear(_abs(x), _abs(w), None if bias is None else _abs(bias)), n)
+
+
+def _matmul(y: Array, a: Array, b: Array) -> Roundings:
+    return Roundings(a.shape[-1], _abs(a) @ _abs(b), a.shape[-1])
+
+
+def _scatter(y: Array, x: Array, *, where: Array, x_shape: Sequence[int]) -> Roundings:
+    hits = kernels.max_pool2d_input_grad(np.ones_like(x), where, x_shape)
+    return Roundings(hits, kernels.max_pool2d_input_grad(np.abs(x), where, x_shape))
+
+
+def _avg_pool2d(y: Array, x: Array, *, window: Any, count_include_pad: bool) -> Roundings:
+    size = kernels.avg_pool2d(np.abs(x), window, count_include_pad)
+    return Roundings(math.prod(window.kernel), size, 1)
+
+
+def _avg_pool2d_input_grad(
+    y: Array, dy: Array, *, x_shape: Sequence[int], window: Any, count_include_pad: bool
+) -> Roundings:
+    size = kernels.avg_pool2d_input_grad(np.abs(dy), x_shape, window, count_include_pad)
+    return Roundings(math.prod(window.kernel), size, math.prod(window.kernel))
+
+
+def _global_avg_pool(y: Array, x: Array) -> Roundings:
+    return Roundings(x.shape[2] * x.shape[3], np.abs(x).mean(axis=(2, 3), keepdims=True), 1)
+
+
+def _batch_norm(
+    y: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float
+) -> Roundings:
+    """r = 1 / sqrt(var + eps) has four roundings, gamma r five; then x, mean and beta.
+
+    Also right where a kernel writes y = x s + (beta - mean s), s = gamma r.
+    """
+    shape = (-1,) + (1,) * (x.ndim - 2)
+    scale = (np.abs(gamma) / np.sqrt(var + eps)).reshape(shape)
+    size = (np.abs(x) + np.abs(mean).reshape(shape)) * scale + np.abs(beta).reshape(shape)
+    return Roundings(8, size, 3 + np.abs(x) + np.abs(mean).reshape(shape))
+
+
+def _batch_norm_train(
+    y: Array, x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float
+) -> Roundings:
+    return _batch_norm(y, x, mean, var, gamma, beta, eps=eps)
+
+
+def _batch_norm_train_dx(
+    y: Array, dy: Array, x: Array, gamma: Array, *, mean: Array, var: Array, eps: float
+) -> Roundings:
+    """gamma r (dy - mean(dy) - x̂ mean(dy x̂)): two means of m values, and some twenty more."""
+    axes, shape = (0, *range(2, x.ndim)), (-1,) + (1,) * (x.ndim - 2)
+    r = 1 / np.sqrt(var + eps).reshape(shape)
+    xhat, dy = (np.abs(x) + np.abs(mean).reshape(shape)) * r, np.abs(dy)
+    along = (dy * xhat).mean(axis=axes, keepdims=True)
+    size = dy + dy.mean(axis=axes, keepdims=True) + xhat * along
+    m = x.size // x.shape[1]
+    return Roundings(m + 20, np.abs(gamma).reshape(shape) * r * size, m + 20)
+
+
+_TABLE: dict[str, Callable[..., Roundings]] = {
+    **dict.fromkeys(["add", "sub", "mul", "div", "sqrt", "clamp", "pad", "astype"], _times(1)),
+    "hardsigmoid": _times(2),
+    "hardswish": _times(3),
+    "exp": _exp,
+    **dict.fromkeys(["log", "tanh"], _times(2 * ULPS)),
+    "power": _power,
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "sum": _sum,
+    "linear": _linear,
+    "matmul": _matmul,
+    "conv2d": lambda y, x, w, bias=None, *, spec: conv2d_roundings(x, w, bias, spec),
+    "conv2d_input_grad": lambda y, g, w, *, x_shape, spec: conv2d_input_grad_roundings(
+        g, w, x_shape, spec
+    ),
+    "conv2d_weight_grad": lambda y, g, x, *, w_shape, spec: conv2d_weight_grad_roundings(
+        g, x, w_shape, spec
+    ),
+    "scatter": _scatter,
+    "avg_pool2d": _avg_pool2d,
+    "avg_pool2d_input_grad": _avg_pool2d_input_grad,
+    "global_avg_pool": _global_avg_pool,
+    "batch_norm_eval": _batch_norm,
+    "batch_norm_train": _batch_norm_train,
+    "batch_norm_train_dx": _batch_norm_train_dx,
+}

@@ -1,0 +1,310 @@
+"""One table of cases for every primitive: what tests, outside judges and the judge share.
+
+A row is a primitive, its cases are calls that reach it, at points where it is smooth:
+
+>>> for case in CASES["relu"]:
+...     print(case, case(*case.tensors()).shape)
+relu: below and above 0 (3, 4)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrad import ops
+from minigrad.autograd import vjp
+from minigrad.geometry import conv_output_shape, conv_spec
+from minigrad.tensor import PRIMITIVES, Array, Shape, Tensor
+
+__all__ = ["CASES", "Case"]
+
+Domain = Callable[[np.random.Generator, Sequence[Shape]], list[Array]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function of tensors, with where to evaluate it.
+
+    Attributes
+    ----------
+    primitive, label : str
+        What the case reaches, and how.
+    f : callable
+        ``f(*tensors, **params) -> Tensor``.
+    shapes : one for each tensor
+    domain : callable
+        ``domain(rng, shapes) -> arrays`` draws float64 inputs, at least 0.05 from any kink.
+    """
+
+    primitive: str
+    label: str
+    f: Callable[..., Tensor]
+    shapes: tuple[Shape, ...]
+    domain: Domain
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.primitive}: {self.label}"
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        return self.f(*tensors, **self.params)
+
+    def arrays(self, seed: int = 0, dtype: npt.DTypeLike = np.float64) -> list[Array]:
+        """The inputs; the same for the same seed."""
+        drawn = self.domain(np.random.default_rng(seed), self.shapes)
+        return [np.asarray(x, dtype) for x in drawn]
+
+    def tensors(
+        self, seed: int = 0, dtype: npt.DTypeLike = np.float64, requires_grad: bool = False
+    ) -> list[Tensor]:
+        """``arrays`` as Tensors."""
+        return [Tensor(x, requires_grad) for x in self.arrays(seed, dtype)]
+
+
+def normal(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+    """Of either sign, about 1."""
+    return [rng.normal(size=s) for s in shapes]
+
+
+def positive(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+    """From 1/2 to 2."""
+    return [rng.uniform(0.5, 2, s) for s in shapes]
+
+
+def nonzero(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+    """Of either sign, 1/2 to 2."""
+    return [rng.uniform(0.5, 2, s) * rng.choice([-1.0, 1.0], s) for s in shapes]
+
+
+def distinct(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+    """All different, by at least 0.1, also between inputs: no maximum has a rival near."""
+    sizes = [int(np.prod(s)) for s in shapes]
+    values = rng.permutation(sum(sizes)) * 0.1 - 0.05 * sum(sizes)
+    pieces = np.split(values, np.cumsum(sizes)[:-1])
+    return [p.reshape(s) for p, s in zip(pieces, shapes, strict=True)]
+
+
+def across(*kinks: float) -> Domain:
+    """Evenly over everything from 2 below the first kink to 2 above the last, none near one."""
+
+    def domain(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+        drawn = []
+        for shape in shapes:
+            x = np.linspace(min(kinks) - 2, max(kinks) + 2, int(np.prod(shape)))
+            for kink in kinks:
+                x = np.where(np.abs(x - kink) < 0.05, kink + 0.1, x)
+            drawn.append(rng.permutation(x).reshape(shape))
+        return drawn
+
+    return domain
+
+
+def _astype(x: Tensor) -> Tensor:
+    """Rounding has no slope to measure; here nothing is rounded, and the rule still runs."""
+    return PRIMITIVES["astype"](x, source=x.dtype.name, target=x.dtype.name)
+
+
+CASES: dict[str, tuple[Case, ...]] = {}
+
+
+def _case(
+    primitive: str,
+    label: str,
+    f: Callable[..., Tensor],
+    *shapes: Shape,
+    domain: Domain = normal,
+    **params: Any,
+) -> None:
+    """Add a case to the row of ``primitive``."""
+    row = CASES.setdefault(primitive, ())
+    CASES[primitive] = (*row, Case(primitive, label, f, shapes, domain, params))
+
+
+# --- elementwise ------------------------------------------------------------------------
+
+_case("alias", "", PRIMITIVES["alias"], (2, 3))
+_case("add", "equal shapes", ops.add, (2, 3), (2, 3))
+_case("add", "a column and a row", ops.add, (2, 1), (3,))
+_case("sub", "equal shapes", ops.sub, (2, 3), (2, 3))
+_case("sub", "0-d", ops.sub, (), ())
+_case("mul", "equal shapes", ops.mul, (2, 3), (2, 3))
+_case("mul", "0-d and a matrix", ops.mul, (), (2, 3))
+_case("mul", "dropout", lambda x: ops.dropout(x, 0.4, rng=np.random.default_rng(1)), (4, 5))
+_case(
+    "mul", "stochastic depth",
+    lambda x: ops.stochastic_depth(x, 0.5, rng=np.random.default_rng(1)), (5, 2, 2, 1),
+)  # fmt: skip
+_case("div", "equal shapes", ops.div, (2, 3), (2, 3), domain=nonzero)
+_case("div", "by a row", ops.div, (2, 3), (3,), domain=nonzero)
+_case("neg", "0-d", ops.neg, ())
+_case("neg", "a matrix", ops.neg, (2, 3))
+for _c in (3, 2, 1, -1, 0):
+    _case("power", f"to the {_c}", ops.power, (2, 3), domain=nonzero, exponent=_c)
+_case("power", "to the 1.7", ops.power, (2, 3), domain=positive, exponent=1.7)
+_case("sqrt", "", ops.sqrt, (2, 3), domain=positive)
+_case("exp", "", ops.exp, (2, 3))
+_case("exp", "0-d", ops.exp, ())
+_case("log", "", ops.log, (2, 3), domain=positive)
+_case("mask", "a chess board", ops.mask, (3, 4), keep=np.indices((3, 4)).sum(axis=0) % 2 == 0)
+_case("maximum", "equal shapes", ops.maximum, (3, 4), (3, 4), domain=distinct)
+_case("maximum", "with 0-d", ops.maximum, (3, 4), (), domain=distinct)
+_case("minimum", "equal shapes", ops.minimum, (3, 4), (3, 4), domain=distinct)
+_case("clamp", "both sides", ops.clamp, (3, 4), domain=across(-0.5, 1.5), low=-0.5, high=1.5)
+_case("clamp", "from below", ops.clamp, (3, 4), domain=across(0.5), low=0.5)
+_case("absolute", "", ops.absolute, (3, 4), domain=across(0))
+_case("astype", "to its own dtype", _astype, (2, 3))
+
+# --- shapes -----------------------------------------------------------------------------
+
+_case("reshape", "to a matrix", lambda x: x.reshape(4, 3), (2, 3, 2))
+_case("reshape", "flatten", ops.flatten, (2, 3, 2), start=1)
+_case("reshape", "from 0-d", lambda x: x.reshape(1, 1), ())
+_case("transpose", "reversed", ops.transpose, (2, 3, 4))
+_case("transpose", "a cycle", lambda x: ops.transpose(x, 2, 0, 1), (2, 3, 4))
+_case("broadcast_to", "a new axis, and one of length 1", ops.broadcast_to, (3, 1), shape=(2, 3, 4))
+_case("broadcast_to", "from 0-d", ops.broadcast_to, (), shape=(2, 3))
+_case(
+    "getitem", "slice, step, integer", ops.getitem, (4, 5, 3),
+    index=(slice(1, 3), slice(None, None, -2), 1),
+)  # fmt: skip
+_case("getitem", "a new axis after an Ellipsis", ops.getitem, (2, 3), index=(..., None, 0))
+_case("getitem", "one element", ops.getitem, (3,), index=1)
+_case("embed", "rows with a step", ops.embed, (2, 3), shape=(5, 3), index=(slice(1, None, 2),))
+_case("pad", "asymmetric", ops.pad, (2, 3), pads=((1, 0), (2, 3)), value=0.5)
+_case(
+    "concat", "three along axis 1", lambda *xs: ops.concat(xs, 1), (2, 1, 2), (2, 3, 2), (2, 2, 2)
+)
+_case("concat", "along the last", lambda *xs: ops.concat(xs, -1), (2, 2), (2, 1))
+
+# --- reductions and products ------------------------------------------------------------
+
+_case("sum", "all", ops.sum, (2, 3, 4))
+_case("sum", "outer axes, kept", ops.sum, (2, 3, 4), axis=(0, -1), keepdims=True)
+_case("sum", "of no axes", ops.sum, (2, 3), axis=())
+_case("sum", "mean", ops.mean, (2, 3, 4), axis=1)
+_case("sum", "var", ops.var, (4, 3), axis=0)
+_case("max", "all", ops.max, (3, 4), domain=distinct)
+_case("max", "one axis", ops.max, (3, 4, 2), domain=distinct, axis=1)
+_case("linear", "with bias", ops.linear, (3, 4), (5, 4), (5,))
+_case("linear", "a stack of rows", ops.linear, (2, 3, 4), (2, 4))
+_case("linear", "two matrices", ops.matmul, (2, 3), (3, 4))
+_case("linear", "a vector and a matrix", ops.matmul, (3,), (3, 4))
+_case("linear", "two vectors", ops.matmul, (3,), (3,))
+_case("matmul", "stacks that broadcast", ops.matmul, (2, 1, 3, 2), (4, 2, 3))
+_case("matmul", "a stack and a vector", ops.matmul, (2, 3, 4), (4,))
+
+# --- activations and loss ---------------------------------------------------------------
+
+_case("relu", "below and above 0", ops.relu, (3, 4), domain=across(0))
+_case("relu6", "below 0, between, above 6", ops.relu6, (4, 5), domain=across(0, 6))
+_case("hardsigmoid", "below -3, between, above 3", ops.hardsigmoid, (4, 5), domain=across(-3, 3))
+_case("hardswish", "below -3, between, above 3", ops.hardswish, (4, 5), domain=across(-3, 3))
+_case("sigmoid", "", ops.sigmoid, (3, 4), domain=across(-2, 2))
+_case("silu", "", ops.silu, (3, 4), domain=across(-2, 2))
+_case("tanh", "", ops.tanh, (3, 4), domain=across(-1, 1))
+_case("softmax", "the last axis", ops.softmax, (3, 4))
+_case("softmax", "the first axis", ops.softmax, (3, 4), axis=0)
+_case("log_softmax", "the last axis", ops.log_softmax, (3, 4))
+_case("log_softmax", "the middle axis", ops.log_softmax, (2, 3, 2), axis=1)
+_case("log_softmax", "cross-entropy", ops.cross_entropy, (3, 4), labels=[2, 0, 3])
+_case(
+    "log_softmax", "cross-entropy, smoothed, weighted, one row ignored", ops.cross_entropy, (4, 3),
+    labels=[2, 0, 9, 1], label_smoothing=0.1, weight=np.array([0.5, 1.0, 2.0]), ignore_index=9,
+)  # fmt: skip
+
+# --- convolution ------------------------------------------------------------------------
+
+CONVOLUTIONS: tuple[tuple[str, Shape, Shape, dict[str, Any]], ...] = (
+    ("pointwise", (2, 3, 3, 2), (4, 3, 1, 1), {}),
+    ("pointwise, stride 2", (1, 3, 5, 4), (2, 3, 1, 1), {"stride": 2}),
+    ("depthwise 3x3, padding 1", (2, 3, 4, 5), (3, 1, 3, 3), {"padding": 1, "groups": 3}),
+    ("depthwise 5x5, stride 2, same", (1, 2, 6, 7), (2, 1, 5, 5),
+     {"stride": 2, "padding": "same", "groups": 2}),
+    ("depthwise 3x3, dilation 2", (1, 2, 7, 6), (2, 1, 3, 3),
+     {"dilation": 2, "padding": 2, "groups": 2}),
+    ("dense 3x3, padding 1", (2, 3, 4, 4), (2, 3, 3, 3), {"padding": 1}),
+    ("dense 3x3, stride 2, the last row unread", (1, 2, 6, 6), (3, 2, 3, 3), {"stride": 2}),
+    ("dense 3x1", (1, 2, 5, 3), (3, 2, 3, 1), {"padding": (1, 0)}),
+    ("dense 1x3", (1, 2, 3, 5), (3, 2, 1, 3), {"padding": (0, 1)}),
+    ("dense 7x7 on a 4x4 map", (1, 2, 4, 4), (2, 2, 7, 7), {"padding": 3}),
+    ("dense 2x2, asymmetric pads", (1, 2, 3, 4), (2, 2, 2, 2), {"padding": ((0, 1), (2, 0))}),
+    ("dense 1x1, padded", (1, 2, 2, 3), (2, 2, 1, 1), {"padding": 1}),
+    ("general, two groups, strides 2 and 1", (2, 4, 5, 4), (6, 2, 3, 2),
+     {"stride": (2, 1), "groups": 2}),
+    ("general, channel multiplier 2, dilations 1 and 2", (1, 3, 4, 6), (6, 1, 2, 3),
+     {"dilation": (1, 2), "groups": 3, "padding": (1, 2)}),
+)  # fmt: skip
+
+
+def _input_grad(dy: Tensor, w: Tensor, *, x_shape: Shape, how: dict[str, Any]) -> Tensor:
+    return ops.conv2d_input_grad(dy, w, x_shape, conv_spec(x_shape, w.shape, **how))
+
+
+def _weight_grad(dy: Tensor, x: Tensor, *, w_shape: Shape, how: dict[str, Any]) -> Tensor:
+    return ops.conv2d_weight_grad(dy, x, w_shape, conv_spec(x.shape, w_shape, **how))
+
+
+for _label, _x, _w, _how in CONVOLUTIONS:
+    _y = conv_output_shape(_x, _w, conv_spec(_x, _w, **_how))
+    _case("conv2d", _label, ops.conv2d, _x, _w, **_how)
+    _case("conv2d", f"{_label}, bias", ops.conv2d, _x, _w, _w[:1], **_how)
+    _case("conv2d_input_grad", _label, _input_grad, _y, _w, x_shape=_x, how=_how)
+    _case("conv2d_weight_grad", _label, _weight_grad, _y, _x, w_shape=_w, how=_how)
+
+# --- pooling ----------------------------------------------------------------------------
+
+_POOLS: tuple[tuple[str, Shape, dict[str, Any]], ...] = (
+    ("2x2", (2, 2, 4, 4), {"kernel_size": 2}),
+    ("3x3, stride 2, padding 1", (1, 2, 5, 6), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    ("3x3, stride 2, ceil", (1, 2, 6, 5), {"kernel_size": 3, "stride": 2, "ceil_mode": True}),
+    ("2x3, asymmetric pads", (1, 1, 4, 4),
+     {"kernel_size": (2, 3), "stride": 1, "padding": ((0, 1), (1, 0))}),
+)  # fmt: skip
+
+for _label, _x, _how in _POOLS:
+    _case("max_pool2d", _label, ops.max_pool2d, _x, domain=distinct, **_how)
+    _case("avg_pool2d", _label, ops.avg_pool2d, _x, **_how)
+    _case("avg_pool2d", f"{_label}, no pad counted", ops.avg_pool2d, _x,
+         **_how, count_include_pad=False)  # fmt: skip
+_case("max_pool2d", "2x2, dilation 2", ops.max_pool2d, (1, 2, 5, 5), domain=distinct,
+     kernel_size=2, stride=1, dilation=2)  # fmt: skip
+
+_WHERE = np.array([[[[0, 4], [4, 5]], [[3, 3], [3, 1]]]])  # as of overlapping windows
+_MAP = (1, 2, 2, 3)
+_case("scatter", "some twice", PRIMITIVES["scatter"], _WHERE.shape, where=_WHERE, x_shape=_MAP)
+_case("gather", "some twice", PRIMITIVES["gather"], _MAP, where=_WHERE)
+
+
+def _spread(dy: Tensor, *, x_shape: Shape, **how: Any) -> Tensor:
+    """dy pulled back through an average pool."""
+    return vjp(lambda x: ops.avg_pool2d(x, **how), np.zeros(x_shape, dy.dtype))[1](dy)[0]
+
+
+_case("avg_pool2d_input_grad", "2x2", _spread, (1, 2, 2, 2), x_shape=(1, 2, 4, 4), kernel_size=2)
+_case("avg_pool2d_input_grad", "3x3, stride 2, padding 1, no pad counted", _spread, (1, 2, 3, 3),
+     x_shape=(1, 2, 5, 6), kernel_size=3, stride=2, padding=1, count_include_pad=False)  # fmt: skip
+_case("global_avg_pool", "", ops.global_avg_pool, (2, 3, 3, 4))
+
+# --- normalization ----------------------------------------------------------------------
+
+
+def _trained(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float) -> Tensor:
+    return ops.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
+
+
+def _trained_dx(dy: Tensor, x: Tensor, gamma: Tensor, *, eps: float) -> Tensor:
+    """dy pulled back to x through a batch norm in training."""
+    one = Tensor(np.zeros(gamma.shape, gamma.dtype))
+    return vjp(lambda z: _trained(z, gamma, one, eps=eps), x)[1](dy)[0]
+
+
+for _x in ((2, 3, 2, 3), (4, 2)):
+    _label, _each = f"{len(_x)}-d", _x[1:2]
+    _case("batch_norm_eval", _label, ops.batch_norm, _x, *(_each,) * 4, domain=positive, eps=1e-3)
+    _case("batch_norm_train", _label, _trained, _x, _each, _each, eps=1e-2)
+    _case("batch_norm_train_dx", _label, _trained_dx, _x, _x, _each, eps=1e-2)
