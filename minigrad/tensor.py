@@ -22,7 +22,6 @@ can be differentiated again; that is why gradients of every order are there.
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,9 +29,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from minigrad.errors import DtypeError, GraphError, MinigradError, ShapeError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "PRIMITIVES",
@@ -55,7 +56,7 @@ __all__ = [
     "scope",
 ]
 
-Array = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"  # a string: importing numpy.typing takes milliseconds
 Shape = tuple[int, ...]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -243,6 +244,17 @@ class Rule(NamedTuple):
     formula: str
 
 
+def _positional(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """The names of the positional parameters, and whether they are one ``*name``.
+
+    Read off the code object: ``inspect`` would take longer than all of minigrad's import.
+    """
+    code = function.__code__
+    if code.co_flags & 0x04:  # *args follow the keyword-only names
+        return (code.co_varnames[code.co_argcount + code.co_kwonlyargcount],), True
+    return code.co_varnames[: code.co_argcount], False
+
+
 class Node:
     """One recorded step: which primitive, on what, under which layer's name.
 
@@ -304,9 +316,7 @@ class Primitive:
         self.forward, self.view = forward, view
         self.name = forward.__name__.lstrip("_")
         self.__doc__ = forward.__doc__
-        parameters = inspect.signature(forward).parameters.values()
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self.arguments = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+        self.arguments, self.variadic = _positional(forward)
         self.rules: dict[str, Rule] = {}
         self.shape_rule: Callable[..., Shape] = _same_shape
         self.saves: frozenset[str] = frozenset()
@@ -333,7 +343,7 @@ class Primitive:
             raise ValueError(f"{self.name} has no argument {argument!r}")
 
         def declare(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-            needs = tuple(inspect.signature(function).parameters)
+            needs, _ = _positional(function)
             self.rules[argument] = Rule(function, needs, formula)
             self.saves |= frozenset(needs)
             return function

@@ -14,10 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from minigrad.engine import describe
 from minigrad.engine.execute import Execution
@@ -28,6 +27,9 @@ from minigrad.errors import DtypeError, GraphError, ShapeError
 from minigrad.kernels import run
 from minigrad.tensor import PRIMITIVES, Array, Tensor
 from minigrad.threads import num_threads
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Plan", "compile", "interpret"]
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from minigrad.errors import GraphError
 from minigrad.tensor import (
@@ -29,6 +28,9 @@ from minigrad.tensor import (
     interpreting,
     no_grad,
 )
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Graph", "Ref", "Step", "Symbol", "trace"]
 

@@ -41,13 +41,15 @@ the operation does not care, of any shape):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import ConvSpec, Pads, Pair, conv_output_shape, output_size
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "CONV_FUNCTIONS",
@@ -62,7 +64,7 @@ __all__ = [
     "one_dtype",
 ]
 
-Array = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"
 KINDS = ("pointwise", "depthwise", "dense", "general")
 CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 FUNCTIONS = (
@@ -129,9 +131,7 @@ def check_conv2d(
     one_dtype("conv2d", x=x, w=w, bias=bias)
     _check_pair("conv2d", x.shape, w.shape, spec)
     if bias is not None and bias.shape != w.shape[:1]:
-        raise ShapeError(
-            f"conv2d: bias must be ({w.shape[0]},) for w {w.shape}, got {bias.shape}"
-        )
+        raise ShapeError(f"conv2d: bias must be ({w.shape[0]},) for w {w.shape}, got {bias.shape}")
     return conv_output_shape(x.shape, w.shape, spec)
 
 

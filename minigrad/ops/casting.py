@@ -6,11 +6,15 @@ rule is the cast back: x̄ = ȳ in x's dtype.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from minigrad.errors import DtypeError
 from minigrad.tensor import FLOATS, Array, Tensor, primitive
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["astype"]
 

@@ -10,13 +10,17 @@ weighs each class (PyTorch's definition).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.ops.activation import log_softmax
 from minigrad.ops.elementwise import mask
 from minigrad.tensor import Array, Tensor, from_numpy
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["cross_entropy"]
 
