@@ -38,6 +38,7 @@ FIRST_KEYS = {
     "_conv_stem.weight": "efficientnet_pytorch",
     "features.init_block.conv.weight": "pytorchcv",
     "features.init_block.conv.conv.weight": "pytorchcv",
+    "features.init_block.conv1.conv.weight": "pytorchcv",
 }
 
 
@@ -61,8 +62,10 @@ def preset_of(entry: Entry, state: State | None) -> str:
     if library is None:
         raise StateDictError(_unknown(state))
     candidates = [p for p in entry.presets if p == library or p.startswith(f"{library}_")]
-    if library == "minigrad" or not candidates:
+    if library == "minigrad":
         return authors
+    if not candidates:
+        raise StateDictError(f"the names are {library}'s, which has no such network")
     if library == "pytorchcv":
         return _pytorchcv_preset(candidates, state)
     if len(candidates) > 1:
@@ -127,10 +130,8 @@ def _same_function(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 def _reshaped(value: Any, shape: tuple[int, ...] | None) -> Any:
     """A 1x1 convolution on a 1x1 map is a linear layer: drop or add the two axes of length 1."""
     v = value.array if isinstance(value, Tensor) else value
-    if shape is not None and v.shape != shape and v.shape[:2] == shape[:2]:
-        if v.shape[2:] in ((), (1, 1)) and shape[2:] in ((), (1, 1)):
-            return v.reshape(shape)
-    return v
+    tails = {v.shape[2:], shape[2:]} if shape is not None and v.shape[:2] == shape[:2] else ()
+    return v.reshape(shape) if tails == {(), (1, 1)} else v
 
 
 def key_map(model: Network, library: str) -> dict[str, str]:
@@ -156,11 +157,13 @@ def key_map(model: Network, library: str) -> dict[str, str]:
 def convert(model: Network, library: str) -> dict[str, Array]:
     """The state dict of ``model`` under the names and in the shapes of ``library``."""
     names = key_map(model, library)
-    shapes = {name: _shape_in(library, name) for name in names}
+    shapes = {name: _extra_axes(library, model, name) for name in names}
     return {names[k]: v.reshape(v.shape + shapes[k]) for k, v in model.state_dict().items()}
 
 
-def _shape_in(library: str, name: str) -> tuple[int, ...]:
+def _extra_axes(library: str, model: Network, name: str) -> tuple[int, ...]:
     """The axes that a library adds where it has a 1x1 convolution for our linear layer."""
-    convolutions = {"timm": ("hidden.weight",), "pytorchcv": ("hidden.weight", "classifier.weight")}
-    return (1, 1) if name in convolutions.get(library, ()) else ()
+    convolutions = ["hidden.weight"] if library in ("timm", "pytorchcv") else []
+    if library == "pytorchcv" and model.name.startswith("mobilenet"):
+        convolutions.append("classifier.weight")
+    return (1, 1) if name in convolutions else ()

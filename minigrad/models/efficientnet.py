@@ -58,11 +58,11 @@ def efficientnet(
     width: float = 1.0, depth: float = 1.0, stochastic_depth: float = 0.2, **how: Any
 ) -> Network:
     """EfficientNet of any width and depth; ``how`` as for ``mobile``."""
-    rows = [
-        Row(t, k, make_divisible(c * width), ceil(n * depth), s, 0.25) for t, k, s, c, n in TABLE
+    table = [
+        [Row(t, k, make_divisible(c * width), ceil(n * depth), s, 0.25)] for t, k, s, c, n in TABLE
     ]
     return mobile(
-        rows,
+        table,
         stem=make_divisible(32 * width),
         head=make_divisible(1280 * width),
         activation="silu",
@@ -78,12 +78,12 @@ def efficientnet_lite(
 ) -> Network:
     """EfficientNet-Lite of any width and depth; ``how`` as for ``mobile``."""
     ends = (TABLE[0], TABLE[-1])
-    rows = [
-        Row(t, k, make_divisible(c * width), n if (t, k, s, c, n) in ends else ceil(n * depth), s)
+    table = [
+        [Row(t, k, make_divisible(c * width), n if (t, k, s, c, n) in ends else ceil(n * depth), s)]
         for t, k, s, c, n in TABLE
     ]
     how = {"stochastic_depth": stochastic_depth, **how}
-    return mobile(rows, stem=32, head=1280, activation="relu6", **how)
+    return mobile(table, stem=32, head=1280, activation="relu6", **how)
 
 
 def _scaled(w: float, d: float, dropout: float) -> dict[str, float]:

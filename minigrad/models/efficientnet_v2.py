@@ -95,12 +95,12 @@ def efficientnet_v2(
 ) -> Network:
     """EfficientNetV2; ``how`` as for ``mobile``."""
     lines, stem = TABLES[table]
-    rows = [
-        Row(t, 3, _round(c * width), ceil(n * depth), s, 0 if f else 0.25, fused=f)
+    stages = [
+        [Row(t, 3, _round(c * width), ceil(n * depth), s, 0 if f else 0.25, fused=f)]
         for f, t, s, c, n in lines
     ]
     return mobile(
-        rows,
+        stages,
         stem=_round(stem * width),
         head=_round(1280 * width),
         activation="silu",

@@ -156,57 +156,65 @@ def _torchvision_mnasnet(model: Network) -> Pairs:
 
 
 def _pytorchcv(model: Network) -> Pairs:
-    """features.init_block, features.stage{s}.unit{u}, features.final_block, output."""
-    first = next(iter(_stages(model)))[2]
-    squeezenext = isinstance(first, SqueezeNeXtBlock)
-    named = "squeezenext" if squeezenext else model.name
-    nested = named.startswith(("squeezenext", "efficientnet"))
-    init = "features.init_block.conv" if nested else "features.init_block"
-    yield from _unit("stem", f"{init}.conv", f"{init}.bn")
-    for (s, i, block), (stage, unit) in zip(
-        _stages(model), _pytorchcv_places(model, named), strict=True
-    ):
-        theirs = f"features.stage{stage}.unit{unit}"
-        yield from _pytorchcv_block(block, f"blocks.{s}.{i}", theirs, named)
-    v3 = named.startswith("mobilenet_v3")
-    final = "features.final_block.conv" if v3 else "features.final_block"
-    yield from _unit("head", f"{final}.conv", f"{final}.bn")
+    """features.init_block, features.stage{s}.unit{u}, features.final_block, output.
+
+    A stage ends where the map is halved.  MnasNet's first and last block belong to
+    init_block and final_block.
+    """
+    family = model.name.split("_")[0]
+    nested = family in ("squeezenext", "efficientnet")
+    init = {"mnasnet": ".conv1", "mobilenet": ""}.get(family, ".conv")
+    final = ".conv2" if family == "mnasnet" else ".conv" if model.hidden is not None else ""
+    yield from _unit("stem", f"features.init_block{init}.conv", f"features.init_block{init}.bn")
+    for (s, i, block), theirs in zip(_stages(model), _pytorchcv_places(model, family), strict=True):
+        names = _pytorchcv_block(block, family, v3=model.hidden is not None)
+        parts = [p for p in _parts(block) if p != "se"]
+        for part, name in zip(parts, names[-len(parts) :], strict=True):
+            unit = f"{theirs}.{name}"
+            yield from _unit(f"blocks.{s}.{i}.{part}", f"{unit}.conv", f"{unit}.bn")
+        yield f"blocks.{s}.{i}.se.reduce", f"{theirs}.se.conv1"
+        yield f"blocks.{s}.{i}.se.expand", f"{theirs}.se.conv2"
+    yield from _unit("head", f"features.final_block{final}.conv", f"features.final_block{final}.bn")
     yield "hidden", "output.conv1"
-    plain = squeezenext or named.startswith(("mobilenet_v2", "mnasnet"))
-    yield "classifier", "output" if plain else f"output.{'fc' if nested else 'conv2'}"
+    fc = ".conv2" if model.hidden is not None else ".fc" if nested else ""
+    yield "classifier", "output" if family == "squeezenext" else f"output{fc}"
 
 
-def _pytorchcv_places(model: Network, named: str) -> Iterator[tuple[int, int]]:
-    """(stage, unit) of each block, both from 1: a stage ends where the map is halved."""
-    stage, unit = (1, 0)
-    for n, (_, _, block) in enumerate(_stages(model)):
-        halves = named != "squeezenext" and _stride(block) > 1
-        opens = (halves and n) or (named == "squeezenext" and n and block.shortcut is not None)
+def _pytorchcv_places(model: Network, family: str) -> list[str]:
+    """What pytorchcv calls each block."""
+    blocks = [block for _, _, block in _stages(model)]
+    places, stage, unit = [], 1, 0
+    for n, block in enumerate(blocks):
+        opens = n > 0 and _opens_stage(block)
         stage, unit = (stage + 1, 1) if opens else (stage, unit + 1)
-        yield stage, unit
+        places.append(f"features.stage{stage}.unit{unit}")
+    if family != "mnasnet":
+        return places
+    shifted = [f"features.stage{int(p[14]) - 1}.{p.split('.')[2]}" for p in places[1:-1]]
+    return ["features.init_block.conv2", *shifted, "features.final_block.conv1"]
+
+
+def _opens_stage(block: Any) -> bool:
+    """Whether the block halves the map (SqueezeNext: projects, which its stage 1 does too)."""
+    if isinstance(block, SqueezeNeXtBlock):
+        return block.shortcut is not None
+    return _stride(block) > 1
+
+
+def _pytorchcv_block(block: Any, family: str, v3: bool) -> list[str]:
+    """The names of a block's units; one without expansion has the last two."""
+    if isinstance(block, SqueezeNeXtBlock):
+        names = ["conv1", "conv2", "conv3", "conv4", "conv5"]
+        return names if block.shortcut is None else [*names, "identity_conv"]
+    if v3:
+        return ["exp_conv", "conv1", "conv2"]
+    separable = family == "mnasnet" or (family == "efficientnet" and block.expand is None)
+    return ["exp_conv", "dw_conv", "pw_conv"] if separable else ["conv1", "conv2", "conv3"]
 
 
 def _stride(block: Any) -> int:
     unit = block.dw if isinstance(block, InvertedResidual) else block.fused
     return int(unit.conv.stride[0])
-
-
-def _pytorchcv_block(block: Any, ours: str, theirs: str, named: str) -> Pairs:
-    if isinstance(block, SqueezeNeXtBlock):
-        names = ["conv1", "conv2", "conv3", "conv4", "conv5", "identity_conv"]
-    elif named.startswith("mobilenet_v3"):
-        names = ["exp_conv", "conv1", "conv2"]
-    elif block.expand is None and named.startswith(("efficientnet", "mnasnet")):
-        names = ["", "dw_conv", "pw_conv"]
-    else:
-        names = ["conv1", "conv2", "conv3"]
-    if not isinstance(block, SqueezeNeXtBlock) and block.expand is None:
-        names = names[1:]
-    parts = [p for p in _parts(block) if p != "se"]
-    for part, name in zip(parts, names, strict=True):
-        yield from _unit(f"{ours}.{part}", f"{theirs}.{name}.conv", f"{theirs}.{name}.bn")
-    yield f"{ours}.se.reduce", f"{theirs}.se.conv1"
-    yield f"{ours}.se.expand", f"{theirs}.se.conv2"
 
 
 LIBRARIES: dict[str, Callable[[Network], Pairs]] = {

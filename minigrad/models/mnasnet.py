@@ -3,7 +3,7 @@
 Tan et al., "MnasNet: Platform-Aware Neural Architecture Search for Mobile" (2019); A1 is
 figure 7, B1 (no squeeze and excitation) and small are defined by the authors' code.
 
-The first block has no expansion (t = 1) and no shortcut.  BatchNorm: the authors' code
+The first block has no expansion (t = 1) and, but for small, no shortcut at any width.  BatchNorm: the authors' code
 uses decay 0.99; torchvision uses 0.9997 and says the paper suggests it.
 """
 
@@ -57,7 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "torchvision": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 3e-4,
                     "init": "torchvision_mnasnet"},
     "timm": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1, "init": "tensorflow"},
-    "pytorchcv": {"padding": "symmetric", "bn_eps": 1e-3, "bn_momentum": 0.1,
+    "pytorchcv": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
                   "init": "pytorchcv"},
 }  # fmt: skip
 
@@ -65,12 +65,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 def mnasnet(table: str = "a1", width: float = 1.0, **how: Any) -> Network:
     """MnasNet A1, B1 or small, of any width; ``how`` as for ``mobile``."""
     lines, stem = TABLES[table]
-    rows = [
-        Row(t, k, make_divisible(c * width), n, s, se, residual=False if i == 0 else None)
+    skip = None if table == "small" else False
+    stages = [
+        [Row(t, k, make_divisible(c * width), n, s, se, residual=skip if i == 0 else None)]
         for i, (t, k, c, n, s, se) in enumerate(lines)
     ]
     return mobile(
-        rows,
+        stages,
         stem=make_divisible(stem * width),
         head=1280,
         activation="relu",

@@ -42,12 +42,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def mobilenet_v2(width: float = 1.0, expand_first: bool | None = None, **how: Any) -> Network:
     """MobileNetV2 of any width; ``how`` as for ``mobile``."""
-    rows = [
-        Row(t, 3, make_divisible(c * width), n, s, expand=expand_first if t == 1 else None)
+    table = [
+        [Row(t, 3, make_divisible(c * width), n, s, expand=expand_first if t == 1 else None)]
         for t, c, n, s in TABLE
     ]
     head = make_divisible(1280 * max(1.0, width))
-    return mobile(rows, stem=make_divisible(32 * width), head=head, activation="relu6", **how)
+    return mobile(table, stem=make_divisible(32 * width), head=head, activation="relu6", **how)
 
 
 NETWORKS: dict[str, Entry] = entries(

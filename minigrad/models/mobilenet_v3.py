@@ -11,6 +11,8 @@ ticks squeeze and excitation on the last 1x1 convolution; no code has it, nor do
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from minigrad.models.entry import Entry, entries
@@ -97,7 +99,7 @@ def mobilenet_v3(
     scales = channel_rule == "torchvision" or width > 1
     scaled = make_divisible(hidden * width) if scales else hidden
     return mobile(
-        rows,
+        [list(stage) for _, stage in groupby(rows, key=attrgetter("channels"))],
         stem=stem,
         head=6 * rows[-1].channels,
         hidden=scaled // 2 if reduced_tail else scaled,

@@ -108,7 +108,7 @@ class Network(Module):
         x = self.stem(x)
         x = self.blocks(x if self.pool is None else self.pool(x))
         x = x if self.head is None else self.head(x)
-        x = ops.flatten(ops.global_avg_pool(x))
+        x = ops.flatten(ops.global_avg_pool(x), start=1)
         x = x if self.hidden is None else self.activation(self.hidden(x))
         y: Tensor = x if self.classifier is None else self.classifier(self.dropout(x))
         return y
@@ -176,7 +176,7 @@ def taps(stages: Sequence[tuple[int, int]], stem: int, output_stride: int) -> di
 
 
 def mobile(
-    rows: Sequence[Row],
+    table: Sequence[Sequence[Row]],
     *,
     stem: int,
     head: int,
@@ -198,7 +198,7 @@ def mobile(
 
     Parameters
     ----------
-    rows : sequence of Row
+    table : sequence of stages, each a sequence of Row
     stem, head : int
         Channels of the first 3x3 convolution and of the last 1x1.
     activation : str
@@ -215,19 +215,20 @@ def mobile(
     """
     unit = {k: v for k, v in style.items() if not k.startswith("se_")}
     first = ConvBN(in_channels, stem, 3, 2, activation=stem_activation or activation, **unit)
+    rows = [row for stage in table for row in stage]
     count = sum(row.repeats for row in rows)
     strides = [row.stride if i == 0 else 1 for row in rows for i in range(row.repeats)]
     steps = iter(dilated(strides, output_stride, dilation_rule))
     drops = (stochastic_depth * i / count for i in range(count))
     stages, cin = [], stem
-    for group in _stages(rows):
+    for stage in table:
         parts = []
-        for row in group:
+        for row in stage:
             for _ in range(row.repeats):
                 parts.append(_block(row, cin, next(steps), next(drops), activation, style, unit))
                 cin = row.channels
         stages.append(Sequential(*parts))
-    shown = taps([(g[0].channels, g[0].stride) for g in _stages(rows)], stem, output_stride)
+    shown = taps([(s[0].channels, s[0].stride) for s in table], stem, output_stride)
     if features_only:
         return Network(first, stages, shown)
     return Network(
@@ -240,17 +241,6 @@ def mobile(
         dropout=dropout,
         classifier=Linear(hidden or head, num_classes, classifier_bias),
     )
-
-
-def _stages(rows: Sequence[Row]) -> list[list[Row]]:
-    """Neighbouring rows of equal width are one stage, unless one of them halves the map."""
-    stages: list[list[Row]] = []
-    for row in rows:
-        if stages and row.stride == 1 and stages[-1][-1].channels == row.channels:
-            stages[-1].append(row)
-        else:
-            stages.append([row])
-    return stages
 
 
 def _block(
