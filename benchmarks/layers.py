@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import machine
-from benchmarks.ours import Ours
+from benchmarks.ours import ours
 from benchmarks.peers import PEERS, Engine
-from benchmarks.report import Case, Figure, Row, header, line, make_row, summary, write_json
+from benchmarks.report import Case, Figure, Row, header, line, make_row, summary, title, write_json
 from benchmarks.timing import interleave, settle
 from benchmarks.work import FUNCTIONS, Layer, Work, dense, depthwise, pointwise, stem
 from minigrad.errors import MinigradError
@@ -124,6 +124,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--layers", type=_pattern, default=LAYERS, metavar="PATTERN",
         help="a regular expression found in the names of the layers, such as '5x5|@7'")  # fmt: skip
     add("--seconds", type=_seconds, default=0.5, help="for each engine and layer (0.5)")
+    add(
+        "--eager",
+        action="store_true",
+        help="time the contract's functions, not the calls that a plan binds beforehand",
+    )
     add("--json", type=Path, metavar="FILE", help="write the rows there")
     options = parser.parse_args(argv)
     for name in options.backend:
@@ -187,55 +192,69 @@ def _installed(package: str) -> bool:
 def _table(case: Case, options: argparse.Namespace, failures: list[str]) -> Iterator[Row]:
     """Measure every layer of one case, printing each line as it comes."""
     with use_threads(case.threads):
-        settle()
-        peak = machine.peak(case.threads)
-        told = f"FMA peak {peak:.0f} GFLOP/s" if peak else "no compiled core: no FMA peak"
-        print(f"\n{case.direction}, threads {case.threads}, batch {case.batch}; {told}")
+        print(f"\n{title(case)}")
         print(header(options.peers))
         for layer in options.layers:
-            for row in _measure(layer, case, options, peak, failures):
+            for row in _measure(layer, case, options, failures):
                 print(line(row, options.peers), flush=True)
                 yield row
 
 
 def _measure(
-    layer: Layer, case: Case, options: argparse.Namespace, peak: float | None, failures: list[str]
+    layer: Layer, case: Case, options: argparse.Namespace, failures: list[str]
 ) -> list[Row]:
-    """One row for each of our backends, all engines taking turns."""
+    """One row for each of our backends: all engines taking turns, the peak before and after."""
     work = Work.make(layer, case.batch, case.direction)
-    engines: dict[str, Engine] = {}
-    errors: dict[str, float] = {}
-    for name, build in _builders(work, case, options):
-        try:
-            engines[name] = build()
-            errors[name] = _error(engines[name], work)
-        except MinigradError as e:
-            failures.append(f"{layer.name}, {case.direction}, {name}: {e}")
-            engines.pop(name, None)
+    engines, errors = _engines(work, case, options, failures)
     neighbours = machine.Neighbours()
+    before = _peak(case.threads)
     times = interleave({name: e.run for name, e in engines.items()}, options.seconds)
-    others = neighbours.cpus()
+    peak = max(before, _peak(case.threads)) or None
     peers = {p: times[p] for p in options.peers if p in times}
     details = {
         p: {**t._asdict(), "error_over_bound": errors[p], "reorders": engines[p].reorders}
         for p, t in peers.items()
     }
     flops = layer.flops(case.batch)
+    common = {"group": layer.group, "others_cpus": neighbours.cpus(), "peers": details}
     return [
         make_row(layer.name, b, case, flops, times[b], peers, peak)
-        | {"group": layer.group, "error_over_bound": errors[b], "others_cpus": others}
-        | {"peers": details}
+        | {"error_over_bound": errors[b], "call": getattr(engines[b], "call", None)}
         | _limit(layer, case, flops / times[b].median_us / 1e3, peak)
+        | common
         for b in options.backend
         if b in times
     ]
+
+
+def _peak(threads: int) -> float:
+    """The FMA peak now (a clock moves during a run); 0 if there is no compiled core."""
+    settle()
+    return machine.peak(threads) or 0.0
+
+
+def _engines(
+    work: Work, case: Case, options: argparse.Namespace, failures: list[str]
+) -> tuple[dict[str, Engine], dict[str, float]]:
+    """The engines that compute the work, each with its error over the bound."""
+    engines: dict[str, Engine] = {}
+    errors: dict[str, float] = {}
+    for name, build in _builders(work, case, options):
+        try:
+            engine = build()
+            errors[name] = _error(engine, work)
+        except MinigradError as e:
+            failures.append(f"{work.layer.name}, {case.direction}, {name}: {e}")
+        else:
+            engines[name] = engine
+    return engines, errors
 
 
 def _builders(
     work: Work, case: Case, options: argparse.Namespace
 ) -> Iterator[tuple[str, Callable[[], Engine]]]:
     for name in options.backend:
-        yield name, partial(Ours, work, name)
+        yield name, partial(ours, work, name, options.eager)
     for name in options.peers:
         if case.direction in PEERS[name].directions:
             yield name, partial(PEERS[name], work, case.threads)

@@ -25,7 +25,7 @@ from minigrad.kernels import _ext
 __all__ = ["COMPUTE_BOUND", "Neighbours", "bandwidth", "describe", "limit", "peak"]
 
 COMPUTE_BOUND = 12.0  # FLOPs a byte; from here on memory is not the limit of these kernels
-_PEAK_SECONDS, _COPY_SECONDS, _REPEATS = 0.5, 0.02, 5
+_PEAK_SECONDS, _COPY_SECONDS, _REPEATS = 0.1, 0.02, 5
 
 
 def peak(threads: int) -> float | None:

@@ -1,44 +1,74 @@
 """minigrad's own kernels as engines.
 
-The timed call is the contract's function itself, found with ``strict=True`` so that no
-other backend can stand in.  Input is channels-last, as between two layers of a network;
-the output is a new array in every call.  Where the backend offers ``pack(w, spec)`` the
-forward pass takes weights packed before the clock starts, as the peers do.
+Two calls can be timed, on channels-last input as between two layers of a network:
+
+* bound (the default, where the backend offers ``pack`` and ``bind_conv2d``): weights packed,
+  buffers given, arguments checked before the clock starts.  It is what a plan runs for each
+  layer, and what the peers were asked for.
+* eager: the contract's function, which checks its arguments and makes a new output each time;
+  with packed weights where the backend offers ``pack``.
+
+Threads are those of ``minigrad.threads.threads``.  Kernels are found with ``strict=True``, so
+that no other backend can stand in.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from benchmarks.work import FUNCTIONS, Work
 from minigrad import kernels
 from minigrad.kernels.contract import Array
+from minigrad.threads import num_threads
 
-__all__ = ["Ours"]
+__all__ = ["Bound", "Eager", "ours"]
 
 
-class Ours:
-    """One function of one backend; threads are those of ``minigrad.threads.threads``."""
+def ours(work: Work, backend: str, eager: bool = False) -> Eager | Bound:
+    """The engine that ``backend`` has for this work; a BackendError if it has none."""
+    kind = kernels.classify(work.spec, work.w.shape)
+    with kernels.backend(backend, strict=True):
+        kernel = kernels.find(FUNCTIONS[work.direction], kind)
+    module = importlib.import_module(f"minigrad.kernels.{backend}_backend")
+    if work.direction != "forward" or not hasattr(module, "pack"):
+        return Eager(kernel.call, work.arguments())
+    packed = module.pack(work.w, work.spec)
+    if eager or not hasattr(module, "bind_conv2d"):
+        return Eager(kernel.call, (work.x, packed, work.bias, work.spec))
+    y = module.empty_channels_last(work.expected.shape, work.x.dtype)
+    return Bound(module.bind_conv2d(work.x, packed, y, work.bias), y)
 
-    reorders = False
 
-    def __init__(self, work: Work, backend: str) -> None:
-        kind = kernels.classify(work.spec, work.w.shape)
-        with kernels.backend(backend, strict=True):
-            kernel = kernels.find(FUNCTIONS[work.direction], kind)
-        arguments = work.arguments()
-        pack = getattr(importlib.import_module(f"minigrad.kernels.{backend}_backend"), "pack", None)
-        if pack and work.direction == "forward":
-            x, w, bias, spec = arguments
-            arguments = x, pack(w, spec), bias, spec
-        self._call = partial(kernel.call, *arguments)
+class Eager:
+    """A function of the contract and its arguments."""
+
+    call, reorders = "eager", False
+
+    def __init__(self, function: Callable[..., Array], arguments: tuple[Any, ...]) -> None:
+        self._function = partial(function, *arguments)
         self._output: Any = None
 
     def run(self) -> None:
-        self._output = self._call()
+        self._output = self._function()
 
     def output(self) -> Array:
         output: Array = self._output
         return output
+
+
+class Bound:
+    """A bound call, and the array that it writes to."""
+
+    call, reorders = "bound", False
+
+    def __init__(self, bound: Any, y: Array) -> None:
+        self._bound, self._y, self._threads = bound, y, num_threads()
+
+    def run(self) -> None:
+        self._bound.run(self._threads)
+
+    def output(self) -> Array:
+        return self._y

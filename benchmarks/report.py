@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.timing import Timing, geometric_mean
 
-__all__ = ["Case", "Figure", "Row", "header", "line", "make_row", "summary", "write_json"]
+__all__ = ["Case", "Figure", "Row", "header", "line", "make_row", "summary", "title", "write_json"]
 
 Row = dict[str, Any]
 SHORT = {"onnxruntime": "ort", "openvino": "ov", "litert": "litert", "torch": "torch"}
@@ -104,7 +104,9 @@ def summary(
     case: Case, rows: Sequence[Row], figures: Mapping[str, Figure], ratio_figure: float
 ) -> list[str]:
     """For one case and one backend: each group against its figure, then the peers."""
-    lines = [f"{rows[0]['backend']}: {_title(case)}"]
+    peaks = [row["peak_gflops"] for row in rows if row["peak_gflops"] is not None]
+    told = f"; FMA peak {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s" if peaks else ""
+    lines = [f"{rows[0]['backend']}: {title(case)}{told}"]
     lines += [_group_line(case, group, rows, figures.get(group)) for group in _groups(rows)]
     ratios = [r["ratio_to_best_peer"] for r in rows if r["ratio_to_best_peer"] is not None]
     if ratios:
@@ -116,7 +118,7 @@ def summary(
     return lines
 
 
-def _title(case: Case) -> str:
+def title(case: Case) -> str:
     s = "s" if case.threads > 1 else ""
     return f"{case.direction}, {case.threads} thread{s}, batch {case.batch}"
 
@@ -128,7 +130,7 @@ def _groups(rows: Sequence[Row]) -> list[str]:
 def _group_line(case: Case, group: str, rows: Sequence[Row], figure: Figure | None) -> str:
     percents = [r["percent_of_peak"] for r in rows if r["group"] == group]
     if None in percents:
-        return f"  {group:24} no peak was measured"
+        return f"  {group:24} no compiled core, no peak"
     median, least = statistics.median(percents), min(percents)
     told = f"  {group:24} median {median:4.0f} %, least {least:4.0f} %"
     if figure is None or case.threads > 2 or case.batch > 1:

@@ -18,9 +18,9 @@ from minigrad import kernels
 from minigrad.errors import BackendError
 
 sys.path.append(str(Path(__file__).parents[1]))  # after the installed minigrad
-formats, layers, machine, report, startup, timing, work = (
+formats, layers, machine, ours, report, startup, timing, work = (
     importlib.import_module(f"benchmarks.{name}")
-    for name in ("formats", "layers", "machine", "report", "startup", "timing", "work")
+    for name in ("formats", "layers", "machine", "ours", "report", "startup", "timing", "work")
 )
 
 ROW_KEYS = [
@@ -116,6 +116,37 @@ def test_one_element_out_of_all_counts():
     assert w.excess(y) > 1
 
 
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("direction", list(work.FUNCTIONS))
+def test_our_engine_computes_the_work_and_only_with_the_backend_asked_for(
+    direction, eager, monkeypatch
+):
+    w = work.Work.make(SMALL[1], 2, direction)
+    engine = ours.ours(w, "numpy", eager)
+    engine.run()
+    assert w.excess(engine.output()) <= 1
+    numpy_backend = importlib.import_module("minigrad.kernels.numpy_backend")
+    monkeypatch.delattr(numpy_backend, work.FUNCTIONS[direction])
+    monkeypatch.delattr(numpy_backend, f"depthwise_{work.FUNCTIONS[direction]}")
+    kernels._find.cache_clear()
+    with pytest.raises(BackendError, match="numpy"):
+        ours.ours(w, "numpy", eager)
+
+
+@pytest.mark.parametrize("backend", [b for b in ("cython", "numpy") if not kernels.unavailable(b)])
+@pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
+def test_the_bound_call_gives_the_bits_of_the_eager_one(layer, backend):
+    w = work.Work.make(layer, 2, "forward")
+    engines = [ours.ours(w, backend, eager) for eager in (False, True)]
+    assert [engine.call for engine in engines] == [
+        "bound" if backend == "cython" else "eager",
+        "eager",
+    ]
+    for engine in engines:
+        engine.run()
+    assert np.array_equal(*(engine.output() for engine in engines))
+
+
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
 def test_the_onnx_model_is_the_same_layer(layer):
     from onnx import load_from_string
@@ -201,6 +232,7 @@ def _row(name="x", us=10.0, peers=None, peak=100.0, group="pointwise", case=CASE
     times = {p: _timing(t) for p, t in (peers or {}).items()}
     details = {p: {**t._asdict(), "reorders": True} for p, t in times.items()}
     row = report.make_row(name, "cython", case, 800_000, _timing(us), times, peak)
+    row |= {"peak_gflops": peak}
     return row | {"group": group, "percent_of_limit": None, "peers": details}
 
 
@@ -239,7 +271,7 @@ def test_the_summary_holds_median_and_least_of_a_group_against_its_figure():
         _row("e", 10.0, {"litert": 20.0}, group="dense", case=case),
     ]
     lines = report.summary(case, rows, figures, 1.35)
-    assert lines[0] == "cython: forward, 1 thread, batch 1"
+    assert lines[0] == ("cython: forward, 1 thread, batch 1; FMA peak 100 to 100 GFLOP/s")
     assert lines[1].endswith("yes)")  # 80 and 80 against 80
     assert lines[2].endswith("NO)")  # the median is 80, but the least is 40, below 0.8 x 79
     assert "1.32x (figure 1.35x); worst 0.50x (b, litert)" in lines[3]
@@ -324,7 +356,7 @@ def test_our_own_missing_kernel_fails_the_run_instead_of_another_standing_in(
     def missing(*args):
         raise BackendError("there is none")
 
-    monkeypatch.setattr(layers, "Ours", missing)
+    monkeypatch.setattr(layers, "ours", missing)
     assert layers.main([*one_layer, "--peers", ""]) == 1
     assert "numpy: there is none" in capsys.readouterr().out
 
