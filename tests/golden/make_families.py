@@ -23,17 +23,17 @@ import types
 from pathlib import Path
 
 sys.modules["torchvision._meta_registrations"] = types.ModuleType("stub")
+sys.path.insert(0, str(Path(__file__).parent))
 
+# ruff: noqa: E402
 import numpy as np
 import timm
 import torch
 import torchvision
+import weights
 from efficientnet_lite_pytorch import EfficientNet as LiteNet
 from efficientnet_pytorch import EfficientNet
 from pytorchcv.model_provider import get_model
-
-sys.path.insert(0, str(Path(__file__).parent))
-import weights
 
 TV = torchvision.models
 

@@ -16,7 +16,8 @@ def fractions(seed: int, shape: Sequence[int]) -> np.ndarray:
     """Uniform numbers in [0, 1), float64."""
     count = np.arange(1, prod(shape) + 1, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        z = count * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed + 1) * np.uint64(0xD1B54A32D192ED03)
+        start = np.uint64(seed + 1) * np.uint64(0xD1B54A32D192ED03)
+        z = start + count * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
