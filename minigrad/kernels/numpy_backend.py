@@ -261,7 +261,8 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
 def max_pool2d_gather(x: Array, index: Array) -> Array:
     """y[n,c,p,q] = x[n,c] at index[n,c,p,q]: a max pool whose choices are made."""
     n, c = x.shape[:2]
-    picked = np.take_along_axis(x.reshape(n, c, -1), index.reshape(n, c, -1), axis=2)
+    maps, at = (a.reshape(n, c, a.shape[2] * a.shape[3]) for a in (x, index))
+    picked = np.take_along_axis(maps, at, axis=2)
     return picked.reshape(index.shape)
 
 
@@ -269,7 +270,7 @@ def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Arr
     """The transpose of the gather: dx[n,c] at index[n,c,p,q] += g[n,c,p,q], in order of p, q."""
     planes, size = x_shape[0] * x_shape[1], x_shape[2] * x_shape[3]
     dx = np.zeros(planes * size, g.dtype)
-    at = index.reshape(planes, -1) + size * np.arange(planes)[:, None]
+    at = index.reshape(planes, index.shape[2] * index.shape[3]) + size * np.arange(planes)[:, None]
     np.add.at(dx, at.ravel(), g.ravel())
     return dx.reshape(tuple(x_shape))
 
