@@ -117,21 +117,22 @@ def _sum(
     from minigrad.kernels._numba import depthwise, matrix
 
     runs = adjoint_runs if adjoint else forward_runs
-    rows, cols = (runs(axis) for axis in _axes(*shapes, spec))
+    axes = _axes(*shapes, spec)
+    rows, cols = (runs(axis) for axis in axes)
     reads, writes = _last(source[0]), _last(out)
     if classify(spec, w[0]) == "depthwise":
-        return depthwise.WindowSum(reads, w[0][2:], writes, rows, cols, w[1])
+        return depthwise.WindowSum(reads, w[0][2:], writes, rows, cols, axes[1], adjoint, w[1])
     return matrix.GatherSum(reads, w[0], writes, rows, cols, spec.groups, adjoint, w[1])
 
 
 @functools.lru_cache(maxsize=512)
 def _weight_grad(g: Signature, x: Signature, w_shape: Shape, spec: ConvSpec) -> Any:
-    from minigrad.kernels._numba import depthwise, outer
+    from minigrad.kernels._numba import outer, pixels
 
     check_weight_grad(_like(g), _like(x), w_shape, spec)
     rows, cols = _axes(x[0], w_shape, g[0], spec)
     if classify(spec, w_shape) == "depthwise":
-        return depthwise.PixelSum(_last(x[0]), _last(g[0]), rows, cols, x[1])
+        return pixels.PixelSum(_last(x[0]), _last(g[0]), rows, cols, x[1])
     return outer.OuterSum(_last(x[0]), w_shape, _last(g[0]), rows, cols, spec.groups, x[1])
 
 

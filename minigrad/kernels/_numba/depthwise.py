@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from minigrad.kernels._numba import launch
+from minigrad.kernels._numba import launch, strip
 from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
 from minigrad.kernels._numba.vectors import Value, Vectors, fold, int64, intrinsic, literal, word
-from minigrad.kernels._numba.windows import Run
+from minigrad.kernels._numba.windows import Axis, Run
 from minigrad.kernels.contract import Array
 
 _TASK = 12  # integers that describe a task, see _tasks
@@ -42,23 +42,31 @@ class WindowSum:
 
     def __init__(
         self, source: Sequence[int], kernel: Sequence[int], out: Sequence[int],
-        rows: tuple[Run, ...], cols: tuple[Run, ...], dtype: np.dtype[Any],
+        rows: tuple[Run, ...], cols: tuple[Run, ...], columns: Axis, adjoint: bool,
+        dtype: np.dtype[Any],
     ) -> None:  # fmt: skip
         size = dtype.itemsize
         self.lanes = vector_bytes() // size
         channels, taps = out[3], math.prod(kernel)
         self.shape, self.dtype = tuple(out), dtype
-        self.tasks, self.taps = _tasks(
-            rows, cols, source[2], out[2], channels, kernel[1], self.lanes, size
-        )
         self.blocks = -(-channels // self.lanes)
         self.zeros = np.zeros(self.blocks * self.lanes, dtype)
+        strips = strip.plan(columns, adjoint, channels, size)
+        line, source_line = (shape[2] * channels * size for shape in (out, source))
+        if strips:
+            self.kernel, self.strips = strips
+            tap_row = kernel[1] * self.lanes * size
+            self.tasks, self.taps = strip.tasks(rows, line, source_line, self.blocks, tap_row)
+        else:
+            self.kernel, self.strips = _window_kernel(size, self.lanes), self.zeros
+            self.tasks, self.taps = _tasks(
+                rows, cols, source[2], out[2], channels, kernel[1], self.lanes, size
+            )
         self.job = job(
             0, 0, 0, 0, address(self.tasks), address(self.taps), len(self.tasks),
-            math.prod(out[1:]) * size, math.prod(source[1:]) * size, channels,
-            taps * self.lanes * size,
+            line * out[1], source_line * source[1], channels, taps * self.lanes * size,
+            address(self.strips), len(self.strips),
         )  # fmt: skip
-        self.kernel = _window_kernel(size, self.lanes)
 
     def __call__(self, source: Array, weights: Array, bias: Array | None = None) -> Array:
         out = np.empty(self.shape, self.dtype)

@@ -101,14 +101,18 @@ class Vectors:
         arguments = [pointer, I32(self.itemsize), self.mask, self.zero]
         return self._call("masked.load", arguments, self.type, ".p0")
 
+    def store(self, value: Value, address: Value) -> None:
+        """Store every lane, without a test of the tail."""
+        self.builder.store(value, self._pointer(address, self.type)).align = self.itemsize
+
     def store_tail(self, value: Value, address: Value) -> None:
         """Store the lanes that are meant."""
-        pointer = self._pointer(address, self.type)
         if self.mask is None:
-            self.builder.store(value, pointer).align = self.itemsize
-        else:
-            arguments = [value, pointer, I32(self.itemsize), self.mask]
-            self._call("masked.store", arguments, ir.VoidType(), ".p0")
+            self.store(value, address)
+            return
+        pointer = self._pointer(address, self.type)
+        arguments = [value, pointer, I32(self.itemsize), self.mask]
+        self._call("masked.store", arguments, ir.VoidType(), ".p0")
 
     def broadcast(self, address: Value) -> Value:
         """The float at ``address`` in every lane."""
