@@ -31,6 +31,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 
 COMMANDS = {
     "classify": "name what is in photographs",
+    "export": "write a network as an ONNX file",
     "doctor": "show what minigrad finds on this machine, and which kernels will run",
 }
 

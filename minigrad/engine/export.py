@@ -1,0 +1,242 @@
+"""A recorded network as an ONNX model, for other engines and for viewers.
+
+Each step becomes the ONNX operator of the same meaning, with what was fused into it as
+operators of their own, so that the engine that reads it may fuse as it likes:
+
+    conv2d       [Mul gate] Conv [activation] [Add residual]
+    silu(x)      Mul(x, Sigmoid(x))           relu6(x)    Clip(x, 0, 6)
+    linear       Gemm with transB              mean of a map    GlobalAveragePool
+
+The operator set is 17 (2022), which every engine of today reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.engine.fuse import rewrite
+from minigrad.engine.trace import Graph, Step, trace
+from minigrad.errors import GraphError, MissingExtra
+from minigrad.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["to_onnx"]
+
+OPSET = 17
+IR_VERSION = 8
+
+# Activations that are one operator, with its attributes.
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("Relu", {}),
+    "hardswish": ("HardSwish", {}),
+    "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "exp": ("Exp", {}),
+    "log": ("Log", {}),
+    "sqrt": ("Sqrt", {}),
+    "neg": ("Neg", {}),
+}
+BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}
+
+
+def to_onnx(
+    model: Callable[[Tensor], Any],
+    shape: Sequence[int],
+    *,
+    dtype: npt.DTypeLike = np.float32,
+    fold: bool = True,
+    name: str = "",
+) -> Any:
+    """The ONNX model of ``model`` for inputs of one shape.
+
+    Parameters
+    ----------
+    model : Module or callable
+        In evaluation mode.
+    shape : (N, C, H, W)
+    dtype : float32 or float64
+    fold : bool
+        Fold batch norms into the convolutions before them.
+    name : str, optional
+        Of the graph.
+
+    Returns
+    -------
+    onnx.ModelProto, with the input "input" and the outputs "output" (or "output_0", ...).
+
+    Raises
+    ------
+    MissingExtra
+        If onnx is not installed.
+    GraphError
+        If the model cannot be recorded, or uses a primitive that has no ONNX operator here.
+    """
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise MissingExtra("onnx", "onnx", "exporting a model") from None
+    graph, _ = rewrite(trace(model, tuple(shape), dtype), () if fold else ("fold batch norm",))
+    return _Writer(graph).model(name or getattr(model, "name", "") or "minigrad")
+
+
+class _Writer:
+    """Collects the nodes and constants of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.names: dict[int, str] = {0: "input"}
+
+    def model(self, name: str) -> Any:
+        from onnx import checker, helper
+
+        for number, step in self.graph.steps.items():
+            self.names[number] = self.step(step, f"v{number}")
+        several = not self.graph.returns_one
+        outputs = [
+            (f"output_{k}" if several else "output", number)
+            for k, number in enumerate(self.graph.outputs)
+        ]
+        for out, number in outputs:
+            self.node("Identity", [self.names[number]], out)
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [self.info("input", 0)],
+            [self.info(out, number) for out, number in outputs],
+            self.constants,
+        )
+        opset = helper.make_opsetid("", OPSET)
+        made = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+        made.producer_name = "minigrad"
+        checker.check_model(made)
+        return made
+
+    def info(self, name: str, number: int) -> Any:
+        from onnx import helper
+
+        kind = helper.np_dtype_to_tensor_dtype(self.graph.dtype)
+        return helper.make_tensor_value_info(name, kind, self.graph.shape_of(number))
+
+    def node(self, op: str, inputs: list[str], out: str, **attributes: Any) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op, inputs, [out], **attributes))
+        return out
+
+    def constant(self, array: Any, dtype: Any = None) -> str:
+        from onnx import numpy_helper
+
+        name = f"c{len(self.constants)}"
+        values = np.ascontiguousarray(array, dtype or self.graph.dtype)
+        self.constants.append(numpy_helper.from_array(values, name))
+        return name
+
+    def ref(self, ref: Any) -> str:
+        if ref is None:
+            return ""
+        return self.names[ref] if type(ref) is int else self.constant(ref)
+
+    def step(self, step: Step, out: str) -> str:
+        """Write one step and its epilogue; returns the name of its value."""
+        inputs = [self.ref(r) for r in step.inputs]
+        if "gate" in step.epilogue:
+            inputs[0] = self.node("Mul", [inputs[0], self.ref(step.epilogue["gate"])], f"{out}_x")
+        y = self.plain(step, inputs, out)
+        if "activation" in step.epilogue:
+            y = self.activation(step.epilogue["activation"], y, f"{out}_f")
+        if "residual" in step.epilogue:
+            y = self.node("Add", [y, self.ref(step.epilogue["residual"])], f"{out}_r")
+        return y
+
+    def activation(self, name: str, x: str, out: str) -> str:
+        if name == "silu":
+            return self.node("Mul", [x, self.node("Sigmoid", [x], f"{out}_s")], out)
+        if name == "relu6":
+            return self.node("Clip", [x, self.constant(0), self.constant(6)], out)
+        if name not in ACTIVATIONS:
+            raise GraphError(f"{name} has no ONNX operator here")
+        op, attributes = ACTIVATIONS[name]
+        return self.node(op, [x], out, **attributes)
+
+    def plain(self, step: Step, inputs: list[str], out: str) -> str:
+        """The step without what was fused into it."""
+        write = getattr(self, f"_{step.op}", None)
+        if write is not None:
+            named: str = write(step, inputs, out)
+            return named
+        if step.op in BINARY:
+            return self.node(BINARY[step.op], inputs, out)
+        return self.activation(step.op, inputs[0], out)
+
+    def _conv2d(self, step: Step, inputs: list[str], out: str) -> str:
+        spec = step.params["spec"]
+        how = {
+            "kernel_shape": list(step.inputs[1].shape[2:]),
+            "strides": list(spec.stride),
+            "dilations": list(spec.dilation),
+            "pads": _pads(spec.padding),
+            "group": spec.groups,
+        }
+        return self.node("Conv", [i for i in inputs if i], out, **how)
+
+    def _linear(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("Gemm", [i for i in inputs if i], out, transB=1)
+
+    def _batch_norm_eval(self, step: Step, inputs: list[str], out: str) -> str:
+        x, mean, var, gamma, beta = inputs
+        return self.node("BatchNormalization", [x, gamma, beta, mean, var], out,
+                         epsilon=step.params["eps"])  # fmt: skip
+
+    def _global_avg_pool(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("GlobalAveragePool", inputs, out)
+
+    def _max_pool2d(self, step: Step, inputs: list[str], out: str) -> str:
+        window = step.params["window"]
+        how = {"dilations": list(window.dilation), **_window(window)}
+        return self.node("MaxPool", inputs, out, **how)
+
+    def _avg_pool2d(self, step: Step, inputs: list[str], out: str) -> str:
+        how = _window(step.params["window"])
+        counts = int(step.params["count_include_pad"])
+        return self.node("AveragePool", inputs, out, count_include_pad=counts, **how)
+
+    def _reshape(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("Reshape", [inputs[0], self.constant(step.shape, np.int64)], out)
+
+    def _transpose(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("Transpose", inputs, out, perm=list(step.params["axes"]))
+
+    def _broadcast_to(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("Expand", [inputs[0], self.constant(step.shape, np.int64)], out)
+
+    def _softmax(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("Softmax", inputs, out, axis=-1)
+
+    def _log_softmax(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("LogSoftmax", inputs, out, axis=-1)
+
+    def _concat(self, step: Step, inputs: list[str], out: str) -> str:
+        return self.node("Concat", inputs, out, axis=step.params["axis"])
+
+
+def _pads(padding: Sequence[Sequence[int]]) -> list[int]:
+    """((top, bottom), (left, right)) as ONNX's top, left, bottom, right."""
+    (top, bottom), (left, right) = padding
+    return [top, left, bottom, right]
+
+
+def _window(window: Any) -> dict[str, Any]:
+    return {
+        "kernel_shape": list(window.kernel),
+        "strides": list(window.stride),
+        "pads": _pads(window.padding),
+        "ceil_mode": int(window.ceil_mode),
+    }

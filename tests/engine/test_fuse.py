@@ -1,0 +1,120 @@
+"""Rewrites: each keeps the meaning, and says why where it does not apply."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.engine.fuse import Note, rewrite
+from minigrad.engine.plan import interpret
+from minigrad.engine.trace import trace
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(2, 4, 5, 5))
+W = mg.Tensor(RNG.normal(size=(4, 4, 1, 1)))
+
+
+def both(model, x=X):
+    """(ops before, ops after, notes), after asserting that the outputs agree."""
+    graph = trace(model, x.shape, x.dtype)
+    after, notes = rewrite(graph)
+    with mg.backend("numpy"):
+        before_y, after_y = interpret(graph, x)[0], interpret(after, x)[0]
+    np.testing.assert_allclose(after_y, before_y, rtol=1e-12, atol=1e-12)
+    return ([s.op for s in graph.steps.values()], [s.op for s in after.steps.values()], notes)
+
+
+def norm(x: mg.Tensor) -> mg.Tensor:
+    mean, var, gamma, beta = (mg.Tensor(np.linspace(1, 2, 4) + k) for k in range(4))
+    return mg.batch_norm(x, mean, var, gamma, beta)
+
+
+def why(notes: list[Note], rule: str) -> list[str]:
+    return [n.why for n in notes if n.rule == rule and not n.applied]
+
+
+def test_batch_norm_activation_and_residual_move_into_the_convolution() -> None:
+    _, after, notes = both(lambda x: mg.relu6(norm(mg.conv2d(x, W))) + x)
+    assert after == ["conv2d"]
+    assert [n.rule for n in notes if n.applied] == [
+        "fold batch norm", "fuse activation", "fuse residual",
+    ]  # fmt: skip
+
+
+def test_a_residual_before_the_activation_stays_before_it() -> None:
+    _, after, notes = both(lambda x: mg.relu(mg.conv2d(x, W) + x))
+    assert after == ["conv2d", "relu"]
+    assert why(notes, "fuse activation") == ["it does not follow a convolution"] or why(
+        notes, "drop relu"
+    ) == ["its input may be negative"]
+
+
+def test_a_relu_of_a_sum_of_relus_is_dropped() -> None:
+    def model(x: mg.Tensor) -> mg.Tensor:
+        a, b = mg.relu(mg.conv2d(x, W)), mg.relu(mg.conv2d(x, W))
+        return mg.relu(a + b)
+
+    assert both(model)[1] == ["conv2d", "conv2d"]
+
+
+def test_a_relu_of_a_sum_with_a_linear_branch_is_kept() -> None:
+    def model(x: mg.Tensor) -> mg.Tensor:
+        return mg.relu(mg.relu(mg.conv2d(x, W)) + mg.conv2d(x, W))
+
+    assert both(model)[1].count("relu") == 1
+
+
+def test_a_batch_norm_whose_convolution_is_read_twice_is_kept() -> None:
+    def model(x: mg.Tensor) -> mg.Tensor:
+        y = mg.conv2d(x, W)
+        return norm(y) * y
+
+    _, after, notes = both(model)
+    assert "batch_norm_eval" in after
+    assert why(notes, "fold batch norm") == [
+        "the convolution's output is also read before the batch norm"
+    ]
+
+
+def test_the_gate_of_squeeze_and_excitation_moves_into_the_next_pointwise() -> None:
+    def model(x: mg.Tensor) -> mg.Tensor:
+        gate = mg.sigmoid(mg.conv2d(mg.global_avg_pool(x), W))
+        return mg.conv2d(x * gate, W)
+
+    assert both(model)[1] == ["global_avg_pool", "conv2d", "conv2d"]
+
+
+def test_a_gate_before_another_kind_is_kept() -> None:
+    w3 = mg.Tensor(RNG.normal(size=(4, 4, 3, 3)))
+
+    def model(x: mg.Tensor) -> mg.Tensor:
+        return mg.conv2d(x * mg.sigmoid(mg.global_avg_pool(x)), w3)
+
+    _, after, notes = both(model)
+    assert "mul" in after
+    assert why(notes, "fuse gate") == ["only a pointwise convolution can scale its input"]
+
+
+def test_an_output_that_is_also_read_keeps_its_value() -> None:
+    def model(x: mg.Tensor) -> list[mg.Tensor]:
+        y = mg.conv2d(x, W)
+        return [y, mg.relu(y)]
+
+    graph, _ = rewrite(trace(model, X.shape, X.dtype))
+    with mg.backend("numpy"):
+        y, z = interpret(graph, X)
+    assert np.array_equal(z, np.maximum(y, 0))
+    assert (y < 0).any()
+
+
+def test_folding_twice_as_large_weights_is_seen() -> None:
+    """A negative control: the comparison above can fail."""
+    graph = trace(lambda x: norm(mg.conv2d(x, W)), X.shape, X.dtype)
+    after, _ = rewrite(graph)
+    [step] = after.steps.values()
+    object.__setattr__(step, "inputs", (step.inputs[0], step.inputs[1] * 1.01, step.inputs[2]))
+    with mg.backend("numpy"), pytest.raises(AssertionError):
+        np.testing.assert_allclose(
+            interpret(after, X)[0], interpret(graph, X)[0], rtol=1e-12, atol=1e-12
+        )
