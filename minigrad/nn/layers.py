@@ -139,7 +139,7 @@ class Conv2d(Module):
     def extra_repr(self) -> str:
         cout, cin, kh, kw = self.weight.shape
         parts = [f"{cin * self.groups}, {cout}, kernel_size={(kh, kw)}, stride={self.stride}"]
-        parts += [f"padding={self.padding}"] if self.padding != (0, 0) else []
+        parts += [f"padding={self.padding}"] if self.padding not in (0, (0, 0)) else []
         parts += [f"dilation={self.dilation}"] if self.dilation != (1, 1) else []
         parts += [f"groups={self.groups}"] if self.groups != 1 else []
         return ", ".join([*parts, *([] if self.bias else ["bias=False"])])

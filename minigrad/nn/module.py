@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.errors import DtypeError, StateDictError
-from minigrad.tensor import FLOATS, Array, Shape, Tensor, Version, scope
+from minigrad.errors import DtypeError, MinigradError, StateDictError
+from minigrad.tensor import FLOATS, Array, Shape, Tensor, Version, _under_scope, scope
 
 __all__ = ["Buffer", "Module", "Parameter", "Stored", "shapes_only"]
 
+KEPT = ("grad", "requires_grad", "version")
 Draw = Callable[[Shape, "int | None"], Array]
 Self = TypeVar("Self", bound="Module")
 
@@ -128,6 +129,17 @@ class Stored(Tensor):
 
     copy_.__doc__ = Tensor.copy_.__doc__
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For deepcopy and pickle: a copy must have, or draw, the same values."""
+        if self._seed is None:
+            _ = self.array
+        return {name: getattr(self, name) for name in (*Stored.__slots__, *KEPT)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.node = None
+
 
 class Parameter(Stored):
     """A Stored tensor that gradients are wanted for."""
@@ -187,7 +199,10 @@ class Module:
         if not self._name:
             return self.forward(*args, **kwargs)
         with scope(self._name):
-            return self.forward(*args, **kwargs)
+            try:
+                return self.forward(*args, **kwargs)
+            except MinigradError as error:
+                raise _under_scope(error) from None
 
     # The tree.
 
