@@ -1,0 +1,105 @@
+"""The checker: it passes the right, catches the wrong, and says when it cannot tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.errors import DtypeError
+from minigrad.gradcheck import GradientError, ridders
+from minigrad.tensor import Primitive
+
+
+def wrong(slope, order=1):
+    """y = x^3 with the rule ``slope``, which is right at another order or not at all."""
+
+    def cube(x):
+        return x * x * x
+
+    cube = Primitive(cube, register=False)
+    cube.vjp("x", "")(slope)
+    return cube
+
+
+def test_ridders_knows_the_slope_and_how_well():
+    for f, slope in ((np.exp, 1.0), (np.sin, 1.0), (lambda t: 1 / (1 - t), 1.0), (np.cosh, 0.0)):
+        value, error = ridders(f, 0.1)
+        assert abs(value - slope) <= 10 * error
+        assert error < 1e-9
+
+
+def test_ridders_admits_a_kink():
+    assert ridders(lambda t: abs(t - 1e-3), 1e-2).error > 1e-3
+
+
+@pytest.mark.parametrize("factor", [1.01, 0.99, -1.0, 0.0, 1.001])
+def test_a_wrong_factor_is_found(factor):
+    cube = wrong(lambda g, x: g * x * x * (3 * factor))
+    with pytest.raises(GradientError, match="the rules say"):
+        mg.check_grads(cube, [0.5, -1.0], order=1)
+
+
+def test_a_rule_that_is_right_but_cannot_be_differentiated_right_is_found_at_order_two():
+    """x² taken out of the graph: the value is right, its derivative is lost."""
+    cube = wrong(lambda g, x: g * (x * x * 3).detach())
+    mg.check_grads(cube, [0.5, -1.0], order=1)
+    with pytest.raises(GradientError, match=r"^x̄\[0\] of .*the rules say"):
+        mg.check_grads(cube, [0.5, -1.0], order=2)
+
+
+def test_one_wrong_entry_is_found_by_the_direction():
+    def slope(g, x):
+        nudge = np.ones(x.shape)
+        nudge[1] = 1.01
+        return g * x * x * 3 * mg.from_numpy(nudge)
+
+    with pytest.raises(GradientError):
+        mg.check_grads(wrong(slope), [0.5, -1.0, 0.7, 1.1], order=1)
+
+
+def test_entries_exchanged_are_found():
+    """The sum over all entries would be right."""
+
+    def slope(g, x):
+        return (g * x * x * 3)[::-1]
+
+    with pytest.raises(GradientError):
+        mg.check_grads(wrong(slope), [0.5, -1.0, 0.7], order=1)
+
+
+def test_nan_is_no_gradient():
+    with pytest.raises(GradientError, match="nan"):
+        mg.check_grads(wrong(lambda g, x: g * np.nan), [0.5], order=1)
+
+
+def test_a_kink_within_the_step_proves_nothing():
+    with pytest.raises(GradientError, match=r"too uncertain|the rules say"):
+        mg.check_grads(mg.relu, [1e-3], order=1)
+    mg.check_grads(mg.relu, [0.5, -0.5])
+
+
+def test_float32_proves_nothing():
+    with pytest.raises(DtypeError, match="works in float64, got float32"):
+        mg.check_grads(mg.exp, np.ones(2, np.float32))
+
+
+def test_every_input_is_checked():
+    def product(a, b):
+        return a * b
+
+    product = Primitive(product, register=False)
+    product.vjp("a", "")(lambda g, b: g * b)
+    product.vjp("b", "")(lambda g, a: g * a * 1.01)
+    with pytest.raises(GradientError, match="input 1"):
+        mg.check_grads(product, [2.0], [3.0], order=1)
+
+
+def test_empty_inputs_have_nothing_to_check():
+    mg.check_grads(mg.exp, np.ones((0, 3)))
+
+
+def test_it_does_not_touch_its_inputs():
+    x = np.array([0.5, 1.0])
+    mg.check_grads(mg.exp, x)
+    assert x.tolist() == [0.5, 1.0]
