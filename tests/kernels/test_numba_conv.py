@@ -10,6 +10,12 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.errors import DtypeError, ShapeError
-from minigrad.geometry import ConvSpec, conv_output_shape, conv_spec
-from minigrad.kernels import numba_backend
+from minigrad.geometry import conv_output_shape, conv_spec, valid_range
+from minigrad.kernels import backend, classify, cython_backend, find, numba_backend, numpy_backend
 from minigrad.threads import threads
 
 pytestmark = pytest.mark.skipif(
@@ -73,6 +79,41 @@ def exact_weight_grad(g, x, w_shape, spec):
     return dw
 
 
+def fma32(a, b, c):
+    """a b + c for float32 arrays, rounded once.
+
+    The product is exact in float64.  The sum is rounded to odd there (its last bit says that
+    something was cut off), after which rounding to float32 is what rounding once would be.
+    """
+    a, b, c = (np.asarray(v, np.float64) for v in (a, b, c))
+    product = a * b
+    total = product + c
+    part = total - product
+    error = (product - (total - part)) + (c - part)
+    even = (total.view(np.int64) & 1) == 0
+    toward = np.where(error > 0, np.inf, -np.inf)
+    return np.where((error != 0) & even, np.nextafter(total, toward), total).astype(np.float32)
+
+
+def quick_conv2d(x, w, bias, spec):
+    """The forward sum in float32: all outputs at once, tap after tap."""
+    (top, _), (left, _) = spec.padding
+    n, cout, ho, wo = conv_output_shape(x.shape, w.shape, spec)
+    y = np.zeros((n, cout, ho, wo), np.float32) + bias[:, None, None]
+    per_group = cout // spec.groups
+    for a, b, i in itertools.product(*map(range, (*w.shape[2:], w.shape[1]))):
+        p0, p1 = valid_range(x.shape[2], ho, a, spec.stride[0], top, spec.dilation[0])
+        q0, q1 = valid_range(x.shape[3], wo, b, spec.stride[1], left, spec.dilation[1])
+        h, v = p0 * spec.stride[0] - top + a * spec.dilation[0], q0 * spec.stride[1] - left
+        v += b * spec.dilation[1]
+        rows = slice(h, h + (p1 - p0 - 1) * spec.stride[0] + 1, spec.stride[0])
+        cols = slice(v, v + (q1 - q0 - 1) * spec.stride[1] + 1, spec.stride[1])
+        read = np.repeat(x[:, i :: w.shape[1], rows, cols], per_group, axis=1)
+        place = (..., slice(p0, p1), slice(q0, q1))
+        y[place] = fma32(read, w[:, i, a, b][:, None, None], y[place])
+    return y
+
+
 @st.composite
 def convolutions(draw, kind):
     """(x, w, bias, spec) of a kind, small, with general values."""
@@ -110,14 +151,14 @@ def same_bits(got, expected):
     )
 
 
-@pytest.mark.parametrize("kind", ["pointwise", "depthwise", "dense", "general"])
+KINDS = ["pointwise", "depthwise", "dense", "general"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_forward_has_the_bits_of_the_definition(kind, data):
     x, w, bias, spec = data.draw(convolutions(kind))
     same_bits(numba_backend.conv2d(x, w, bias, spec), exact_conv2d(x, w, bias, spec))
-
-
-KINDS = ["pointwise", "depthwise", "dense", "general"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,10 +188,110 @@ def test_oracle_notices_another_order():
 
 
 def _depthwise(dtype, n=2, c=19, h=13, w=11, k=3, stride=1, padding=1):
+    return _layer(dtype, n, c, c, (h, w), k, stride, padding, groups=c)
+
+
+def _layer(dtype, n, cin, cout, size, k, stride=1, padding=0, groups=1, dilation=1):
     rng = np.random.default_rng(7)
-    x, weight = _values(rng, (n, c, h, w), dtype), _values(rng, (c, 1, k, k), dtype)
-    spec = conv_spec(x.shape, weight.shape, stride, padding, 1, c)
-    return x, weight, _values(rng, (c,), dtype), spec
+    kernel = k if isinstance(k, tuple) else (k, k)
+    x = _values(rng, (n, cin, *size), dtype)
+    weight = _values(rng, (cout, cin // groups, *kernel), dtype)
+    spec = conv_spec(x.shape, weight.shape, stride, padding, dilation, groups)
+    return x, weight, _values(rng, (cout,), dtype), spec
+
+
+# Sizes at which tiles are whole, cut, and several; strips begin, repeat and end.
+LAYERS = {
+    "pointwise": {"n": 2, "cin": 21, "cout": 75, "size": (9, 11), "k": 1},
+    "pointwise s2": {"n": 1, "cin": 40, "cout": 48, "size": (9, 8), "k": 1, "stride": 2},
+    "depthwise": {"n": 2, "cin": 33, "cout": 33, "size": (7, 31), "k": 3, "padding": 1, "groups": 33},
+    "depthwise s2": {
+        "n": 1, "cin": 16, "cout": 16, "size": (12, 57), "k": 3, "stride": 2, "padding": ((0, 1), (0, 1)), "groups": 16
+    },
+    "depthwise 5": {"n": 1, "cin": 40, "cout": 40, "size": (8, 28), "k": 5, "padding": 2, "groups": 40},
+    "depthwise 5 s2": {"n": 1, "cin": 24, "cout": 24, "size": (9, 29), "k": 5, "stride": 2, "padding": 2, "groups": 24},
+    "depthwise dilated": {"n": 1, "cin": 17, "cout": 17, "size": (9, 9), "k": 3, "padding": 2, "groups": 17, "dilation": 2},
+    "dense": {"n": 1, "cin": 5, "cout": 50, "size": (9, 16), "k": 3, "padding": 1},
+    "dense s2": {"n": 2, "cin": 3, "cout": 32, "size": (15, 15), "k": 3, "stride": 2, "padding": 1},
+    "dense 1x3": {"n": 1, "cin": 16, "cout": 20, "size": (6, 19), "k": (1, 3), "padding": (0, 1)},
+    "general": {"n": 1, "cin": 12, "cout": 60, "size": (7, 8), "k": 3, "padding": 1, "groups": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_whole_tiles_have_the_bits_of_the_definition(name):
+    x, w, bias, spec = _layer(np.float32, **LAYERS[name])
+    same_bits(numba_backend.conv2d(x, w, bias, spec), quick_conv2d(x, w, bias, spec))
+
+
+def test_the_quick_oracle_is_the_c_library_s():
+    x, w, bias, spec = _depthwise(np.float32, n=1, c=2, h=6, w=5)
+    same_bits(quick_conv2d(x, w, bias, spec), exact_conv2d(x, w, bias, spec))
+
+
+def _all_three(x, w, bias, spec):
+    g = _values(np.random.default_rng(3), conv_output_shape(x.shape, w.shape, spec), x.dtype)
+    return (
+        numba_backend.conv2d(x, w, bias, spec),
+        numba_backend.conv2d_input_grad(g, w, x.shape, spec),
+        numba_backend.conv2d_weight_grad(g, x, w.shape, spec),
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LAYERS)
+def test_all_three_are_one_trilinear_form_exactly_on_integers(name, dtype):
+    """<T(x, w), g> = <x, T*(w, g)> = <w, T*(x, g)>, with no rounding anywhere."""
+    x, w, _, spec = _layer(dtype, **LAYERS[name])
+    x, w = np.rint(3 * x), np.rint(3 * w)
+    g = np.rint(
+        3 * _values(np.random.default_rng(3), conv_output_shape(x.shape, w.shape, spec), dtype)
+    )
+    form = np.vdot(numba_backend.conv2d(x, w, None, spec).astype(np.float64), g)
+    assert form != 0
+    assert np.vdot(numba_backend.conv2d_input_grad(g, w, x.shape, spec).astype(float), x) == form
+    assert np.vdot(numba_backend.conv2d_weight_grad(g, x, w.shape, spec).astype(float), w) == form
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_each_element_is_within_the_bound(name):
+    """|got - exact| <= gamma_(terms) T(|.|, |.|), the exact value taken in float64."""
+    x, w, bias, spec = _layer(np.float32, **LAYERS[name])
+    g = _values(np.random.default_rng(3), conv_output_shape(x.shape, w.shape, spec), x.dtype)
+    calls = {
+        "conv2d": (w[0].size + 1, (x, w, bias)),
+        "conv2d_input_grad": (w.size // w.shape[1], (g, w, x.shape)),
+        "conv2d_weight_grad": (g.size // g.shape[1], (g, x, w.shape)),
+    }
+    for function, (terms, arguments) in calls.items():
+        exact, size = (
+            getattr(numpy_backend, function)(
+                *(change(a) if isinstance(a, np.ndarray) else a for a in arguments), spec
+            )
+            for change in (np.float64, lambda a: np.abs(a.astype(np.float64)))
+        )
+        unit = terms * 2.0**-24
+        got = getattr(numba_backend, function)(*arguments, spec)
+        assert (np.abs(got - exact) <= 1.01 * unit / (1 - unit) * size + 1e-300).all(), function
+
+
+@pytest.mark.skipif(cython_backend.UNAVAILABLE is not None, reason=str(cython_backend.UNAVAILABLE))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_compiled_backends_agree_to_the_bit(name, dtype):
+    x, w, bias, spec = _layer(dtype, **LAYERS[name])
+    g = _values(np.random.default_rng(3), conv_output_shape(x.shape, w.shape, spec), dtype)
+    for function, arguments in {
+        "conv2d": (x, w, bias),
+        "conv2d_input_grad": (g, w, x.shape),
+        "conv2d_weight_grad": (g, x, w.shape),
+    }.items():
+        with backend("cython"):
+            other = find(function, classify(spec, w.shape))
+        if other.backend == "cython":
+            same_bits(
+                getattr(numba_backend, function)(*arguments, spec), other.call(*arguments, spec)
+            )
 
 
 LAYOUTS = {
@@ -182,16 +323,103 @@ def test_layout_changes_no_bit(layout):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_threads_and_batch_change_no_bit(dtype):
-    x, w, bias, spec = _depthwise(dtype, n=3)
+@pytest.mark.parametrize("name", LAYERS)
+def test_threads_and_batch_change_no_bit(name, dtype):
+    x, w, bias, spec = _layer(dtype, **LAYERS[name] | {"n": 3})
     with threads(1):
-        expected = numba_backend.conv2d(x, w, bias, spec)
+        expected = _all_three(x, w, bias, spec)
     for n in (2, 3, 4):
         with threads(n):
-            same_bits(numba_backend.conv2d(x, w, bias, spec), expected)
+            for got, one in zip(_all_three(x, w, bias, spec), expected, strict=True):
+                same_bits(got, one)
     for i in range(3):
-        alone = numba_backend.conv2d(x[i : i + 1], w, bias, spec)
-        same_bits(alone, expected[i : i + 1])
+        same_bits(numba_backend.conv2d(x[i : i + 1], w, bias, spec), expected[0][i : i + 1])
+
+
+ELSEWHERE = """
+import hashlib, sys, warnings
+import numpy as np
+from minigrad.kernels import backend, classify, cython_backend, find, numba_backend, numpy_backend
+from minigrad.kernels._numba import launch
+from minigrad.geometry import conv_spec
+from minigrad.threads import threads
+
+assert {condition}, "the subprocess does not run what it is for"
+digest, said = hashlib.sha256(), []
+for dtype in (np.float32, np.float64):
+    for cin, cout, k, stride, groups in [(21, 75, 1, 1, 1), (5, 50, 3, 2, 1), (33, 33, 5, 1, 33)]:
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((2, cin, 15, 16)).astype(dtype)
+        w = rng.standard_normal((cout, cin // groups, k, k)).astype(dtype)
+        spec = conv_spec(x.shape, w.shape, stride, 0 if k == 1 else k // 2, 1, groups)
+        with threads({threads}), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            y = numba_backend.conv2d(x, w, None, spec)
+            for a in (
+                y,
+                numba_backend.conv2d_input_grad(y, w, x.shape, spec),
+                numba_backend.conv2d_weight_grad(y, x, w.shape, spec),
+            ):
+                digest.update(np.ascontiguousarray(a).tobytes())
+        said += told
+assert {after}, said
+print(digest.hexdigest())
+"""
+
+
+def elsewhere(condition="True", after="not said", threads=1, **environment):
+    """The digest of a few results, as another process computes them."""
+    source = ELSEWHERE.format(condition=condition, after=after, threads=threads)
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env=os.environ | environment,
+        cwd=Path(numba_backend.__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return elsewhere()
+
+
+def test_four_threads_change_no_bit(usual):
+    assert elsewhere(threads=4, NUMBA_NUM_THREADS="4") == usual
+
+
+def test_narrower_vectors_change_no_bit(usual):
+    assert elsewhere("launch.vector_bytes() == 32", MINIGRAD_ISA="avx2") == usual
+
+
+def test_threads_of_our_own_change_no_bit_and_the_slow_layer_is_named_once(usual):
+    once = "len(said) == 1 and 'workqueue' in str(said[0].message)"
+    assert elsewhere(after=once, threads=2, NUMBA_THREADING_LAYER="workqueue") == usual
+
+
+def test_a_machine_without_a_place_for_the_cache_compiles_anyway(usual, tmp_path):
+    """Numba finds no locator: neither beside the file nor in the user's folder."""
+    condition = (
+        "[setattr(numba_caching.CacheImpl, '_locator_classes', []) for numba_caching in "
+        "[__import__('numba.core.caching', fromlist=['x'])]]"
+    )
+    assert elsewhere(condition) == usual
+
+
+def test_a_forked_child_computes_the_same():
+    x, w, bias, spec = _depthwise(np.float32)
+    with threads(2):
+        expected = numba_backend.conv2d(x, w, bias, spec)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # Python's own, on fork with threads
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                got = pool.apply_async(numba_backend.conv2d, (x, w, bias, spec)).get(timeout=60)
+    same_bits(got, expected)
 
 
 def test_an_empty_batch_gives_an_empty_result():
@@ -212,4 +440,3 @@ def test_the_result_is_channels_last_and_of_the_contract_s_shape():
     y = numba_backend.conv2d(x, w, bias, spec)
     assert y.shape == conv_output_shape(x.shape, w.shape, spec)
     assert y.transpose(0, 2, 3, 1).flags.c_contiguous
-    assert isinstance(spec, ConvSpec)
