@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +57,8 @@ def entry(name: str) -> Entry:
         With the nearest names, if there is none of this name.
     """
     if name not in NETWORKS:
+        from difflib import get_close_matches  # only an error needs it
+
         near = get_close_matches(name, NETWORKS, 3) or list(NETWORKS)
         raise ValueError(f"there is no network {name!r}; did you mean {' or '.join(near)}?")
     return NETWORKS[name]

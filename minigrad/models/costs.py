@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from minigrad.engine.trace import Graph, Step, trace
 from minigrad.errors import ShapeError
 from minigrad.models.network import Network
 from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
+from minigrad.nn.layers import ACTIVATIONS
 from minigrad.nn.module import Module, shapes_only
 from minigrad.tensor import Shape
 
@@ -132,30 +134,77 @@ class Summary(NamedTuple):
             "layers": [layer.as_dict() for layer in self.layers],
         }
 
+    def table(self, width: int = 80) -> str:
+        """One line a unit: an operation with the BatchNorm and activation that follow it.
+
+        From 116 columns on with operations, activation bytes and jumps.
+        """
+        wide = width >= 116
+        rows = [_cells(unit, wide) for unit in _units(self.layers)]
+        head = ["layer", "output", "window", "params", "MACs", "field"]
+        head += ["jump", "KiB", "operations"] if wide else []
+        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+        total = (
+            f"{self.parameters:,} parameters, {self.macs:,} MACs = {self.flops:,} FLOPs "
+            f"for one image of {'x'.join(map(str, self.input_shape[1:]))}"
+        )
+        lines = [_line(row, widths) for row in [head, ["-" * w for w in widths], *rows]]
+        return "\n".join([*lines, "", *wrap(total, width), *wrap(COUNTED, width)])
+
     def __str__(self) -> str:
-        rows = [_cells(layer) for layer in self.layers]
-        head = ("layer", "operation", "output", "kernel", "stride", "params", "MACs", "field")
-        widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
-        lines = [_line(cells, widths) for cells in [head, *rows]]
-        total = f"{self.parameters:,} parameters, {self.macs:,} MACs, {self.flops:,} FLOPs"
-        return "\n".join([*lines, f"{total} for {self.input_shape}", COUNTED])
+        return self.table()
 
 
-def _cells(layer: Layer) -> tuple[str, ...]:
-    def times(pair: tuple[int, ...] | None) -> str:
-        return "x".join(map(str, pair)) if pair else ""
+def _units(layers: Sequence[Layer]) -> list[list[Layer]]:
+    """Each operation with what is done to its result at once."""
+    units: list[list[Layer]] = []
+    for layer in (x for x in layers if x.operation != "broadcast_to"):
+        follows = layer.operation in FOLLOWERS or layer.operation == "reshape"
+        if not (units and follows):
+            units.append([])
+        units[-1].append(layer)
+    return units
 
-    return (
-        layer.name, layer.operation, times(layer.output_shape[1:]), times(layer.kernel),
-        times(layer.stride), f"{layer.parameters:,}" if layer.parameters else "",
-        f"{layer.macs:,}" if layer.macs else "", times(tuple(f.size for f in layer.fields or ())),
-    )  # fmt: skip
+
+FOLLOWERS = ("batch_norm_eval", *ACTIVATIONS)
+
+
+def _cells(unit: Sequence[Layer], wide: bool) -> list[str]:
+    first = unit[0]
+    name = first.name.removesuffix(".conv")
+    bare = first.kernel is None and first.operation != "linear"
+    operation = first.operation.replace("global_avg_pool", "mean")
+    cells = [
+        f"{name} {operation}".strip() if bare else name,
+        "x".join(map(str, first.output_shape[1:])),
+        _window_text(first),
+        _number(sum(layer.parameters for layer in unit)),
+        _number(first.macs),
+        "x".join(str(f.size) for f in first.fields or ()),
+    ]
+    operations = (layer.operation.removesuffix("_eval") for layer in unit)
+    jump = str(first.fields[0].jump) if first.fields else ""
+    kib = f"{first.activation_bytes / 1024:,.0f}"
+    return [*cells, jump, kib, " ".join(o for o in operations if o != "reshape")] if wide else cells
+
+
+def _window_text(layer: Layer) -> str:
+    """Kernel and stride: 3x1 /2."""
+    if layer.kernel is None or layer.stride is None:
+        return ""
+    return f"{layer.kernel[0]}x{layer.kernel[1]} /{layer.stride[0]}"
+
+
+def _number(n: int) -> str:
+    return f"{n:,}" if n else ""
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    left = (c.ljust(w) for c, w in zip(cells[:3], widths[:3], strict=True))
-    right = (c.rjust(w) for c, w in zip(cells[3:], widths[3:], strict=True))
-    return "  ".join([*left, *right]).rstrip()
+    """Numbers to the right, words to the left."""
+    words = (0, 1, 8)
+    put = (c.ljust(w) if i in words else c.rjust(w)
+           for i, (c, w) in enumerate(zip(cells, widths, strict=True)))  # fmt: skip
+    return "  ".join(put).rstrip()
 
 
 def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224)) -> Summary:
