@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from minigrad.cli.pretrained import imagenet_labels, installed_weights
 from minigrad.cli.terminal import print_json, print_table, progress, sentence
+from minigrad.engine import compile
 from minigrad.errors import FormatError, MinigradError
 from minigrad.kernels import BACKENDS, backend, current_backend
 from minigrad.models import create, entry
@@ -110,10 +111,24 @@ def _preset(name: str, model: str) -> Preset:
 
 def _load(model: str, weights: str | Path, library: str | None) -> Network:
     network = create(model, weights=weights, preset=library)
+    if current_backend() == "cython":
+        return _planned(network)
 
     def logits(batch: npt.NDArray[np.float32]) -> Logits:
         with no_grad():
             return np.asarray(network(Tensor(batch)))
+
+    return logits
+
+
+def _planned(network: Any) -> Network:
+    """The network as a plan, which is made when the first photograph tells the shape."""
+    plans: dict[tuple[int, ...], Network] = {}
+
+    def logits(batch: npt.NDArray[np.float32]) -> Logits:
+        if batch.shape not in plans:
+            plans[batch.shape] = compile(network, batch.shape)
+        return plans[batch.shape](batch)
 
     return logits
 
