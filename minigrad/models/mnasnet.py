@@ -3,8 +3,9 @@
 Tan et al., "MnasNet: Platform-Aware Neural Architecture Search for Mobile" (2019); A1 is
 figure 7, B1 (no squeeze and excitation) and small are defined by the authors' code.
 
-The first block has no expansion (t = 1) and, but for small, no shortcut at any width.  BatchNorm: the authors' code
-uses decay 0.99; torchvision uses 0.9997 and says the paper suggests it.
+The first block has no expansion (t = 1) and, but for small, no shortcut at any width.
+BatchNorm: the authors' code uses decay 0.99; torchvision uses 0.9997 and says the paper
+suggests it.
 """
 
 from __future__ import annotations

@@ -31,23 +31,30 @@ PRESETS: dict[str, dict[str, Any]] = {
     "torchvision": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
                     "init": "torchvision"},
     "timm": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1, "init": "tensorflow"},
-    # pytorchcv's classifier has no bias; mobilenetv2_* keep a 1x1 expansion at t = 1,
-    # mobilenetv2b_* do not.
+    # pytorchcv's classifier has no bias and its widths are not rounded; mobilenetv2_* keep a
+    # 1x1 expansion at t = 1, mobilenetv2b_* do not.
     "pytorchcv": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
-                  "init": "pytorchcv", "classifier_bias": False, "expand_first": True},
+                  "init": "pytorchcv", "classifier_bias": False, "divisor": 1,
+                  "expand_first": True},
     "pytorchcv_b": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
-                    "init": "pytorchcv", "classifier_bias": False},
+                    "init": "pytorchcv", "classifier_bias": False, "divisor": 1},
 }  # fmt: skip
 
 
-def mobilenet_v2(width: float = 1.0, expand_first: bool | None = None, **how: Any) -> Network:
+def mobilenet_v2(
+    width: float = 1.0, expand_first: bool | None = None, divisor: int = 8, **how: Any
+) -> Network:
     """MobileNetV2 of any width; ``how`` as for ``mobile``."""
+
+    def scaled(channels: int, by: float = width) -> int:
+        return make_divisible(channels * by, divisor)
+
     table = [
-        [Row(t, 3, make_divisible(c * width), n, s, expand=expand_first if t == 1 else None)]
+        [Row(t, 3, scaled(c), n, s, expand=expand_first if t == 1 else None)]
         for t, c, n, s in TABLE
     ]
-    head = make_divisible(1280 * max(1.0, width))
-    return mobile(table, stem=make_divisible(32 * width), head=head, activation="relu6", **how)
+    head = scaled(1280, max(1.0, width))
+    return mobile(table, stem=scaled(32), head=head, activation="relu6", **how)
 
 
 NETWORKS: dict[str, Entry] = entries(

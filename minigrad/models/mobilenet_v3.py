@@ -57,6 +57,7 @@ SMALL = (
     (5, 576,  96, True,  HS, 1),
 )  # fmt: skip
 
+RULES = ("slim", "torchvision", "pytorchcv")
 TABLES = {"large": (LARGE, 1280), "small": (SMALL, 1024)}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -65,9 +66,9 @@ PRESETS: dict[str, dict[str, Any]] = {
                     "init": "torchvision", "channel_rule": "torchvision"},
     "timm": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1, "init": "tensorflow"},
     "timm_tf": {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.1, "init": "tensorflow"},
-    # pytorchcv's linear layer before the classifier has no bias.
+    # pytorchcv's linear layer before the classifier is always 1280 wide and has no bias.
     "pytorchcv": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
-                  "init": "pytorchcv", "hidden_bias": False},
+                  "init": "pytorchcv", "hidden_bias": False, "channel_rule": "pytorchcv"},
 }  # fmt: skip
 
 
@@ -89,7 +90,8 @@ def mobilenet_v3(
         No squeeze and excitation, 3x3 and ReLU only.
     reduced_tail : bool
         Half the channels from the last halving on, as detectors use it (torchvision's).
-    channel_rule : {"slim", "torchvision"}
+    channel_rule : {"slim", "torchvision", "pytorchcv"}
+        As torchvision's, pytorchcv's scales the table's expanded widths, but neither end.
     how
         As for ``mobile``.
     """
@@ -97,11 +99,13 @@ def mobilenet_v3(
     stem = make_divisible(16 * width)
     rows = _rows(lines, stem, width, minimalistic, reduced_tail, channel_rule)
     scales = channel_rule == "torchvision" or width > 1
+    hidden = 1280 if channel_rule == "pytorchcv" else hidden
     scaled = make_divisible(hidden * width) if scales else hidden
+    last = lines[-1][2] if channel_rule == "pytorchcv" and width < 1 else rows[-1].channels
     return mobile(
         [list(stage) for _, stage in groupby(rows, key=attrgetter("channels"))],
         stem=stem,
-        head=6 * rows[-1].channels,
+        head=6 * last,
         hidden=scaled // 2 if reduced_tail else scaled,
         activation=RE if minimalistic else HS,
         se_rule="expanded",
@@ -119,8 +123,8 @@ def _rows(
     reduced_tail: bool,
     channel_rule: str,
 ) -> list[Row]:
-    if channel_rule not in ("slim", "torchvision"):
-        raise ValueError(f"channel_rule must be 'slim' or 'torchvision', not {channel_rule!r}")
+    if channel_rule not in RULES:
+        raise ValueError(f"channel_rule must be one of {', '.join(RULES)}, not {channel_rule!r}")
     rows, cin, table_cin = [], stem, 16
     tail = max(i for i, line in enumerate(lines) if line[-1] == 2)
     for i, (k, exp, out, se, nl, s) in enumerate(lines):
