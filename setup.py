@@ -26,8 +26,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
+TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling"]
 
-HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/pool.h"]
+HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 
 # Depthwise windows with a kernel of their own (kernel, stride), and the pixels of its strips.
 WINDOWS = [(3, 1), (3, 2), (5, 1), (5, 2)]

@@ -22,6 +22,7 @@ from minigrad.errors import BackendError, ShapeError
 from minigrad.geometry import ConvSpec
 from minigrad.kernels._ext import REASON, core
 from minigrad.kernels.contract import Array, check_conv2d, classify, one_dtype
+from minigrad.kernels.cython_ops import *  # noqa: F403  the other functions
 from minigrad.threads import num_threads
 
 __all__ = [

@@ -1,0 +1,532 @@
+"""Everything but convolution in the compiled core: whose bits, in which order, and no others.
+
+Three kinds of oracle.  Where the operations are NumPy's, one by one (ReLU6, hardswish,
+BatchNorm, pooling): NumPy's bits.  Where an order of summation is promised: the same order in
+a loop of Python.  Where FMAs are: the C library's fma.  The other tests hold that a result
+knows nothing of threads, registers, neighbours in the batch, and memory order.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import math
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigrad import threads
+from minigrad.errors import DtypeError, ShapeError
+from minigrad.geometry import ConvSpec
+from minigrad.kernels import _ext, cython_backend, numpy_backend
+from minigrad.kernels import cython_ops as ops
+from minigrad.kernels.contract import FUNCTIONS, PoolWindow
+
+pytestmark = pytest.mark.skipif(_ext.core is None, reason=str(_ext.REASON))
+
+LEVELS = _ext.levels()
+WITH_FMA = [level for level in LEVELS if level != "baseline"]
+DTYPES = [np.float32, np.float64]
+dtypes = st.sampled_from(DTYPES)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(params=LEVELS)
+def level(request, monkeypatch):
+    """Every level that this CPU runs, one after another."""
+    monkeypatch.setattr(ops, "core", _ext.level_module(request.param))
+    return request.param
+
+
+@contextmanager
+def on(level):
+    """For tests in which hypothesis draws the level too."""
+    before, ops.core = ops.core, _ext.level_module(level)
+    try:
+        yield
+    finally:
+        ops.core = before
+
+
+def same(a, b):
+    """Equal shapes, dtypes and bits; a NaN is a NaN."""
+    word = {4: np.uint32, 8: np.uint64}[a.itemsize]
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    bits = np.ascontiguousarray(a).view(word) == np.ascontiguousarray(b).view(word)
+    return bool((bits | ((a != a) & (b != b)).reshape(bits.shape)).all())
+
+
+def results(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def all_same(a, b):
+    return all(same(p, q) for p, q in zip(results(a), results(b), strict=True))
+
+
+def normal(shape, dtype, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def odd_layouts(x):
+    """The values of x in the memory orders that a user can bring along."""
+    yield np.asfortranarray(x)
+    if x.ndim == 4:
+        yield np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        yield np.ascontiguousarray(x.transpose(2, 0, 1, 3)).transpose(1, 2, 0, 3)
+    wide = np.full([2 * n + 1 for n in x.shape], -77, x.dtype)
+    inside = wide[tuple(slice(1, None, 2) for _ in x.shape)]
+    inside[...] = x
+    yield inside
+    yield np.ascontiguousarray(x[..., ::-1])[..., ::-1]
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    unaligned = raw[1:].view(x.dtype).reshape(x.shape)
+    unaligned[...] = x
+    unaligned.flags.writeable = False
+    yield unaligned
+    packed = np.zeros(x.shape, np.dtype({"names": ["x"], "formats": [x.dtype], "itemsize": 13}))
+    packed["x"] = x
+    yield packed["x"]
+
+
+WINDOW = PoolWindow((3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
+def calls(dtype, n=3):
+    """{name: (function of arrays, its arrays)}: every function, on sizes that fit no register."""
+    x, g = normal((n, 21, 9, 7), dtype), normal((n, 21, 5, 4), dtype, 1)
+    mean, gamma, beta, var = (normal(21, dtype, k) for k in range(2, 6))
+    rows, w, bias = normal((n + 6, 131), dtype, 6), normal((37, 131), dtype, 7), normal(37, dtype)
+    _, index = numpy_backend.max_pool2d(x, WINDOW)
+    elementwise = ("relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp")
+    summed = ((0, 2, 3), (2, 3), (0,), (1,), (3,), (1, 3), (0, 1, 2, 3), (0, 1, 2))
+    table = {name: (getattr(ops, name), [x]) for name in elementwise}
+    table |= {f"sum {axes}": (lambda x, axes=axes: ops.sum(x, axes, False), [x]) for axes in summed}
+    return table | {
+        "log": (ops.log, [np.abs(x)]),
+        "softmax": (ops.softmax, [x]),
+        "log_softmax": (ops.log_softmax, [x]),
+        "linear": (ops.linear, [rows, w, bias]),
+        "batch_norm": (lambda *a: ops.batch_norm(*a, 1e-5), [x, mean, var**2, gamma, beta]),
+        "max_pool2d": (lambda x: ops.max_pool2d(x, WINDOW), [x]),
+        "max_pool2d_gather": (ops.max_pool2d_gather, [x, index]),
+        "max_pool2d_input_grad": (
+            lambda g, index: ops.max_pool2d_input_grad(g, index, (len(g), 21, 9, 7)),
+            [g, index],
+        ),
+        "avg_pool2d": (lambda x: ops.avg_pool2d(x, WINDOW), [x]),
+        "avg_pool2d_input_grad": (
+            lambda g: ops.avg_pool2d_input_grad(g, (len(g), 21, 9, 7), WINDOW),
+            [g],
+        ),
+        "global_avg_pool": (ops.global_avg_pool, [x]),
+        "batch_norm_statistics": (ops.batch_norm_statistics, [x]),
+        "batch_norm_input_grad": (
+            lambda *a: ops.batch_norm_input_grad(*a, 1e-5),
+            [normal(x.shape, dtype, 9), x, mean, var**2, gamma],
+        ),
+    }
+
+
+NAMES = list(calls(np.float32))
+
+
+def test_every_function_of_the_contract_is_compiled_and_exercised_here():
+    assert {name.split()[0] for name in NAMES} >= set(FUNCTIONS)
+    assert all(getattr(cython_backend, f) is getattr(ops, f) for f in FUNCTIONS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+class TestTheResultKnowsNothingOf:
+    def test_the_registers(self, name, dtype):
+        function, arrays = calls(dtype)[name]
+        expected = function(*arrays)
+        for level in WITH_FMA:
+            with on(level):
+                assert all_same(function(*arrays), expected), level
+
+    def test_the_number_of_threads(self, name, dtype):
+        function, arrays = calls(dtype, n=60)[name]
+        with threads(1):
+            expected = function(*arrays)
+        for n in (2, 3, 4):
+            with threads(n):
+                assert all_same(function(*arrays), expected)
+
+    def test_the_memory_order(self, name, dtype, level):
+        function, arrays = calls(dtype)[name]
+        expected = function(*arrays)
+        for k, array in enumerate(arrays):
+            for other in odd_layouts(array):
+                given = [*arrays[:k], other, *arrays[k + 1 :]]
+                assert all_same(function(*given), expected), (k, other.strides)
+
+    def test_the_other_images_of_the_batch(self, name, dtype, level):
+        function, arrays = calls(dtype)[name]
+        if name.startswith(("sum (0", "batch_norm_")):
+            return  # it sums over the batch
+        whole = results(function(*arrays))
+        for n in range(len(arrays[0])):
+            alone = [a[n : n + 1] if a.ndim == 4 or a is arrays[0] else a for a in arrays]
+            for y, w in zip(results(function(*alone)), whole, strict=True):
+                assert same(y, w[n : n + 1])
+
+    def test_what_it_was_given_and_returns_new_memory(self, name, dtype):
+        function, arrays = calls(dtype)[name]
+        before = [a.copy() for a in arrays]
+        for a in arrays:
+            a.flags.writeable = False
+        for y in results(function(*arrays)):
+            assert y.flags.writeable
+            assert not any(np.shares_memory(y, a) for a in arrays)
+        assert all(same(a, b) for a, b in zip(arrays, before, strict=True))
+
+
+SHAPES = st.lists(st.integers(0, 9), max_size=5).map(tuple)
+
+
+@given(SHAPES, dtypes, st.sampled_from(LEVELS), seeds)
+def test_clamps_are_numpys_operations_one_by_one(shape, dtype, level, seed):
+    x = (normal(shape, dtype, seed) * 5).astype(dtype).reshape(shape)
+    with on(level):
+        for name in ("relu", "relu6", "hardsigmoid", "hardswish"):
+            assert same(getattr(ops, name)(x), np.asarray(getattr(numpy_backend, name)(x))), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activations_at_the_edges(dtype, level):
+    inf, nan = np.inf, np.nan
+    x = np.array([nan, inf, -inf, -0.0, 0.0], dtype)
+    expected = {
+        "relu": [nan, inf, 0, -0.0, 0],
+        "relu6": [nan, 6, 0, -0.0, 0],
+        "hardsigmoid": [nan, 1, 0, 0.5, 0.5],
+        "hardswish": [nan, inf, nan, -0.0, 0],
+        "sigmoid": [nan, 1, 0, 0.5, 0.5],
+        "silu": [nan, inf, nan, -0.0, 0],
+        "tanh": [nan, 1, -1, -0.0, 0],
+        "exp": [nan, inf, 0, 1, 1],
+        "log": [nan, inf, nan, -inf, -inf],
+    }
+    for name, y in expected.items():
+        assert same(getattr(ops, name)(x), np.array(y, dtype)), name
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (2, 3, 4, 5, 6)])
+def test_elementwise_functions_keep_shape_and_memory_order(shape):
+    x = np.asfortranarray(normal(shape, np.float32))
+    y = ops.exp(x)
+    assert y.shape == x.shape
+    assert y.strides == x.strides
+
+
+# --------------------------------------------------------------------------------- sums
+
+
+def chains(row):
+    """At most 4096 numbers: 16 chains, then pairs 8, 4, 2 and 1 apart."""
+    c = np.zeros(16, row.dtype)
+    for k, v in enumerate(row):
+        c[k % 16] += v
+    for apart in (8, 4, 2, 1):
+        c = c[:apart] + c[apart : 2 * apart]
+    return c[0]
+
+
+def row_sum(row):
+    while len(row) > 4096:
+        row = np.array([chains(row[k : k + 4096]) for k in range(0, len(row), 4096)], row.dtype)
+    return chains(row)
+
+
+def one_chain(row):
+    s = row.dtype.type(0)
+    for v in row:
+        s += v
+    return s
+
+
+def sum_by_the_rule(x, axes):
+    if x.ndim == 4 and axes == (0, 2, 3):
+        return sum_by_the_rule(sum_by_the_rule(x, (2, 3)), (0,))
+    kept = [k for k in range(x.ndim) if k not in axes]
+    in_columns = x.ndim - 1 in kept or (x.ndim == 4 and 1 in kept)
+    rows = np.moveaxis(x, axes, range(-len(axes), 0)).reshape(
+        *(x.shape[k] for k in kept), math.prod(x.shape[k] for k in axes)
+    )
+    y = np.zeros(rows.shape[:-1], x.dtype)
+    for place in np.ndindex(*y.shape):
+        y[place] = (one_chain if in_columns else row_sum)(rows[place])
+    return y
+
+
+@st.composite
+def sums(draw):
+    shape = draw(st.lists(st.integers(1, 7), min_size=1, max_size=5))
+    shape[draw(st.integers(0, len(shape) - 1))] = draw(st.integers(0, 70))
+    axes = draw(st.sets(st.integers(0, len(shape) - 1), min_size=1))
+    return normal(shape, draw(dtypes), draw(seeds)), tuple(sorted(axes))
+
+
+@given(sums(), st.sampled_from(LEVELS), st.booleans())
+def test_a_sum_is_added_in_the_order_of_the_rule(case, level, channels_last):
+    x, axes = case
+    expected = sum_by_the_rule(x, axes)
+    if channels_last and x.ndim == 4:
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    with on(level):
+        assert same(ops.sum(x, axes, False), expected)
+        assert ops.sum(x, axes, True).shape == x.sum(axis=axes, keepdims=True).shape
+
+
+@pytest.mark.parametrize("length", [4095, 4096, 4097, 8192, 70001])
+def test_a_long_row_is_cut_into_blocks(length, level):
+    x = normal((2, length), np.float32)
+    expected = np.array([row_sum(r) for r in x])
+    assert same(ops.sum(x, (1,), False), expected)
+    assert same(ops.sum(x[0], (0,), False), expected[0])
+
+
+def test_blocks_of_blocks_in_softmax_and_sum_are_cut_alike(level):
+    x = np.zeros(4096 * 4096 + 4097, np.float32)
+    x[1::3] = -3
+    total = ops.sum(ops.exp(x), (0,), False)
+    assert same(ops.softmax(x)[:1], (np.float32(1) / total)[None])
+
+
+def test_sums_start_from_positive_zero_and_empty_ones_are_zero(level):
+    assert same(ops.sum(np.full((3, 2), -0.0), (0,), False), np.zeros(2))
+    assert same(ops.sum(np.full((3, 2), -0.0), (1,), False), np.zeros(3))
+    assert same(ops.sum(np.empty((0, 2)), (0,), False), np.zeros(2))
+    assert same(ops.sum(np.empty((2, 0)), (1,), False), np.zeros(2))
+    assert ops.sum(np.empty((2, 0)), (0,), True).shape == (1, 0)
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 40), dtypes, seeds)
+def test_a_global_average_is_a_sum_and_a_division(n, c, pixels, dtype, seed):
+    x = normal((n, c, pixels, 3), dtype, seed)
+    expected = sum_by_the_rule(x, (2, 3))[:, :, None, None] / dtype(pixels * 3)
+    assert same(ops.global_avg_pool(x), expected)
+
+
+# ------------------------------------------------------------------------------ softmax
+
+
+@given(st.integers(1, 70), st.integers(1, 5), dtypes, st.sampled_from(LEVELS), seeds)
+def test_softmax_is_exp_sum_and_division(length, rows, dtype, level, seed):
+    x = normal((rows, length), dtype, seed) * dtype(30)
+    top = x.max(axis=1, keepdims=True)
+    with on(level):
+        e = ops.exp(x - top)
+        total = np.array([row_sum(r) for r in e])[:, None]
+        assert same(ops.softmax(x), e / total)
+        assert same(ops.log_softmax(x), (x - top) - ops.log(total))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_at_the_edges(dtype, level):
+    inf, nan = np.inf, np.nan
+    infinite = [[-inf, 0, 0], [inf, 0, 0], [-inf, -inf, -inf], [nan, 0, 0], [1e38, -1e38, 0]]
+    rows = np.array(infinite, dtype)
+    half = np.log(dtype(2))
+    assert same(ops.softmax(rows[:1]), np.array([[0, 0.5, 0.5]], dtype))
+    assert np.isnan(ops.softmax(rows[1:4])).all()
+    assert same(ops.softmax(rows[4:]), np.array([[1, 0, 0]], dtype))
+    assert ops.log_softmax(rows[0])[0] == -inf
+    np.testing.assert_allclose(ops.log_softmax(rows[0])[1:], -half, rtol=4 * np.finfo(dtype).eps)
+    wide = normal((3, 70), dtype)
+    wide[0, 69], wide[1, 0] = nan, nan
+    assert np.isnan(ops.softmax(wide)).all(axis=1).tolist() == [True, True, False]
+    assert ops.softmax(np.empty((0, 4), dtype)).shape == (0, 4)
+    assert ops.softmax(np.empty((4, 0), dtype)).shape == (4, 0)
+
+
+# ------------------------------------------------------------------------------- linear
+
+_libm = ctypes.CDLL(ctypes.util.find_library("m"))
+_libm.fma.restype, _libm.fma.argtypes = ctypes.c_double, [ctypes.c_double] * 3
+_libm.fmaf.restype, _libm.fmaf.argtypes = ctypes.c_float, [ctypes.c_float] * 3
+
+
+@st.composite
+def linears(draw):
+    n, i = draw(st.integers(0, 9)), draw(st.integers(0, 140))
+    o = draw(st.sampled_from([0, 1, 3, 5, 17, 33]))
+    dtype, seed = draw(dtypes), draw(seeds)
+    bias = normal(o, dtype, seed + 2) if draw(st.booleans()) else None
+    w = normal((o, i), dtype, seed + 1)
+    return normal((n, i), dtype, seed), np.asfortranarray(w) if draw(st.booleans()) else w, bias
+
+
+@given(linears(), st.sampled_from(WITH_FMA))
+def test_linear_adds_to_the_bias_one_fma_after_another(case, level):
+    x, w, bias = case
+    fma = _libm.fma if x.itemsize == 8 else _libm.fmaf
+    expected = np.zeros((len(x), len(w)), x.dtype)
+    for n, o in np.ndindex(*expected.shape):
+        s = 0.0 if bias is None else bias[o]
+        for a, b in zip(x[n], w[o], strict=True):
+            s = fma(a, b, s)
+        expected[n, o] = s
+    with on(level):
+        assert same(ops.linear(x, w, bias), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 7, 50])
+def test_linear_is_a_pointwise_convolution_on_one_pixel(n, dtype):
+    x, w, bias = normal((n, 300), dtype), normal((70, 300), dtype, 1), normal(70, dtype, 2)
+    y = cython_backend.pointwise_conv2d(x[:, :, None, None], w[:, :, None, None], bias, ConvSpec())
+    assert same(ops.linear(x, w, bias), np.ascontiguousarray(y[:, :, 0, 0]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linear_is_exact_on_integers_and_within_the_bound(dtype, level):
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.integers(-9, 10, s).astype(dtype) for s in ((50, 200), (70, 200), 70))
+    assert same(ops.linear(x, w, b), x @ w.T + b)
+    x, w, b = normal((50, 200), dtype), normal((70, 200), dtype, 1), normal(70, dtype, 2)
+    wide = [a.astype(np.longdouble) for a in (x, w, b)]
+    exact, size = (f(wide[0]) @ f(wide[1]).T + f(wide[2]) for f in (np.asarray, np.abs))
+    u = np.finfo(dtype).eps / 2
+    gamma = 402 * u / (1 - 402 * u)  # 200 products and 200 sums, when an FMA is two operations
+    assert (np.abs(ops.linear(x, w, b) - exact) <= gamma * size).all()
+
+
+# ---------------------------------------------------------------------------- BatchNorm
+
+
+@given(SHAPES.filter(lambda s: len(s) >= 2), dtypes, st.sampled_from(LEVELS), seeds)
+def test_batch_norm_is_numpys_operations_one_by_one(shape, dtype, level, seed):
+    x = normal(shape, dtype, seed)
+    mean, gamma, beta, var = (normal(shape[1], dtype, seed + k) for k in range(4))
+    case = (x, mean, np.abs(var), gamma, beta, 1e-5)
+    with on(level):
+        assert same(ops.batch_norm(*case), numpy_backend.batch_norm(*case))
+
+
+@given(
+    st.integers(1, 3), st.integers(1, 40), st.integers(1, 7), dtypes, st.sampled_from(LEVELS), seeds
+)
+def test_statistics_are_sums_image_by_image(n, c, h, dtype, level, seed):
+    x = normal((n, c, h, 3), dtype, seed)
+    count = dtype(n * h * 3)
+    mean = sum_by_the_rule(x, (0, 2, 3)) / count
+    centred = x - mean[:, None, None]
+    with on(level):
+        got = ops.batch_norm_statistics(x)
+    assert same(got[0], mean)
+    assert same(got[1], sum_by_the_rule(centred * centred, (0, 2, 3)) / count)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (2, 17, 4), (3, 33, 5, 4), (2, 3, 2, 3, 2)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_batch_norm_gradients_are_their_formulas(shape, dtype, level):
+    x, g, gamma = normal(shape, dtype), normal(shape, dtype, 1), normal(shape[1], dtype, 2)
+    mean, var = ops.batch_norm_statistics(x)
+    axes, column = (0, *range(2, len(shape))), (-1,) + (1,) * (len(shape) - 2)
+    r = 1 / np.sqrt(var + dtype(1e-5))
+    xhat = (x - mean.reshape(column)) * r.reshape(column)
+    beta_bar, gamma_bar = ops.batch_norm_sums(g, x, mean, var, 1e-5)
+    n, u = math.prod(shape) // shape[1], np.finfo(dtype).eps / 2
+    for got, terms in ((beta_bar, g), (gamma_bar, g * xhat)):
+        exact = terms.astype(np.longdouble).sum(axis=axes)
+        assert (np.abs(got - exact) <= n * u / (1 - n * u) * np.abs(terms).sum(axis=axes)).all()
+    a, b = (t.reshape(column) / dtype(n) for t in (beta_bar, gamma_bar))
+    dx = ops.batch_norm_input_grad(g, x, mean, var, gamma, 1e-5)
+    assert same(dx, (gamma * r).reshape(column) * ((g - a) - xhat * b))
+
+
+# -------------------------------------------------------------------------------- pools
+
+
+@st.composite
+def pools(draw):
+    kernel, stride = (draw(st.tuples(st.integers(1, 4), st.integers(1, 4))) for _ in range(2))
+    pads = tuple(tuple(draw(st.integers(0, k // 2)) for _ in range(2)) for k in kernel)
+    size = [draw(st.integers(k, k + 6)) for k in kernel]
+    n, c = draw(st.integers(0, 2)), draw(st.sampled_from([0, 1, 3, 5, 17, 24, 33]))
+    window = PoolWindow(kernel, stride, pads, (1, 1), draw(st.booleans()))
+    return normal((n, c, *size), draw(dtypes), draw(seeds)), window
+
+
+@given(pools(), st.sampled_from(LEVELS), st.sampled_from([1, 2]), st.booleans())
+def test_max_pool_finds_numpys_maxima(case, level, dilation, flaws):
+    x, window = case
+    x = np.round(x)  # ties
+    if flaws:
+        x.flat[::3], x.flat[1::7], x.flat[2::11] = np.nan, -np.inf, np.inf
+    if dilation == 2:
+        x = np.tile(x, (1, 1, 2, 2))
+    window = window._replace(dilation=(dilation, dilation))
+    y, index = numpy_backend.max_pool2d(x, window)
+    with on(level):
+        got = ops.max_pool2d(x, window)
+        assert same(got[0], y)
+        assert (got[1] == index).all()
+        assert same(ops.max_pool2d_values(x, window), y)
+        if (index >= 0).all():
+            assert same(ops.max_pool2d_gather(x, index), numpy_backend.max_pool2d_gather(x, index))
+            case = (y, index, x.shape)
+            expected = numpy_backend.max_pool2d_input_grad(*case)
+            assert same(ops.max_pool2d_input_grad(*case), expected)
+
+
+@given(pools(), st.sampled_from(LEVELS), st.booleans())
+def test_avg_pool_adds_numpys_taps_in_their_order(case, level, count_include_pad):
+    x, window = case
+    counted = numpy_backend._divisor(x.shape, window, count_include_pad)
+    if (counted < 1).any():
+        return  # a mean of nothing
+    y = numpy_backend.avg_pool2d(x, window, count_include_pad)
+    case = (y, x.shape, window, count_include_pad)
+    with on(level):
+        assert same(ops.avg_pool2d(x, window, count_include_pad), y)
+        assert same(ops.avg_pool2d_input_grad(*case), numpy_backend.avg_pool2d_input_grad(*case))
+
+
+def test_a_window_wholly_on_padding_has_no_maximum(level):
+    window = PoolWindow((1, 1), (1, 1), ((1, 0), (0, 0)))
+    y, index = ops.max_pool2d(np.ones((1, 3, 1, 1)), window)
+    assert y[0, :, 0, 0].tolist() == [-np.inf] * 3
+    assert index[0, :, 0, 0].tolist() == [-1] * 3
+
+
+@pytest.mark.parametrize("wrong", [-1, 12, 2**40])
+def test_an_index_outside_of_the_map_is_refused(wrong, level):
+    x, index = np.ones((1, 2, 3, 4)), np.zeros((1, 2, 2, 2), np.int64)
+    index[0, 1, 1, 1] = wrong
+    with pytest.raises(ShapeError, match="outside of the map"):
+        ops.max_pool2d_gather(x, index)
+    with pytest.raises(ShapeError, match="outside of the map"):
+        ops.max_pool2d_input_grad(np.ones((1, 2, 2, 2)), index, x.shape)
+
+
+# --------------------------------------------------------------------------- bad arguments
+
+
+def test_a_wrong_dtype_or_shape_is_named():
+    x = np.ones((2, 3))
+    with pytest.raises(DtypeError, match="x is float16"):
+        ops.relu(x.astype(np.float16))
+    with pytest.raises(DtypeError, match="w is float32"):
+        ops.linear(x, x.astype(np.float32), None)
+    for call in (
+        lambda: ops.linear(x, np.ones((4, 2)), None),
+        lambda: ops.linear(x, np.ones((4, 3)), np.ones(3)),
+        lambda: ops.batch_norm(x, *[np.ones(3)] * 3, np.ones(2), 1e-5),
+        lambda: ops.batch_norm(x[0], *[np.ones(3)] * 4, 1e-5),
+        lambda: ops.softmax(np.float64(1) * np.ones(())),
+        lambda: ops.global_avg_pool(x),
+        lambda: ops.max_pool2d(x, WINDOW),
+        lambda: ops.max_pool2d_gather(x[None, None], np.zeros((1, 2, 1, 1), np.int64)),
+        lambda: ops.avg_pool2d_input_grad(np.ones((1, 1, 9, 9)), (1, 1, 4, 4), WINDOW),
+        lambda: ops.batch_norm_sums(x.T, x, np.ones(3), np.ones(3), 1e-5),
+    ):
+        with pytest.raises(ShapeError):
+            call()
