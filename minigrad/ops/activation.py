@@ -150,8 +150,10 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 def _along(op: object, x: Tensor, axis: int) -> Tensor:
     """Apply an operation on the last axis along ``axis``."""
-    if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
-        raise ShapeError(f"softmax along axis {axis} of shape {x.shape}: there are no elements")
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"softmax: there is no axis {axis} in shape {x.shape}")
+    if x.size == 0:
+        return x
     if axis % x.ndim == x.ndim - 1:
         return op(x)  # type: ignore[operator, no-any-return]
     order = list(range(x.ndim))

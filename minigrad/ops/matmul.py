@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.errors import ShapeError
 from minigrad.kernels import run
-from minigrad.ops.shaping import broadcast_to, reshape, transpose, unsqueeze
+from minigrad.ops.shaping import broadcast_to, reshape, squeeze, transpose, unsqueeze
 from minigrad.tensor import Array, Operand, Shape, Tensor, as_tensor, primitive
 
 __all__ = ["linear", "matmul"]
@@ -109,11 +109,9 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"matmul: {a.shape} and {b.shape} do not fit")
     if a.ndim == 1:
-        y = matmul(unsqueeze(a, 0), b)
-        return reshape(y, *y.shape[:-2], y.shape[-1])
+        return squeeze(matmul(unsqueeze(a, 0), b), -2 if b.ndim > 1 else -1)
     if b.ndim == 1:
-        y = matmul(a, unsqueeze(b, 1))
-        return reshape(y, *y.shape[:-1])
+        return squeeze(matmul(a, unsqueeze(b, 1)), -1)
     if a.ndim == b.ndim == 2:
         return linear(a, transpose(b))
     return _stacked(a, b)
