@@ -23,10 +23,11 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad.errors import ShapeError
 from minigrad.geometry import ConvSpec
 from minigrad.kernels._numba.windows import Axis, adjoint_runs, forward_runs
 from minigrad.kernels.contract import (
@@ -37,7 +38,14 @@ from minigrad.kernels.contract import (
     classify,
 )
 
-__all__ = ["UNAVAILABLE", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
+__all__ = [
+    "UNAVAILABLE",
+    "PackedWeights",
+    "conv2d",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "pack",
+]
 
 UNAVAILABLE: str | None = (
     None
@@ -46,29 +54,57 @@ UNAVAILABLE: str | None = (
 )
 
 
-def conv2d(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> Array:
+class PackedWeights(NamedTuple):
+    """Weights in the order in which the forward kernels read them."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    spec: ConvSpec
+    panels: Array
+
+
+def pack(w: Array, spec: ConvSpec) -> PackedWeights:
+    """w, of shape (Cout, Cin/groups, kh, kw), packed once for many calls of ``conv2d``."""
+    from minigrad.kernels._numba import depthwise, matrix
+
+    if classify(spec, w.shape) == "depthwise":
+        panels = depthwise.pack(w)
+    else:
+        panels = matrix.packing(w.shape, w.dtype, spec.groups, False)[1](w)
+    return PackedWeights(w.shape, w.dtype, spec, panels)
+
+
+def conv2d(x: Array, w: Array | PackedWeights, bias: Array | None, spec: ConvSpec) -> Array:
     """y[n,o,p,q] = bias[o] + sum_{a,b,i} w[o,i,a,b] x[n, ch(o,i), p s - P + a d, q s' - P' + b d'].
 
     Depthwise has no sum over i; pointwise has no a and b: a product of matrices.
     """
     from minigrad.kernels._numba import transpose
 
+    panels = None
+    if isinstance(w, PackedWeights):
+        if w.spec != spec:
+            raise ShapeError(f"conv2d: w was packed for {w.spec}, and is used with {spec}")
+        panels = w.panels
     forward = _forward(
-        _signature(x), _signature(w), None if bias is None else _signature(bias), spec
+        (x.shape, x.dtype),
+        (w.shape, w.dtype),
+        bias if bias is None else (bias.shape, bias.dtype),
+        spec,
     )
-    y: Array = forward(transpose.channels_last(x), w, bias).transpose(0, 3, 1, 2)
+    y: Array = forward(transpose.channels_last(x), w, bias, panels).transpose(0, 3, 1, 2)
     return y
 
 
 def conv2d_input_grad(g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec) -> Array:
-    """dx[n,i,h,v] = sum_{a,b,o} w[o,i,a,b] g[n,o,p,q] over the p, q with h = p s - P + a d, v likewise.
+    """dx[n,i,h,v] = sum_{a,b,o} w[o,i,a,b] g[n,o,p,q], over p, q with h = p s - P + a d, ...
 
     The forward sum, read from the other side: the same kernels, where each position of x
     has its own taps (every s-th of them, for a stride s).
     """
     from minigrad.kernels._numba import transpose
 
-    back = _input_grad(_signature(g), _signature(w), tuple(x_shape), spec)
+    back = _input_grad((g.shape, g.dtype), (w.shape, w.dtype), tuple(x_shape), spec)
     dx: Array = back(transpose.channels_last(g), w).transpose(0, 3, 1, 2)
     return dx
 
@@ -77,7 +113,7 @@ def conv2d_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpe
     """dw[o,i,a,b] = sum_{n,p,q} g[n,o,p,q] x[n, ch(o,i), p s - P + a d, q s' - P' + b d']."""
     from minigrad.kernels._numba import transpose
 
-    back = _weight_grad(_signature(g), _signature(x), tuple(w_shape), spec)
+    back = _weight_grad((g.shape, g.dtype), (x.shape, x.dtype), tuple(w_shape), spec)
     dw: Array = back(transpose.channels_last(g), transpose.channels_last(x))
     return dw
 
@@ -86,10 +122,6 @@ def conv2d_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpe
 
 Shape = tuple[int, ...]
 Signature = tuple[Shape, "np.dtype[Any]"]
-
-
-def _signature(x: Array) -> Signature:
-    return x.shape, x.dtype
 
 
 def _like(signature: Signature | None) -> Any:

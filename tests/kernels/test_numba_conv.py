@@ -200,22 +200,24 @@ def _layer(dtype, n, cin, cout, size, k, stride=1, padding=0, groups=1, dilation
     return x, weight, _values(rng, (cout,), dtype), spec
 
 
+def _sizes(n, cin, cout, size, k, stride=1, **rest):
+    return {"n": n, "cin": cin, "cout": cout, "size": size, "k": k, "stride": stride} | rest
+
+
 # Sizes at which tiles are whole, cut, and several; strips begin, repeat and end.
 LAYERS = {
-    "pointwise": {"n": 2, "cin": 21, "cout": 75, "size": (9, 11), "k": 1},
-    "pointwise s2": {"n": 1, "cin": 40, "cout": 48, "size": (9, 8), "k": 1, "stride": 2},
-    "depthwise": {"n": 2, "cin": 33, "cout": 33, "size": (7, 31), "k": 3, "padding": 1, "groups": 33},
-    "depthwise s2": {
-        "n": 1, "cin": 16, "cout": 16, "size": (12, 57), "k": 3, "stride": 2, "padding": ((0, 1), (0, 1)), "groups": 16
-    },
-    "depthwise 5": {"n": 1, "cin": 40, "cout": 40, "size": (8, 28), "k": 5, "padding": 2, "groups": 40},
-    "depthwise 5 s2": {"n": 1, "cin": 24, "cout": 24, "size": (9, 29), "k": 5, "stride": 2, "padding": 2, "groups": 24},
-    "depthwise dilated": {"n": 1, "cin": 17, "cout": 17, "size": (9, 9), "k": 3, "padding": 2, "groups": 17, "dilation": 2},
-    "dense": {"n": 1, "cin": 5, "cout": 50, "size": (9, 16), "k": 3, "padding": 1},
-    "dense s2": {"n": 2, "cin": 3, "cout": 32, "size": (15, 15), "k": 3, "stride": 2, "padding": 1},
-    "dense 1x3": {"n": 1, "cin": 16, "cout": 20, "size": (6, 19), "k": (1, 3), "padding": (0, 1)},
-    "general": {"n": 1, "cin": 12, "cout": 60, "size": (7, 8), "k": 3, "padding": 1, "groups": 3},
-}  # fmt: skip
+    "pointwise": _sizes(2, 21, 75, (9, 11), 1),
+    "pointwise s2": _sizes(1, 40, 48, (9, 8), 1, stride=2),
+    "depthwise": _sizes(2, 33, 33, (7, 31), 3, padding=1, groups=33),
+    "depthwise s2": _sizes(1, 16, 16, (12, 57), 3, 2, padding=((0, 1), (0, 1)), groups=16),
+    "depthwise 5": _sizes(1, 40, 40, (8, 28), 5, padding=2, groups=40),
+    "depthwise 5 s2": _sizes(1, 24, 24, (9, 29), 5, 2, padding=2, groups=24),
+    "depthwise dilated": _sizes(1, 17, 17, (9, 9), 3, padding=2, groups=17, dilation=2),
+    "dense": _sizes(1, 5, 50, (9, 16), 3, padding=1),
+    "dense s2": _sizes(2, 3, 32, (15, 15), 3, 2, padding=1),
+    "dense 1x3": _sizes(1, 16, 20, (6, 19), (1, 3), padding=(0, 1)),
+    "general": _sizes(1, 12, 60, (7, 8), 3, padding=1, groups=3),
+}
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -425,6 +427,15 @@ def test_a_forked_child_computes_the_same():
 def test_an_empty_batch_gives_an_empty_result():
     x, w, bias, spec = _depthwise(np.float32, n=0)
     assert numba_backend.conv2d(x, w, bias, spec).shape == (0, 19, 13, 11)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_weights_packed_before_change_no_bit(name):
+    x, w, bias, spec = _layer(np.float32, **LAYERS[name])
+    packed = numba_backend.pack(w, spec)
+    same_bits(numba_backend.conv2d(x, packed, bias, spec), numba_backend.conv2d(x, w, bias, spec))
+    with pytest.raises(ShapeError, match="packed for"):
+        numba_backend.conv2d(x, packed, bias, spec._replace(stride=(3, 3)))
 
 
 def test_wrong_calls_get_the_errors_of_the_contract():

@@ -27,6 +27,15 @@ from minigrad.kernels.contract import Array
 _TASK = 12  # integers that describe a task, see _tasks
 
 
+def pack(weights: Array) -> Array:
+    """(C, 1, kh, kw) to (blocks of lanes, kh kw, lanes), zeros after the last channel."""
+    channels, lanes = len(weights), vector_bytes() // weights.itemsize
+    packed = weights.reshape(channels, -1)
+    if channels % lanes:
+        packed = np.pad(packed, ((0, -channels % lanes), (0, 0)))
+    return np.ascontiguousarray(packed.reshape(-1, lanes, packed.shape[1]).transpose(0, 2, 1))
+
+
 class WindowSum:
     """out[n,h,v,c] = bias[c] + sum over the taps (a, b) of a position of w[a,b,c] source[n,.,.,c].
 
@@ -68,29 +77,22 @@ class WindowSum:
             address(self.strips), len(self.strips),
         )  # fmt: skip
 
-    def __call__(self, source: Array, weights: Array, bias: Array | None = None) -> Array:
+    def __call__(
+        self, source: Array, weights: Array, bias: Array | None = None, packed: Array | None = None
+    ) -> Array:
         out = np.empty(self.shape, self.dtype)
         if out.size:
-            packed, start = self._pack(weights), self._start(bias)
+            packed = pack(weights) if packed is None else packed
+            start = self._start(bias)
             table = self.job.copy()
             table[:4] = address(out), address(source), address(packed), address(start)
             run(self.kernel, table, self.shape[0] * len(self.tasks))
         return out
 
-    def _pack(self, weights: Array) -> Array:
-        """(C, 1, kh, kw) to (blocks of lanes, kh kw, lanes), zeros after the last channel."""
-        c = len(weights)
-        packed = weights.reshape(c, -1)
-        if c != len(self.zeros):
-            packed = np.concatenate(
-                [packed, np.zeros((len(self.zeros) - c, packed.shape[1]), self.dtype)]
-            )
-        return np.ascontiguousarray(packed.reshape(self.blocks, self.lanes, -1).transpose(0, 2, 1))
-
     def _start(self, bias: Array | None) -> Array:
         if bias is None:
             return self.zeros
-        start = self.zeros.copy()
+        start: Array = self.zeros.copy()
         start[: len(bias)] = bias
         return start
 

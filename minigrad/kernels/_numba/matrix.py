@@ -71,6 +71,19 @@ def choose_tile(vectors: int, width: int) -> Tile:
     return Tile(shapes[best], best, vectors % best or best)
 
 
+@functools.lru_cache(maxsize=512)
+def packing(
+    weights: tuple[int, ...], dtype: np.dtype[Any], groups: int, adjoint: bool
+) -> tuple[Tile, Pack]:
+    """The tile for weights of a shape, and what packs them for it."""
+    outputs, lanes = (
+        weights[1] if adjoint else weights[0] // groups,
+        vector_bytes() // dtype.itemsize,
+    )
+    tile = choose_tile(-(-outputs // lanes), vector_bytes())
+    return tile, Pack(weights, dtype, groups, adjoint, tile.vectors * lanes, tile.last * lanes)
+
+
 class GatherSum:
     """The sum above for one shape, (a, b, k) ascending, one accumulator an element.
 
@@ -88,12 +101,10 @@ class GatherSum:
         rows: tuple[Run, ...], cols: tuple[Run, ...], groups: int, adjoint: bool,
         dtype: np.dtype[Any],
     ) -> None:  # fmt: skip
-        size, width = dtype.itemsize, vector_bytes()
-        lanes, outputs, inputs = width // size, out[3] // groups, source[3] // groups
-        tile = choose_tile(-(-outputs // lanes), width)
-        panel = tile.vectors * lanes
-        self.pack = Pack(weights, dtype, groups, adjoint, panel, tile.last * lanes)
-        panels = self.pack.panels
+        size, lanes = dtype.itemsize, vector_bytes() // dtype.itemsize
+        outputs, inputs = out[3] // groups, source[3] // groups
+        tile, self.pack = packing(tuple(weights), dtype, groups, adjoint)
+        panels, panel = self.pack.panels, tile.vectors * lanes
         layer = _Layer(
             rows, cols, source[2], out[2], groups, inputs, outputs, weights[3], panels, size
         )
@@ -108,10 +119,13 @@ class GatherSum:
         )  # fmt: skip
         self.kernel = _kernel(size, lanes, *tile)
 
-    def __call__(self, source: Array, weights: Array, bias: Array | None = None) -> Array:
+    def __call__(
+        self, source: Array, weights: Array, bias: Array | None = None, packed: Array | None = None
+    ) -> Array:
         out = np.empty(self.shape, self.dtype)
         if out.size:
-            packed, start = self.pack(weights), self._start(bias)
+            packed = self.pack(weights) if packed is None else packed
+            start = self._start(bias)
             table = self.job.copy()
             table[:4] = address(out), address(source), address(packed), address(start)
             run(self.kernel, table, self.shape[0] * len(self.tasks))
@@ -122,7 +136,7 @@ class GatherSum:
             return self.zeros
         if self.exact and bias.flags.c_contiguous and bias.flags.aligned:
             return bias
-        start = self.zeros.copy()
+        start: Array = self.zeros.copy()
         groups = len(start)
         start[:, : len(bias) // groups] = bias.reshape(groups, -1)
         return start
@@ -232,13 +246,19 @@ def _kernel(itemsize: int, lanes: int, positions: int, vectors: int, last_vector
             source = word(table, SOURCE) + image * word(table, SOURCE_IMAGE)
             source += group * word(table, INPUTS) * itemsize
             end, t = word(task, LAST), word(task, FIRST)
+            out_down, out_along = word(task, OUT_DOWN), word(task, OUT_ALONG)
+            source_down, source_along = word(task, SOURCE_DOWN), word(task, SOURCE_ALONG)
             while t < end:
                 rows = positions if end - t > half else half
+                y, x = divmod(t, width)
                 for r in range(rows):
-                    # Past the end, the last position is done again, to the same bits.
-                    y, x = divmod(min(t + r, end - 1), width)
-                    put(outs, r, y * word(task, OUT_DOWN) + x * word(task, OUT_ALONG))
-                    put(sources, r, y * word(task, SOURCE_DOWN) + x * word(task, SOURCE_ALONG))
+                    put(outs, r, y * out_down + x * out_along)
+                    put(sources, r, y * source_down + x * source_along)
+                    if t + r < end - 1:  # after that the last one is done again, to the same bits
+                        x += 1
+                        if x == width:
+                            x = 0
+                            y += 1
                 for panel in range(word(task, FIRST_PANEL), word(task, LAST_PANEL)):
                     j = panel * vectors * lanes
                     w = word(table, PACKED) + (group * panels + panel) * word(table, PANEL_BYTES)

@@ -35,7 +35,7 @@ from minigrad.kernels._numba.windows import Axis
 from minigrad.kernels.contract import Array
 from minigrad.threads import num_threads
 
-_BLOCK_BYTES = 200_000  # of x and g, to stay in a second-level cache
+_BLOCK_BYTES = 80_000  # of x and g, to stay in the caches while all tiles pass over them
 _ROWS = {64: {1: (14,), 2: (14, 12, 10, 8, 4)}, 32: {1: (8,), 2: (6, 5, 4)}}
 
 
@@ -86,7 +86,8 @@ class OuterSum:
         self.job = job(
             0, 0, 0, address(self.taps), self.tiles, 0, groups, a.channels, b.channels,
             -(-a.channels // tile[0]), -(-b.channels // (tile[1] * lanes)), x[0], rows.out,
-            max(1, _BLOCK_BYTES // max(1, line)), a.image, a.down, a.along, b.image, b.down, b.along,
+            max(1, _BLOCK_BYTES // max(1, line)), a.image, a.down, a.along,
+            b.image, b.down, b.along,
         )  # fmt: skip
         self.kernel = _kernel(size, lanes, *tile)
 
@@ -100,8 +101,9 @@ class OuterSum:
             table[TASKS] = tasks = min(num_threads(), self.tiles)
             run(self.kernel, table, tasks)
         order = (0, 3, 4, 1, 2) if self.turned else (0, 4, 3, 1, 2)
-        groups, kh, kw, *_ = self.shape
-        return out.transpose(order).reshape(-1, self.shape[4 if self.turned else 3], kh, kw)
+        _, kh, kw, *_ = self.shape
+        dw: Array = out.transpose(order).reshape(-1, self.shape[4 if self.turned else 3], kh, kw)
+        return dw
 
 
 def _flat(rows: Axis, cols: Axis) -> bool:
@@ -128,7 +130,8 @@ def _tile(rows: int, lanes_of: int, lanes: int) -> tuple[float, tuple[int, int, 
     last = vectors % wide or wide
     full = vectors // wide - (last == wide)
     choices = _ROWS.get(vector_bytes(), _ROWS[32])[wide]
-    work = {r: -(-rows // r) * max(r, 8 // wide) * (full + 1) * wide for r in choices}
+    # A step costs its rows and some more, and a single vector waits for its broadcasts.
+    work = {r: -(-rows // r) * (r + 4) * (full + 1) * (2 if wide == 2 else 1.3) for r in choices}
     best = min(choices, key=lambda r: work[r])
     return work[best], (best, wide, last, int(lanes_of % lanes != 0))
 
@@ -170,16 +173,17 @@ def _kernel(itemsize: int, lanes: int, rows: int, wide: int, last_wide: int, par
         for image in range(word(table, IMAGES)):
             for line in range(0, word(table, LINES), block):
                 for number in range(tiles * first // tasks, tiles * last // tasks):
-                    rest, panel = divmod(number, panels)
-                    rest, row_block = divmod(rest, row_blocks)
-                    group, tap = divmod(rest, taps)
+                    rest, row_block = divmod(number, row_blocks)
+                    rest, tap = divmod(rest, taps)
+                    group, panel = divmod(rest, panels)
+                    matrix = group * taps + tap
                     entry = word(table, TAPS) + 8 * TAP_WORDS * tap
                     p = max(line, word(entry, P_FIRST))
                     lines = min(line + block, word(entry, P_LAST)) - p
                     row, lane = row_block * rows, panel * wide * lanes
                     out = (
                         word(table, OUT)
-                        + ((rest * a_channels + row) * b_channels + lane) * itemsize
+                        + ((matrix * a_channels + row) * b_channels + lane) * itemsize
                     )
                     a = word(table, A) + image * word(table, A_IMAGE) + word(entry, A_START)
                     a += p * word(table, A_DOWN) + (group * a_channels + row) * itemsize

@@ -98,7 +98,8 @@ class PixelSum:
             table[TASKS] = tasks = min(num_threads(), tiles)
             run(self.kernel, table, tasks)
         whole = out.transpose(0, 2, 1).reshape(-1, *self.window)
-        return whole[: self.channels, None]
+        dw: Array = whole[: self.channels, None]
+        return dw
 
 
 def _ends(cols: Axis) -> Ends | None:
@@ -180,7 +181,8 @@ def _kernel(
                             word(table, X_ALONG), word(table, X_TAP), g, word(table, G_DOWN),
                             word(table, G_ALONG), lines, word(entry, COUNT),
                             word(table, BLOCKS) - block, word(table, CHANNELS) - block * lanes,
-                            itemsize, lanes, wide, taps, stride, left, right, before, after, partial,
+                            itemsize, lanes, wide, taps, stride,
+                            left, right, before, after, partial,
                         )  # fmt: skip
             begin = stop
 

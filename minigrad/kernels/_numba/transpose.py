@@ -38,7 +38,7 @@ from minigrad.kernels.contract import Array
 def channels_last(x: Array) -> Array:
     """(N, C, H, W) of any strides as a contiguous (N, H, W, C), copied only if it must be."""
     n, c, h, w = x.shape
-    wanted = x.transpose(0, 2, 3, 1)
+    wanted: Array = x.transpose(0, 2, 3, 1)
     if wanted.flags.c_contiguous and x.flags.aligned:
         return wanted
     source = np.require(x, requirements=["C", "A"])
