@@ -6,12 +6,13 @@ from minigrad.models.network import Network
 from minigrad.models.registry import create, entry, names
 
 if TYPE_CHECKING:
-    from minigrad.models.costs import memory, summary
+    from minigrad.models.block_memory import memory
+    from minigrad.models.costs import summary
     from minigrad.models.draw import svg
 
 __all__ = ["Network", "create", "entry", "memory", "names", "summary", "svg"]
 
-LATE = {"memory": "costs", "summary": "costs", "svg": "draw"}  # they need the engine
+LATE = {"memory": "block_memory", "summary": "costs", "svg": "draw"}  # they need the engine
 
 
 def __getattr__(name: str) -> Any:

@@ -30,13 +30,11 @@ import numpy as np
 
 from minigrad.engine.trace import Graph, Step, trace
 from minigrad.errors import ShapeError
-from minigrad.models.network import Network
-from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
 from minigrad.nn.layers import ACTIVATIONS
 from minigrad.nn.module import Module, shapes_only
 from minigrad.tensor import Shape
 
-__all__ = ["BlockMemory", "Field", "Layer", "Summary", "memory", "record", "summary"]
+__all__ = ["Field", "Layer", "Summary", "record", "summary"]
 
 COUNTED = (
     "parameters: trained ones only (BatchNorm's running statistics are not counted); "
@@ -301,60 +299,3 @@ def _axis(step: Step, before: Sequence[Field], axis: int) -> Field:
     move = step.params["spec"] if "spec" in step.params else step.params["window"]
     before_pad = move.padding[axis][0]
     return merged.through(kernel[axis], move.stride[axis], move.dilation[axis], before_pad)
-
-
-class BlockMemory(NamedTuple):
-    """The activation memory of one inverted residual block, in bytes, for one image.
-
-    With x the block's input, y its output, E the expanded map and D the map behind the
-    depthwise convolution, ``peak`` is the most that is alive at once if each of its
-    convolutions writes a whole map: its input, its output, and x where the shortcut will need
-    it.  Split into t groups of expanded channels, block(x) = sum_i P_i D_i E_i x, and
-
-        split(t) = |x| + |y| + (|E| + |D|) / t.
-
-    Source: Sandler et al., "MobileNetV2" (2018), section 5.1, which bounds the inner part by
-    its larger map; here both are counted.
-    """
-
-    name: str
-    x: int
-    y: int
-    expanded: int
-    depthwise: int
-    channels: int
-    peak: int
-
-    def split(self, t: int | None = None) -> float:
-        """The bound for t groups; one channel at a time without t."""
-        return self.x + self.y + (self.expanded + self.depthwise) / (t or self.channels)
-
-
-def memory(model: Network, input_shape: Sequence[int] = (1, 3, 224, 224)) -> list[BlockMemory]:
-    """The activation memory of each inverted residual block of ``model``.
-
-    A block with squeeze and excitation cannot be split in one pass: its gate needs the mean
-    of every channel first.  It is listed all the same, for two passes.
-    """
-    sizes = {layer.name: layer for layer in summary(model, input_shape).layers}
-    found = []
-    x = sizes["stem.conv"].activation_bytes
-    for name, block in model.blocks.named_modules("blocks"):
-        if isinstance(block, InvertedResidual):
-            found.append(_block_memory(name, block, x, sizes))
-        if isinstance(block, (InvertedResidual, FusedMBConv)):
-            last = f"{name}.fused" if getattr(block, "project", None) is None else f"{name}.project"
-            x = sizes[f"{last}.conv"].activation_bytes
-    return found
-
-
-def _block_memory(
-    name: str, block: InvertedResidual, x: int, sizes: dict[str, Layer]
-) -> BlockMemory:
-    d, y = (sizes[f"{name}.{unit}.conv"].activation_bytes for unit in ("dw", "project"))
-    e = sizes[f"{name}.expand.conv"].activation_bytes if block.expand else x
-    kept = x if block.residual else 0
-    stages = [e + d + kept * bool(block.expand), d + y + kept]
-    peak = max([x + e, *stages] if block.expand else stages)
-    channels = block.dw.conv.weight.shape[0]
-    return BlockMemory(name, x, y, e, d, channels, peak)

@@ -32,7 +32,7 @@ from minigrad.nn.layers import (
     Sequential,
 )
 from minigrad.nn.module import Module
-from minigrad.tensor import Array, Tensor
+from minigrad.tensor import Array, Tensor, scope
 
 __all__ = ["Feature", "Network", "Row", "Step", "dilated", "mobile", "taps"]
 
@@ -117,8 +117,9 @@ class Network(Module):
         """The maps that ``features`` describes, finest first."""
         found = {-1: self.stem(x)}
         x = found[-1] if self.pool is None else self.pool(found[-1])
-        for i, stage in enumerate(self.blocks):
-            found[i] = x = stage(x)
+        with scope("blocks"):
+            for i, stage in enumerate(self.blocks):
+                found[i] = x = stage(x)
         return [found[i] for i in self._taps]
 
     def load_state_dict(self, state: Mapping[str, Array | Tensor]) -> None:

@@ -88,11 +88,13 @@ def create(
     preset : str, optional
         How to pad, normalise and initialise: the authors' way by default, or that of the
         library which the weights come from, so that the network computes what it
-        computed there.
+        computed there.  Under minigrad's own names weights do not say: whoever built the
+        network with a preset or switches gives the same ones again.
     rng : numpy.random.Generator or int, optional
         For the first weights, dropout and stochastic depth; None draws fresh entropy.
     dtype : float32 or float64, optional
-        Convert the weights to it; by default they keep theirs, and new ones are float32.
+        Convert the weights to it, also from float16; by default they keep theirs, and new
+        ones are float32.
     switches
         Of the family's builder: ``width``, ``depth``, ``dropout``, ``output_stride``,
         ``dilation_rule``, ``features_only``, ``padding``, ``bn_eps``, ...
@@ -127,9 +129,9 @@ def create(
     model.name, model.preset, model.entry = name, chosen, found
     if state is None:
         init.initialize(model, scheme, None if rng is None else np.random.default_rng(rng))
-    else:
-        _adopt(model, state)
-    return model if dtype is None else model.to(dtype)
+        return model if dtype is None else model.to(dtype)
+    _adopt(model, state if dtype is None else _converted(state, dtype))
+    return model
 
 
 def _built(name: str, found: Entry, how: Mapping[str, Any]) -> Network:
@@ -142,11 +144,21 @@ def _built(name: str, found: Entry, how: Mapping[str, Any]) -> Network:
         raise ValueError(f"{name} has no switch {unknown}") from None
 
 
+def _converted(state: Mapping[str, Array | Tensor], dtype: npt.DTypeLike) -> dict[str, Array]:
+    """The floating-point arrays of ``state`` in ``dtype``: themselves where they have it."""
+    arrays = {k: v.array if isinstance(v, Tensor) else v for k, v in state.items()}
+    return {
+        k: v.astype(dtype, order="K", copy=False) if np.issubdtype(v.dtype, np.floating) else v
+        for k, v in arrays.items()
+    }
+
+
 def _adopt(model: Network, state: Mapping[str, Array | Tensor]) -> None:
     """Load ``state`` in its own dtype, and set evaluation mode."""
     dtypes = {v.dtype for v in state.values() if np.issubdtype(v.dtype, np.floating)}
     if len(dtypes) > 1:
-        raise StateDictError(f"the weights are of several dtypes: {', '.join(map(str, dtypes))}")
+        several = ", ".join(sorted(map(str, dtypes)))
+        raise StateDictError(f"the weights are of several dtypes ({several}): say dtype=")
     if dtypes:
         model.to(dtypes.pop())
     model.load_state_dict(state)

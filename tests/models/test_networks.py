@@ -7,7 +7,10 @@ import pytest
 
 import minigrad as mg
 from minigrad import formats, models
+from minigrad.errors import DtypeError, StateDictError
 from minigrad.models.costs import record
+from minigrad.models.entry import entries
+from minigrad.models.mobilenet_v2 import PRESETS, mobilenet_v2
 from minigrad.models.network import dilated
 
 SOME = ["squeezenext_1_0_23v5", "mobilenet_v2_0_35", "mobilenet_v3_small", "mnasnet_small",
@@ -139,6 +142,33 @@ def test_a_wrong_switch_or_preset_is_named():
         models.create("mobilenet_v2", depthh=2)
     with pytest.raises(ValueError, match="has the presets slim, torchvision"):
         models.create("mobilenet_v2", preset="caffe")
+
+
+def test_adding_a_network_is_adding_a_row(monkeypatch):
+    rows = entries(mobilenet_v2, PRESETS, "ours", ("tiny", {"width": 0.25}, 96, None))
+    monkeypatch.setattr("minigrad.models.registry.NETWORKS", rows)
+    assert models.names() == ["tiny"]
+    assert shapes(models.create("tiny", num_classes=4), 96) == [(1, 4)]
+
+
+def test_half_precision_weights_are_converted_when_asked():
+    state = models.create("mnasnet_small", rng=0).state_dict()
+    half = {k: v.astype(np.float16) for k, v in state.items()}
+    with pytest.raises(DtypeError, match="not float16"):
+        models.create("mnasnet_small", weights=half)
+    model = models.create("mnasnet_small", weights=half, dtype=np.float32)
+    assert model.classifier.weight.dtype == np.float32
+    mixed = {**state, "classifier.bias": half["classifier.bias"]}
+    with pytest.raises(StateDictError, match=r"several dtypes \(float16, float32\): say dtype="):
+        models.create("mnasnet_small", weights=mixed)
+
+
+def test_a_map_of_a_backbone_is_named_like_the_network_s():
+    whole = models.create("mobilenet_v2")
+    names = {step.layer for step in record(whole, (1, 3, 64, 64)).steps.values()}
+    backbone = models.create("mobilenet_v2", features_only=True)
+    own = {step.layer for step in record(backbone, (1, 3, 64, 64)).steps.values()}
+    assert own < names
 
 
 def test_reconstructions_say_so_in_their_names():

@@ -1,0 +1,103 @@
+"""A network is judged step by step, each from the very inputs that the judged run gave it.
+
+A bound carried through fifty layers would be true and useless; a bound per step says of
+every kernel, on real weights and a real photograph, whether its error is allowed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import vision
+from minigrad.cli.pretrained import installed_weights
+from minigrad.kernels import unavailable
+from minigrad.nn import InvertedResidual
+from minigrad.tensor import Primitive, Tensor, evaluate, interpreting
+from minigrad.verify.bounds import step_bound
+
+COFFEE = Path(mg.__file__).parent / "data" / "coffee.png"
+
+
+def coffee() -> Any:
+    return vision.preprocess([COFFEE], vision.preset_for("efficientnet_lite0"))
+
+
+class Judge:
+    """An interpreter that evaluates a step and holds it to its bound.
+
+    ``spoil`` is added to every convolution, for the negative control.
+    """
+
+    def __init__(self, spoil: float = 0.0) -> None:
+        self.spoil = spoil
+        self.steps: Counter[str] = Counter()
+        self.used = 0.0
+
+    def __call__(
+        self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
+    ) -> Tensor:
+        y = evaluate(op, inputs, params)
+        if op.name == "conv2d" and self.spoil:
+            y = mg.from_numpy(y.array + np.float32(self.spoil))
+        arrays = [None if x is None else x.array for x in inputs]
+        with mg.backend("numpy"):
+            wide = [None if a is None else a.astype(np.float64) for a in arrays]
+            exact = op.forward(*wide, **params)
+            allowed = step_bound(op.name, arrays, params, exact, y.dtype)
+        error = np.abs(y.array - exact)
+        assert np.all(error <= allowed), f"{op.name}: {np.max(error - allowed)} over its bound"
+        self.steps[op.name] += 1
+        return y
+
+
+def judged(model: Any, x: Any, judge: Judge) -> Judge:
+    with mg.no_grad(), interpreting(judge):
+        model(mg.from_numpy(x))
+    return judge
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Any:
+    return mg.models.create(
+        "efficientnet_lite0", weights=installed_weights("efficientnet_lite0")
+    ).eval()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "cython"])
+def test_every_step_of_lite0_is_within_its_bound(lite0: Any, backend: str) -> None:
+    reason = unavailable(backend)
+    if reason:
+        pytest.skip(f"{backend}: {reason}")
+    with mg.backend(backend):
+        steps = judged(lite0, coffee(), Judge()).steps
+    assert steps["conv2d"] == steps["batch_norm_eval"] == 49
+    assert steps["relu6"] == 33
+
+
+def test_an_error_of_a_thousandth_in_one_step_is_seen(lite0: Any) -> None:
+    with mg.backend("numpy"), pytest.raises(AssertionError, match="conv2d: .* over its bound"):
+        judged(lite0, coffee(), Judge(spoil=1e-3))
+
+
+def test_the_reference_agrees_with_numpy_on_one_block() -> None:
+    block = InvertedResidual(8, 8, expand_ratio=2).eval()
+    for parameter in block.parameters():
+        parameter.array  # noqa: B018  drawn once, for both backends
+    x = mg.Tensor(np.random.default_rng(0).normal(size=(1, 8, 14, 14)))
+    block.to(np.float64)
+    with mg.no_grad(), mg.backend("reference"):
+        slow = block(x).numpy()
+    with mg.backend("numpy"):
+        judge = judged(block, x.array, Judge())
+        with mg.no_grad():
+            fast = block(x).numpy()
+    assert judge.steps["conv2d"] == 3
+    scale = np.abs(slow).max()
+    assert np.abs(fast - slow).max() <= 1e-13 * scale
