@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from minigrad import kernels
+from minigrad.cli import stopwatch
 from minigrad.errors import BackendError
 
 sys.path.append(str(Path(__file__).parents[1]))  # after the installed minigrad
@@ -172,24 +173,24 @@ def test_geometric_mean_is_symmetric_in_wins_and_losses():
 
 def test_engines_take_turns_and_each_is_first_equally_often(monkeypatch):
     bursts = []
-    monkeypatch.setattr(timing, "_burst", lambda call, seconds: bursts.append(call()) or [1000])
-    timing.interleave({"a": lambda: "a", "b": lambda: "b"}, 1.0)
+    monkeypatch.setattr(stopwatch, "_burst", lambda call, seconds: bursts.append(call()) or [1000])
+    stopwatch.interleave({"a": lambda: "a", "b": lambda: "b"}, 1.0)
     rounds = ["".join(bursts[i : i + 2]) for i in range(0, len(bursts), 2)]
-    assert rounds == ["ab", "ba"] * (timing.ROUNDS // 2)
+    assert rounds == ["ab", "ba"] * (stopwatch.ROUNDS // 2)
 
 
 def test_a_burst_times_neither_its_warm_up_nor_too_few_calls(monkeypatch):
-    monkeypatch.setattr(timing, "settle", lambda: None)
-    monkeypatch.setattr(timing, "WARM_SECONDS", 0.0)
+    monkeypatch.setattr(stopwatch, "settle", lambda: None)
+    monkeypatch.setattr(stopwatch, "WARM_SECONDS", 0.0)
     calls = []
-    assert len(timing._burst(lambda: calls.append(1), 0.0)) == timing.LEAST_CALLS
-    assert len(calls) == timing.WARM_CALLS + timing.LEAST_CALLS
+    assert len(stopwatch._burst(lambda: calls.append(1), 0.0)) == stopwatch.LEAST_CALLS
+    assert len(calls) == stopwatch.WARM_CALLS + stopwatch.LEAST_CALLS
 
 
 def test_the_collector_is_back_after_a_failing_call(monkeypatch):
-    monkeypatch.setattr(timing, "settle", lambda: None)
+    monkeypatch.setattr(stopwatch, "settle", lambda: None)
     with pytest.raises(ZeroDivisionError):
-        timing.interleave({"a": lambda: 1 // 0}, 0.01)
+        stopwatch.interleave({"a": lambda: 1 // 0}, 0.01)
     assert gc.isenabled()
 
 
@@ -323,7 +324,7 @@ class _WrongPeer(_Peer):
 @pytest.fixture
 def one_layer(monkeypatch):
     monkeypatch.setattr(layers, "LAYERS", SMALL[:1])
-    monkeypatch.setattr(timing, "settle", lambda: None)
+    monkeypatch.setattr(stopwatch, "settle", lambda: None)
     monkeypatch.setattr(layers, "settle", lambda: None)
     return ["--backend", "numpy", "--threads", "1", "--seconds", "1e-3"]
 

@@ -31,7 +31,11 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 
 COMMANDS = {
     "classify": "name what is in photographs",
+    "models": "list every network: its cost, its accuracy, where weights may come from",
+    "summary": "show what each layer of a network costs, as a table or a picture",
+    "convert": "write weights in another file format, or under another library's names",
     "export": "write a network as an ONNX file",
+    "bench": "measure a network on this machine, beside other engines that are installed",
     "doctor": "show what minigrad finds on this machine, and which kernels will run",
 }
 

@@ -19,7 +19,7 @@ from minigrad.cli.terminal import print_json
 from minigrad.errors import MinigradError
 from minigrad.models import memory, summary
 from minigrad.models.block_memory import BlockMemory
-from minigrad.models.costs import COUNTED, Field, Layer, Summary
+from minigrad.models.costs import COUNTED, Layer, Summary
 from minigrad.nn.layers import ACTIVATIONS
 
 __all__ = ["configure", "run"]

