@@ -17,7 +17,8 @@ from minigrad.nn.layers import (
     Sequential,
     StochasticDepth,
 )
-from minigrad.nn.module import Buffer, Module, Parameter
+from minigrad.nn.module import Module
+from minigrad.nn.parameter import Buffer, Parameter
 
 __all__ = [
     "Module",

@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from minigrad.nn.module import Draw, Module, Parameter
+from minigrad.nn.module import Module
+from minigrad.nn.parameter import Draw, Parameter
 from minigrad.tensor import Array, Shape
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from minigrad import ops
 from minigrad.errors import ShapeError
 from minigrad.geometry import Padding, Pair, pair, span
 from minigrad.nn import init
-from minigrad.nn.module import Buffer, Module, Parameter
+from minigrad.nn.module import Module
+from minigrad.nn.parameter import Buffer, Parameter
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:

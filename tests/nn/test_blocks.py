@@ -163,6 +163,35 @@ def test_gradients_of_the_blocks(build):
     mg.check_grads(block, np.random.default_rng(2).standard_normal((1, cin, 4, 4)), order=1)
 
 
+def whole(block):
+    """The block with whole numbers for weights, its BatchNorms adding one and no more."""
+    rng = np.random.default_rng(4)
+    with mg.no_grad():
+        for p in block.to(np.float64).eval().parameters():
+            values = rng.integers(-3, 4, p.shape) if p.ndim > 1 else np.ones(p.shape)
+            p.copy_(values.astype(np.float64))
+    return block
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cython", "numba"])
+@pytest.mark.parametrize("build", [
+    lambda: nn.InvertedResidual(8, 8, 3, stride=1, activation="relu", bn_eps=0),
+    lambda: nn.InvertedResidual(8, 8, 3, 5, 2, activation="relu6", padding="same", bn_eps=0),
+    lambda: nn.FusedMBConv(4, 4, 2, activation="relu", bn_eps=0),
+    lambda: nn.SqueezeNeXtBlock(16, 16, bn_eps=0),
+], ids=["inverted_residual", "strided", "fused", "squeezenext"])  # fmt: skip
+def test_a_block_of_whole_numbers_equals_the_reference_exactly(build, backend):
+    """Sums of whole numbers are exact in any order: not a bit may differ."""
+    block = whole(build())
+    cin = next(block.parameters()).shape[1]
+    x = mg.Tensor(np.random.default_rng(5).integers(-4, 5, (1, cin, 14, 14)).astype(np.float64))
+    with mg.backend("reference"), mg.no_grad():
+        exact = block(x).numpy()
+    with mg.backend(backend), mg.no_grad():
+        assert np.array_equal(block(x).numpy(), exact)
+    assert np.abs(exact).max() > 6
+
+
 @pytest.mark.parametrize(("v", "n"), [(18, 24), (22, 24), (3, 8), (11.2, 16), (33.6, 32), (96, 96)])
 def test_make_divisible(v, n):
     assert make_divisible(v) == n
