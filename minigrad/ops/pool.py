@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.errors import ShapeError
-from minigrad.geometry import Padding, pair, resolve_padding, span, valid_range
+from minigrad.geometry import Padding, pair, resolve_padding, valid_range
 from minigrad.kernels import find, run
 from minigrad.kernels.contract import PoolWindow
 from minigrad.ops.shaping import broadcast_to
@@ -138,11 +138,6 @@ def _window(
     if x.ndim != 4:
         raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {x.shape}")
     pads = resolve_padding(padding, (x.shape[2], x.shape[3]), kernel, s, d)
-    if any(max(p) > span(k, e) // 2 for p, k, e in zip(pads, kernel, d, strict=True)):
-        raise ShapeError(
-            f"pool2d: padding {pads} is more than half of the window "
-            f"(kernel {kernel}, dilation {d})"
-        )
     window = PoolWindow(kernel, s, pads, d, ceil)
     _check_no_window_is_empty(x.shape, window)
     if 0 in x.shape[2:] or 0 in window.output_shape(x.shape)[2:]:
@@ -151,7 +146,7 @@ def _window(
 
 
 def _check_no_window_is_empty(x_shape: Shape, window: PoolWindow) -> None:
-    """With dilation, the taps of a window may all miss a small map."""
+    """Every window must touch the map: the maximum or the mean of nothing is no number."""
     for axis, out in enumerate(window.output_shape(x_shape)[2:]):
         reached: set[int] = set()
         for tap in range(window.kernel[axis]):
@@ -179,7 +174,7 @@ def max_pool2d(
     x : Tensor, (N, C, H, W)
     kernel_size, stride, dilation : int or (vertical, horizontal)
         ``stride`` is the kernel size by default.
-    padding : see ``conv2d``; at most half of the window
+    padding : see ``conv2d``; no window may lie wholly on padding
     ceil_mode : bool
         Round the number of windows up (Caffe's rule).
 
