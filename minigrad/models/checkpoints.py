@@ -95,15 +95,29 @@ def _unknown(state: State) -> str:
 
 
 def adapted(model: Network, state: State) -> dict[str, Any]:
-    """``state`` under our names, as far as they are known, and in our layers' shapes."""
+    """``state`` under our names, as far as they are known, and in our layers' shapes.
+
+    A backbone (``features_only``) leaves out what stands behind its last map.
+    """
     library = detect(state)
     kept = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    if library in (None, "minigrad"):
-        return kept
-    _check_preset(model, str(library))
-    ours = {theirs: own for own, theirs in key_map(model, str(library)).items()}
-    shapes = {k: v.shape for k, v in model._named_stored()}
-    return {ours.get(k, k): _reshaped(v, shapes.get(ours.get(k, k))) for k, v in kept.items()}
+    if library not in (None, "minigrad"):
+        _check_preset(model, str(library))
+        layers = {theirs: ours for ours, theirs in LIBRARIES[str(library)](model)}
+        shapes = {k: v.shape for k, v in model._named_stored()}
+        renamed = ((_renamed(k, layers), v) for k, v in kept.items())
+        kept = {k: _reshaped(v, shapes.get(k)) for k, v in renamed}
+    if model.classifier is None:
+        return {k: v for k, v in kept.items() if k.split(".")[0] not in BEHIND}
+    return kept
+
+
+BEHIND = ("head", "hidden", "classifier")
+
+
+def _renamed(key: str, layers: Mapping[str, str]) -> str:
+    layer, _, leaf = key.rpartition(".")
+    return f"{layers[layer]}.{leaf}" if layer in layers else key
 
 
 def _check_preset(model: Network, library: str) -> None:

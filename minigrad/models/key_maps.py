@@ -32,6 +32,10 @@ def _stages(model: Network) -> Iterator[tuple[int, int, Any]]:
             yield s, i, block
 
 
+def _is_v3(model: Network) -> bool:
+    return model.name.startswith("mobilenet_v3")
+
+
 def _unit(ours: str, conv: str, bn: str) -> Pairs:
     yield f"{ours}.conv", conv
     yield f"{ours}.bn", bn
@@ -64,7 +68,7 @@ def _timm(model: Network) -> Pairs:
     for stage, i, block in _stages(model):
         ours = theirs = f"blocks.{stage}.{i}"
         yield from _timm_block(block, ours, theirs)
-    if model.hidden is None:
+    if not _is_v3(model):
         yield from _unit("head", "conv_head", "bn2")
     else:
         yield from _unit("head", f"blocks.{stage + 1}.0.conv", f"blocks.{stage + 1}.0.bn1")
@@ -106,7 +110,7 @@ def _torchvision(model: Network) -> Pairs:
         return _torchvision_mnasnet(model)
     if model.name.startswith("mobilenet_v2"):
         return _torchvision_mobilenet_v2(model)
-    return _torchvision_block(model, flat=model.hidden is not None)
+    return _torchvision_block(model, flat=_is_v3(model))
 
 
 def _torchvision_mobilenet_v2(model: Network) -> Pairs:
@@ -137,7 +141,7 @@ def _torchvision_block(model: Network, flat: bool) -> Pairs:
                 yield from _unit(f"{ours}.{part}", f"{theirs}.{k}.0", f"{theirs}.{k}.1")
     yield from _unit("head", f"features.{last + 1}.0", f"features.{last + 1}.1")
     yield "hidden", "classifier.0"
-    yield "classifier", "classifier.3" if model.hidden is not None else "classifier.1"
+    yield "classifier", "classifier.3" if flat else "classifier.1"
 
 
 def _torchvision_mnasnet(model: Network) -> Pairs:
@@ -164,10 +168,10 @@ def _pytorchcv(model: Network) -> Pairs:
     family = model.name.split("_")[0]
     nested = family in ("squeezenext", "efficientnet")
     init = {"mnasnet": ".conv1", "mobilenet": ""}.get(family, ".conv")
-    final = ".conv2" if family == "mnasnet" else ".conv" if model.hidden is not None else ""
+    final = ".conv2" if family == "mnasnet" else ".conv" if _is_v3(model) else ""
     yield from _unit("stem", f"features.init_block{init}.conv", f"features.init_block{init}.bn")
     for (s, i, block), theirs in zip(_stages(model), _pytorchcv_places(model, family), strict=True):
-        names = _pytorchcv_block(block, family, v3=model.hidden is not None)
+        names = _pytorchcv_block(block, family, v3=_is_v3(model))
         parts = [p for p in _parts(block) if p != "se"]
         for part, name in zip(parts, names[-len(parts) :], strict=True):
             unit = f"{theirs}.{name}"
@@ -176,7 +180,7 @@ def _pytorchcv(model: Network) -> Pairs:
         yield f"blocks.{s}.{i}.se.expand", f"{theirs}.se.conv2"
     yield from _unit("head", f"features.final_block{final}.conv", f"features.final_block{final}.bn")
     yield "hidden", "output.conv1"
-    fc = ".conv2" if model.hidden is not None else ".fc" if nested else ""
+    fc = ".conv2" if _is_v3(model) else ".fc" if nested else ""
     yield "classifier", "output" if family == "squeezenext" else f"output{fc}"
 
 

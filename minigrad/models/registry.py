@@ -83,7 +83,8 @@ def create(
         One of ``names()``.
     weights : path or mapping, optional
         A file that ``minigrad.load`` reads, or its arrays, under minigrad's names or those
-        of a library that the network's presets name.  The arrays are adopted as they are.
+        of a library that the network's presets name.  The arrays are adopted as they are; a
+        file is mapped, so do not overwrite it in place while the network lives.
     num_classes, in_channels : int
     preset : str, optional
         How to pad, normalise and initialise: the authors' way by default, or that of the

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from minigrad.errors import MinigradError, StateDictError
@@ -84,7 +85,9 @@ class Module:
         """The module with this dotted name, ``""`` being the module itself."""
         found = self
         for part in name.split(".") if name else ():
-            found = found.__dict__[part]
+            found = found.__dict__.get(part)  # type: ignore[assignment]
+            if not isinstance(found, Module):
+                raise AttributeError(f"{type(self).__name__} has no module {name!r}")
         return found
 
     def _named_stored(self, prefix: str = "") -> Iterator[tuple[str, Stored]]:
@@ -185,6 +188,10 @@ class Module:
 
 def _misfits(own: Mapping[str, Stored], given: Mapping[str, Array]) -> list[str]:
     """One clause for each way in which ``given`` does not fit."""
+    foreign = [f"{k} is a {type(v).__name__}"
+               for k, v in given.items() if not isinstance(v, np.ndarray)]  # fmt: skip
+    if foreign:
+        return [f"{len(foreign)} not an array: {', '.join(foreign)}"]
     missing = [k for k in own if k not in given]
     unexpected = [k for k in given if k not in own]
     both = [k for k in own if k in given]

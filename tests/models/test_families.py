@@ -85,6 +85,23 @@ def test_gradients_of_the_loss_equal_those_of_the_original_library(case):
         assert b.numpy()[0] == pytest.approx(first, rel=1e-9, abs=1e-12 * norm), name
 
 
+BACKBONES = ["mobilenet_v2", "mobilenet_v3_large", "mobilenetv3_large_100", "mobilenetv3_large_w1",
+             "mnasnet1_0", "efficientnet-b0", "sqnxt23_w1", "efficientnet_v2_s"]  # fmt: skip
+
+
+@pytest.mark.parametrize("theirs", BACKBONES)
+def test_a_backbone_takes_the_weights_of_the_whole_network(theirs):
+    case = next(c for c in CASES if c["library_model"] == theirs)
+    how = {"preset": case["preset"], "weights": weights.state(case["keys"])}
+    whole = models.create(case["name"], **how)
+    backbone = models.create(case["name"], features_only=True, **how)
+    x = mg.from_numpy(weights.image(64))
+    with mg.no_grad(), mg.backend("numpy"):
+        last = backbone(x)[-1]
+        y = whole.blocks(whole.stem(x) if whole.pool is None else whole.pool(whole.stem(x)))
+    assert np.array_equal(last.numpy(), y.numpy())
+
+
 def test_timm_weights_need_to_be_told_apart():
     case = next(c for c in CASES if c["preset"] == "timm_tf")
     with pytest.raises(StateDictError, match=r"preset='timm' or preset='timm_tf'"):

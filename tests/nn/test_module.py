@@ -68,6 +68,17 @@ def test_load_reports_everything_that_does_not_fit_and_changes_nothing():
         assert np.array_equal(array, before[name])
 
 
+def test_what_is_no_array_is_named():
+    state = {"weight": [[1.0]], "bias": np.zeros(1, np.float32)}
+    with pytest.raises(StateDictError, match="1 not an array: weight is a list"):
+        nn.Linear(1, 1).load_state_dict(state)
+
+
+def test_a_module_that_is_not_there_is_named():
+    with pytest.raises(AttributeError, match=r"Pair has no module 'rest\.7'"):
+        Pair().get_submodule("rest.7")
+
+
 def test_loaded_arrays_are_adopted_and_copied_by_the_first_change():
     linear = nn.Linear(2, 2)
     weight = np.asfortranarray(np.eye(2, dtype=np.float32))
