@@ -8,6 +8,8 @@ import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.errors import DtypeError, GraphError, ShapeError
@@ -345,3 +347,84 @@ def test_threads_differentiate_at_once():
         t.join()
     for k in range(8):
         assert results[k].tolist() == [2.0 * k * v for v in (1, 2, 3, 4)]
+
+
+# --- random programs --------------------------------------------------------------------
+
+STEPS = {
+    "add": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "sub a mean": lambda a, b: a - b.mean(axis=0),
+    "div": lambda a, b: a / (b * b + 1),
+    "matmul": lambda a, b: mg.tanh(a @ b.T) @ a,
+    "sigmoid": lambda a, b: mg.sigmoid(a),
+    "softmax": lambda a, b: mg.softmax(a, 0),
+    "exchange": lambda a, b: mg.concat([a[:, 1:], b[:, :1]], axis=1),
+    "reshape": lambda a, b: a.reshape(3, 2).transpose() * b[0],
+    "detach": lambda a, b: a * b.detach(),
+}
+programs = st.lists(
+    st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 99), st.integers(0, 99)),
+    min_size=1,
+    max_size=12,
+)
+
+
+def interpreted(program):
+    """Each step takes two of the values so far, so they share and join as they may."""
+
+    def f(*xs):
+        values = list(xs)
+        for name, i, j in program:
+            values.append(mg.tanh(STEPS[name](values[i % len(values)], values[j % len(values)])))
+        return values[-1] + values[len(values) // 2]
+
+    return f
+
+
+@given(programs.filter(lambda p: all(name != "detach" for name, _, _ in p)))
+def test_random_programs_have_the_gradients_that_differences_show(program):
+    xs = np.random.default_rng(0).normal(size=(2, 2, 3))
+    mg.check_grads(interpreted(program), *xs, order=1)
+
+
+@given(programs)
+def test_forward_and_reverse_agree_on_random_programs(program):
+    """<u, J v> = <J^T u, v>, and H = H^T, detached parts or not."""
+    rng = np.random.default_rng(0)
+    xs, vs = rng.normal(size=(2, 2, 2, 3))
+    f = interpreted(program)
+    y, moved = mg.jvp(f, xs, vs)
+    u = rng.normal(size=y.shape)
+    pulled = mg.vjp(f, *xs)[1](u)
+    right = sum(float(np.vdot(g.numpy(), v)) for g, v in zip(pulled, vs, strict=True))
+    assert float(np.vdot(moved.numpy(), u)) == pytest.approx(right, rel=1e-11, abs=1e-11)
+
+
+@given(programs.filter(lambda p: all(name != "detach" for name, _, _ in p)))
+def test_hessians_of_random_programs_are_symmetric(program):
+    rng = np.random.default_rng(0)
+    x, other, v, w = rng.normal(size=(4, 2, 3))
+
+    def f(x):
+        return interpreted(program)(x, Tensor(other)).sum()
+
+    left = float(np.vdot(mg.hvp(f, x, v).numpy(), w))
+    right = float(np.vdot(mg.hvp(f, x, w).numpy(), v))
+    assert left == pytest.approx(right, rel=1e-10, abs=1e-10)
+
+
+@given(programs, st.integers(0, 11))
+def test_accumulation_is_the_sum_of_two_backwards(program, cut):
+    """L = f + g in one graph, or f and g one after the other into the same leaves."""
+    xs = np.random.default_rng(0).normal(size=(2, 2, 3))
+    f, g = interpreted(program), interpreted(program[: cut + 1])
+    together = [Tensor(x, requires_grad=True) for x in xs]
+    (f(*together).sum() + g(*together).sum()).backward()
+    apart = [Tensor(x, requires_grad=True) for x in xs]
+    for part in (f, g):
+        part(*apart).sum().backward()
+    for a, b in zip(together, apart, strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        if a.grad is not None:
+            assert np.allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-12, atol=1e-12)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.kernels import unavailable
 from minigrad.tensor import PRIMITIVES, evaluate, interpreting
 from minigrad.verify.bounds import gamma, step_bound
 from minigrad.verify.cases import CASES
@@ -16,6 +17,8 @@ TABLE = [case for row in CASES.values() for case in row]
 DTYPES = (np.float32, np.float64)
 
 each_case = pytest.mark.parametrize("case", TABLE, ids=str)
+BACKENDS = [name for name in ("reference", "numpy", "cython") if not unavailable(name)]
+each_backend = pytest.mark.parametrize("backend", BACKENDS)  # numba: tests/kernels
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
 
 
@@ -62,14 +65,16 @@ def test_shape_rules_say_what_forward_and_backward_give(case):
     watched(case, np.float64, look)
 
 
+@each_backend
 @each_dtype
 @each_case
-def test_no_step_changes_the_dtype(case, dtype):
+def test_no_step_changes_the_dtype(case, dtype, backend):
     def look(op, inputs, params, y):
         assert type(y.array) is np.ndarray
         assert y.dtype == dtype, op.name
 
-    watched(case, dtype, look)
+    with mg.backend(backend):
+        watched(case, dtype, look)
 
 
 @each_dtype
@@ -89,19 +94,22 @@ def test_rules_are_transposes(case, dtype):
     assert abs(left - sum(p.sum() for p in products)) <= gamma(300, dtype) * size
 
 
+@each_backend
 @each_dtype
 @each_case
-def test_each_step_is_within_its_bound(case, dtype):
-    """Each step again in float64, from the very inputs that it had."""
+def test_each_step_is_within_its_bound(case, dtype, backend):
+    """Each step again in float64 NumPy, from the very inputs that it had."""
 
     def look(op, inputs, params, y):
         arrays = [None if x is None else x.array for x in inputs]
-        exact = op.forward(*map(widened, arrays), **{k: widened(v) for k, v in params.items()})
+        with mg.backend("numpy"):
+            exact = op.forward(*map(widened, arrays), **{k: widened(v) for k, v in params.items()})
         exact = exact[0] if isinstance(exact, tuple) else exact
         allowed = step_bound(op.name, arrays, params, exact, dtype)
         assert np.all(np.abs(y.array - exact) <= allowed), op.name
 
-    watched(case, dtype, look)
+    with mg.backend(backend):
+        watched(case, dtype, look)
 
 
 def widened(value):
