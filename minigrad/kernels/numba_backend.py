@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ from minigrad.kernels.contract import (
     check_input_grad,
     check_weight_grad,
     classify,
+    one_dtype,
 )
 
 __all__ = [
@@ -44,7 +45,21 @@ __all__ = [
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
+    "exp",
+    "global_avg_pool",
+    "hardsigmoid",
+    "hardswish",
+    "linear",
+    "log",
+    "log_softmax",
     "pack",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "sum",
+    "tanh",
 ]
 
 UNAVAILABLE: str | None = (
@@ -116,6 +131,78 @@ def conv2d_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpe
     back = _weight_grad((g.shape, g.dtype), (x.shape, x.dtype), tuple(w_shape), spec)
     dw: Array = back(transpose.channels_last(g), transpose.channels_last(x))
     return dw
+
+
+def linear(x: Array, w: Array, bias: Array | None) -> Array:
+    """y[n,o] = bias[o] + sum_i x[n,i] w[o,i]: a pointwise convolution on maps of one pixel."""
+    one_dtype("linear", x=x, w=w, bias=bias)
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ShapeError(f"linear: x (N, I) = {x.shape} and w (O, I) = {w.shape} do not fit")
+    # The batch is the width of one image, so that a tile can take several of its rows.
+    image = np.ascontiguousarray(x).T[None, :, None, :]
+    y: Array = conv2d(image, w[:, :, None, None], bias, ConvSpec())[0, :, 0, :].T
+    return y
+
+
+def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
+    """The sum over ``axes``, in the order of ``_numba.sums``."""
+    from minigrad.kernels._numba import sums
+
+    one_dtype("sum", x=x)
+    return sums.total(x, tuple(sorted(a % x.ndim for a in axes)), keepdims)
+
+
+def softmax(x: Array) -> Array:
+    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
+    return _softmax("softmax", x, logarithm=False)
+
+
+def log_softmax(x: Array) -> Array:
+    """(x - m) - ln sum e^(x - m) along the last axis, m its maximum."""
+    return _softmax("log_softmax", x, logarithm=True)
+
+
+def _softmax(function: str, x: Array, logarithm: bool) -> Array:
+    from minigrad.kernels._numba import sums
+
+    one_dtype(function, x=x)
+    if x.ndim == 0:
+        raise ShapeError(f"{function}: x must have an axis, got shape ()")
+    return sums.softmax(x, logarithm)
+
+
+def global_avg_pool(x: Array) -> Array:
+    """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
+    from minigrad.kernels._numba import sums
+
+    one_dtype("global_avg_pool", x=x)
+    if x.ndim != 4:
+        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
+    return sums.global_average(x)
+
+
+def _elementwise(name: str, formula: str) -> Callable[[Array], Array]:
+    def function(x: Array) -> Array:
+        from minigrad.kernels._numba import functions
+
+        one_dtype(name, x=x)
+        return functions.elementwise(name, x)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = formula
+    return function
+
+
+# The formulas and their errors: ``_numba.functions``.
+relu = _elementwise("relu", "max(0, x); keeps NaN.")
+relu6 = _elementwise("relu6", "min(6, max(0, x)).")
+hardsigmoid = _elementwise("hardsigmoid", "relu6(x + 3) / 6.")
+hardswish = _elementwise("hardswish", "(x relu6(x + 3)) / 6.")
+sigmoid = _elementwise("sigmoid", "1 / (1 + e^-x).")
+silu = _elementwise("silu", "x / (1 + e^-x).")
+tanh = _elementwise("tanh", "The hyperbolic tangent.")
+exp = _elementwise("exp", "e^x.")
+log = _elementwise("log", "ln x; -inf at 0, NaN below.")
 
 
 # What follows checks and prepares, once for each shape, what does not depend on the numbers.

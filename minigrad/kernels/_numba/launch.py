@@ -71,7 +71,7 @@ _HEAD = object.__basicsize__
 _probe = np.zeros(1)
 if ctypes.c_int64.from_address(id(_probe) + _HEAD).value == _probe.ctypes.data:
 
-    def address(array: Array) -> int:  # noqa: F811
+    def address(array: Array) -> int:
         return ctypes.c_int64.from_address(id(array) + _HEAD).value
 
 

@@ -114,6 +114,10 @@ class Vectors:
         arguments = [value, pointer, I32(self.itemsize), self.mask]
         self._call("masked.store", arguments, ir.VoidType(), ".p0")
 
+    def store_scalar(self, value: Value, address: Value) -> None:
+        """Store one float."""
+        self.builder.store(value, self._pointer(address, self.scalar)).align = self.itemsize
+
     def broadcast(self, address: Value) -> Value:
         """The float at ``address`` in every lane."""
         loaded = self.builder.load(self._pointer(address, self.scalar))
