@@ -30,8 +30,9 @@ TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 
-# Depthwise windows with a kernel of their own (kernel, stride), and the pixels of its strips.
-WINDOWS = [(3, 1), (3, 2), (5, 1), (5, 2)]
+# Depthwise windows with kernels of their own, (kernel, stride), and how many input columns
+# lie outside the map, to the left and to the right, with the usual padding.
+EDGES = {(3, 1): (1, 1), (3, 2): (1, 1), (5, 1): (2, 2), (5, 2): (2, 1)}
 
 # A register tile is (pixels) x (vectors of channels); TILES says, for each number of
 # vectors, how many pixels fit the registers beside the weights and one broadcast value.
@@ -93,15 +94,27 @@ def namespace(level: str) -> dict:
         "REGISTERS": config["REGISTERS"],
         "TILES": config["TILES"],
         "STRIP": strip,
-        "WINDOWS": WINDOWS,
-        "KERNELS": [
-            (kernel, stride, pixels, careful)
-            for kernel, stride in WINDOWS
+        "WINDOWS": list(EDGES),
+        "EDGES": EDGES,
+        "WALKS": [
+            (kernel, stride, pixels, edge)
+            for kernel, stride in EDGES
             for pixels in range(1, strip + 1)
-            for careful in (False, True)
-        ]
-        + [(0, 1, pixels, True) for pixels in range(1, 5)],
+            for edge in ("Inside", "LeftEdge", "RightEdge", "BothEdges", "AnyEdge")
+            if len(columns(kernel, stride, pixels, edge)) >= 1
+        ],
+        "GATHERS": [(0, 1, pixels, "AnyEdge") for pixels in range(1, strip + 1)],
+        "columns": columns,
     }
+
+
+def columns(kernel: int, stride: int, pixels: int, edge: str) -> range:
+    """The input columns that a depthwise tile of so many pixels walks over."""
+    left, right = EDGES.get((kernel, stride), (0, 0))
+    wide = (pixels - 1) * stride + kernel
+    first = left if edge in ("LeftEdge", "BothEdges") else 0
+    last = wide - right if edge in ("RightEdge", "BothEdges") else wide
+    return range(first, last)
 
 
 def extension(name: str, sources: list[str], flags: list[str]) -> Extension:

@@ -7,6 +7,8 @@
  *
  * - Workers are made when first asked for.  An idle worker spins for SPIN_NS, in the hope
  *   of the next layer, then sleeps until woken.
+ * - Thread k begins with the k-th part of the tasks, so that from one layer to the next a CPU
+ *   finds its own rows in its own cache; when it is through, it helps the others.
  * - One job at a time: a second Python thread that comes while the pool is busy does its
  *   own tasks alone, which is always right and never waits.
  * - A worker joins a job through one atomic word (generation, closed, joined).  The caller
@@ -53,8 +55,8 @@ static struct {
     pool_task task;
     void *context;
     ptrdiff_t n;
-    int seats;                    /* how many workers may join this job */
-    _Alignas(64) ptrdiff_t next;
+    int threads;                  /* worker k joins this job if k < threads; the caller is 0 */
+    struct { _Alignas(64) ptrdiff_t next; } part[POOL_MAX];
 } pool = {.owner = PTHREAD_MUTEX_INITIALIZER,
           .sleep_lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER,
@@ -76,18 +78,24 @@ static inline int64_t pool_clock(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void pool_work(void) {
-    for (;;) {
-        ptrdiff_t i = __atomic_fetch_add(&pool.next, 1, __ATOMIC_RELAXED);
-        if (i >= pool.n) return;
+static ptrdiff_t pool_part(int k) { return pool.n * k / pool.threads; }
+
+/* What is left of part k. */
+static void pool_do_part(int k) {
+    ptrdiff_t i, end = pool_part(k + 1);
+    while ((i = __atomic_fetch_add(&pool.part[k].next, 1, __ATOMIC_RELAXED)) < end)
         pool.task(pool.context, i);
-    }
 }
 
-/* Take a seat in the open job, if there is one. */
-static int pool_join(void) {
+/* Thread k: its own part first, then whatever the others have not begun. */
+static void pool_work(int k) {
+    for (int j = 0; j < pool.threads; j++) pool_do_part((k + j) % pool.threads);
+}
+
+/* Join the open job, if there is one that wants worker k. */
+static int pool_join(int k) {
     uint64_t word = LOAD(pool.word);
-    while (!(word & CLOSED) && (int)JOINED(word) < LOAD(pool.seats))
+    while (!(word & CLOSED) && k < LOAD(pool.threads))
         if (__atomic_compare_exchange_n(&pool.word, &word, word + 1, 0, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE))
             return 1;
@@ -112,12 +120,13 @@ static uint64_t pool_await(uint64_t seen) {
     return GENERATION(LOAD(pool.word));
 }
 
-static void *pool_worker(void *seen_at_birth) {
-    uint64_t seen = (uint64_t)(uintptr_t)seen_at_birth;
+static void *pool_worker(void *number) {
+    int k = (int)(intptr_t)number;
+    uint64_t seen = 0;
     for (;;) {
         seen = pool_await(seen);
-        if (pool_join()) {
-            pool_work();
+        if (pool_join(k)) {
+            pool_work(k);
             __atomic_fetch_sub(&pool.word, 1, __ATOMIC_RELEASE);
         }
     }
@@ -141,20 +150,20 @@ static void pool_grow(int workers) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.workers < workers) {
         pthread_t thread;
-        uint64_t seen = GENERATION(pool.word);
-        if (pthread_create(&thread, NULL, pool_worker, (void *)(uintptr_t)seen)) break;
+        void *number = (void *)(intptr_t)(pool.workers + 1);
+        if (pthread_create(&thread, NULL, pool_worker, number)) break;
         pthread_detach(thread);
         pool.workers++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static void pool_open(pool_task task, void *context, ptrdiff_t n, int seats) {
+static void pool_open(pool_task task, void *context, ptrdiff_t n, int threads) {
     pool.task = task;
     pool.context = context;
     pool.n = n;
-    pool.next = 0;
-    __atomic_store_n(&pool.seats, seats, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.threads, threads, __ATOMIC_RELAXED);
+    for (int k = 0; k < threads; k++) pool.part[k].next = pool_part(k);
     __atomic_store_n(&pool.word, (GENERATION(pool.word) + 1) << 32, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&pool.sleeping, __ATOMIC_SEQ_CST)) {
         pthread_mutex_lock(&pool.sleep_lock);
@@ -179,8 +188,8 @@ static void pool_run(pool_task task, void *context, ptrdiff_t n, int threads) {
         return;
     }
     if (pool.workers < threads - 1) pool_grow(threads - 1);
-    pool_open(task, context, n, threads - 1);
-    pool_work();
+    pool_open(task, context, n, threads);
+    pool_work(0);
     pool_close();
     pthread_mutex_unlock(&pool.owner);
 }

@@ -52,9 +52,20 @@
 VEC_TYPE(f32, float, int32_t)
 VEC_TYPE(f64, double, int64_t)
 
+/* The register class of inline assembly, for held_T below. */
+#if defined(__AVX512F__)
+#define VEC_REGISTER "+v"
+#elif defined(__aarch64__)
+#define VEC_REGISTER "+w"
+#else
+#define VEC_REGISTER "+x"
+#endif
+
 /* What every vector extension can say.  load_n and store_n touch the first n lanes only;
- * load_n fills the others with zero. */
+ * load_n fills the others with zero.  held(v) is v, in a register: without it the compiler
+ * may load again for every use of a number that was loaded once to be used many times. */
 #define VEC_COMMON(T, real)                                                                   \
+    VEC_INLINE vec_##T held_##T(vec_##T v) { __asm__("" : VEC_REGISTER(v)); return v; }       \
     VEC_INLINE vec_##T load_##T(const real *p) { return *(const loose_##T *)p; }              \
     VEC_INLINE void store_##T(real *p, vec_##T v) { *(loose_##T *)p = v; }                    \
     VEC_INLINE vec_##T zero_##T(void) { return (vec_##T){0}; }                                \
