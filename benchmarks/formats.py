@@ -19,7 +19,7 @@ from minigrad.errors import MissingExtra
 from minigrad.geometry import Pads
 from minigrad.kernels.contract import Array
 
-__all__ = ["load", "onnx_model", "tflite_model"]
+__all__ = ["TFLite", "load", "onnx_model", "tflite_model"]
 
 
 def load(module: str, package: str) -> Any:
@@ -62,7 +62,7 @@ def onnx_model(work: Work) -> bytes:
 
 def tflite_model(work: Work) -> bytes:
     """PAD, then CONV_2D or DEPTHWISE_CONV_2D, as a TFLite flatbuffer, x and y in NHWC."""
-    graph = _TFLite()
+    graph = TFLite()
     n, c, h, w = work.x.shape
     (top, bottom), (left, right) = work.spec.padding
     source = x = graph.tensor("x", (n, h, w, c))
@@ -78,7 +78,7 @@ def tflite_model(work: Work) -> bytes:
     return graph.finish(x, y)
 
 
-class _TFLite:
+class TFLite:
     """A TFLite graph under construction: tensors are numbers, operators name them.
 
     The tables are those of TFLite's schema.fbs, in the Python classes that LiteRT ships.
