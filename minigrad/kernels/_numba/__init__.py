@@ -2,11 +2,21 @@
 
 Read in this order:
 
-    windows    which taps an output has, and where they read: plain Python, no Numba
+    windows    which taps a position has, and where they read: plain Python, no Numba
     vectors    loads, stores and fused multiply-adds on vectors, as LLVM instructions
     launch     compiling, caching, and running a kernel on several threads
-    depthwise  lanes and accumulators of a depthwise sum, in all three directions
-    matrix     the same for every sum that mixes channels
+    depthwise  T(x, w, g) of one channel each: forward and input gradient
+    strip      the same for small windows, a strip of columns at a time
+    pixels     and its weight gradient
+    matrix     T(x, w, g) of all channels: forward and input gradient
+    outer      and its weight gradient
+    transpose  putting channels last, and packing weights
+    functions  activations, exp and log, lane by lane
+    sums       sums, softmax and averages in a fixed order
+
+Of the three arguments of T a kernel fixes the place of one and sums over what the other two
+have in common.  ``depthwise``, ``strip`` and ``matrix`` sum over taps, for the place of y or,
+with the same code, of x; ``pixels`` and ``outer`` sum over pixels, for the place of w.
 
 Only ``windows`` may be imported without Numba.
 """

@@ -5,7 +5,9 @@
 Channels never meet, so they are the lanes of a vector, and one accumulator holds one
 position of 4 to 16 channels.  Forward (fix g's place, read x) and input gradient (fix
 x's place, read g) are the same sum over taps, ``WindowSum``, and differ only in where a
-tap reads, which ``windows`` has found before.
+tap reads, which ``windows`` has found before.  (Fix w's place, read g and x: ``pixels``.)
+
+Small windows go to the tiles of ``strip``; here is the plain tile that serves every other.
 """
 
 from __future__ import annotations
@@ -24,7 +26,16 @@ from minigrad.kernels._numba.vectors import Value, Vectors, fold, int64, intrins
 from minigrad.kernels._numba.windows import Axis, Run
 from minigrad.kernels.contract import Array
 
-_TASK = 12  # integers that describe a task, see _tasks
+# The words of a job and of a task, which is some lines of a rectangle of positions that have
+# the same taps.  Steps are in bytes.
+(
+    OUT, SOURCE, PACKED, START, TASKS, READS, TASKS_PER_IMAGE, OUT_IMAGE, SOURCE_IMAGE, CHANNELS,
+    BLOCK_BYTES,
+) = range(11)  # fmt: skip
+(
+    OUT_CORNER, SOURCE_CORNER, LINES, OUT_DOWN, SOURCE_DOWN, LENGTH, OUT_ALONG, SOURCE_ALONG,
+    FIRST_READ, READS_OF_TASK, FIRST_BLOCK, LAST_BLOCK, TASK_WORDS,
+) = range(13)  # fmt: skip
 
 
 def pack(weights: Array) -> Array:
@@ -47,6 +58,8 @@ class WindowSum:
     kernel : (kh, kw)
     out : shape (N, H', W', C) of the result
     rows, cols : the runs of its two axes
+    columns : the second axis itself
+    adjoint : whether this is an input gradient, which reads g
     """
 
     def __init__(
@@ -101,7 +114,7 @@ def _tasks(
     rows: tuple[Run, ...], cols: tuple[Run, ...], source_width: int, width: int,
     channels: int, kw: int, lanes: int, itemsize: int,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """What to do for one image: a line of 12 integers each, and the taps they refer to.
+    """What to do for one image: a line of integers each, and the taps they refer to.
 
     A rectangle (one run of rows, one of columns) has one list of taps.  It is cut into
     lines along its longer side; a task is some lines and some blocks of channels.
@@ -140,76 +153,43 @@ def _window_kernel(itemsize: int, lanes: int) -> Any:
     def window(table: int, first: int, last: int) -> None:
         stamp  # noqa: B018  part of the key of the cache
         for number in range(first, last):
-            image, index = divmod(number, word(table, 6))
-            task = word(table, 4) + 8 * 12 * index
-            taps, ntaps = word(table, 5) + 16 * word(task, 8), word(task, 9)
-            dst_step, src_step = word(task, 6), word(task, 7)
-            for line in range(word(task, 2)):
-                dst0 = (
-                    word(table, 0) + image * word(table, 7) + word(task, 0) + line * word(task, 3)
-                )
-                src0 = (
-                    word(table, 1) + image * word(table, 8) + word(task, 1) + line * word(task, 4)
-                )
-                for block in range(word(task, 10), word(task, 11)):
+            image, index = divmod(number, word(table, TASKS_PER_IMAGE))
+            task = word(table, TASKS) + 8 * TASK_WORDS * index
+            taps, ntaps = (
+                word(table, READS) + 16 * word(task, FIRST_READ),
+                word(task, READS_OF_TASK),
+            )
+            dst_step, src_step = word(task, OUT_ALONG), word(task, SOURCE_ALONG)
+            out = word(table, OUT) + image * word(table, OUT_IMAGE) + word(task, OUT_CORNER)
+            source = word(table, SOURCE) + image * word(table, SOURCE_IMAGE)
+            source += word(task, SOURCE_CORNER)
+            for line in range(word(task, LINES)):
+                for block in range(word(task, FIRST_BLOCK), word(task, LAST_BLOCK)):
                     lane = block * lanes
-                    tail = word(table, 9) - lane
-                    dst = dst0 + lane * itemsize
-                    src = src0 + lane * itemsize
-                    w = word(table, 2) + block * word(table, 10)
-                    bias = word(table, 3) + lane * itemsize
-                    left = word(task, 5)
+                    tail = word(table, CHANNELS) - lane
+                    dst = out + line * word(task, OUT_DOWN) + lane * itemsize
+                    src = source + line * word(task, SOURCE_DOWN) + lane * itemsize
+                    w = word(table, PACKED) + block * word(table, BLOCK_BYTES)
+                    bias = word(table, START) + lane * itemsize
+                    left = word(task, LENGTH)
                     while left > 0:
                         if left >= 8 and tail >= lanes:
                             window_tile(
-                                dst,
-                                dst_step,
-                                src,
-                                src_step,
-                                taps,
-                                ntaps,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                8,
-                                0,
-                            )
+                                dst, dst_step, src, src_step, taps, ntaps, w, bias, tail, itemsize,
+                                lanes, 8, 0,
+                            )  # fmt: skip
                             done = 8
                         elif left >= 4:
                             window_tile(
-                                dst,
-                                dst_step,
-                                src,
-                                src_step,
-                                taps,
-                                ntaps,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                4,
-                                1,
-                            )
+                                dst, dst_step, src, src_step, taps, ntaps, w, bias, tail, itemsize,
+                                lanes, 4, 1,
+                            )  # fmt: skip
                             done = 4
                         else:
                             window_tile(
-                                dst,
-                                dst_step,
-                                src,
-                                src_step,
-                                taps,
-                                ntaps,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                1,
-                                1,
-                            )
+                                dst, dst_step, src, src_step, taps, ntaps, w, bias, tail, itemsize,
+                                lanes, 1, 1,
+                            )  # fmt: skip
                             done = 1
                         dst += done * dst_step
                         src += done * src_step

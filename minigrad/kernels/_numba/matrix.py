@@ -268,68 +268,24 @@ def _kernel(itemsize: int, lanes: int, positions: int, vectors: int, last_vector
                     if panel == panels - 1:
                         if rows == positions:
                             tile(
-                                to,
-                                outs,
-                                source,
-                                sources,
-                                reads,
-                                count,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                positions,
-                                last_vectors,
-                            )
+                                to, outs, source, sources, reads, count, w, bias, tail, itemsize,
+                                lanes, positions, last_vectors,
+                            )  # fmt: skip
                         else:
                             tile(
-                                to,
-                                outs,
-                                source,
-                                sources,
-                                reads,
-                                count,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                half,
-                                last_vectors,
-                            )
+                                to, outs, source, sources, reads, count, w, bias, tail, itemsize,
+                                lanes, half, last_vectors,
+                            )  # fmt: skip
                     elif rows == positions:
                         tile(
-                            to,
-                            outs,
-                            source,
-                            sources,
-                            reads,
-                            count,
-                            w,
-                            bias,
-                            tail,
-                            itemsize,
-                            lanes,
-                            positions,
-                            vectors,
-                        )
+                            to, outs, source, sources, reads, count, w, bias, tail, itemsize,
+                            lanes, positions, vectors,
+                        )  # fmt: skip
                     else:
                         tile(
-                            to,
-                            outs,
-                            source,
-                            sources,
-                            reads,
-                            count,
-                            w,
-                            bias,
-                            tail,
-                            itemsize,
-                            lanes,
-                            half,
-                            vectors,
-                        )
+                            to, outs, source, sources, reads, count, w, bias, tail, itemsize,
+                            lanes, half, vectors,
+                        )  # fmt: skip
                 t += rows
 
     return compiled(gather)

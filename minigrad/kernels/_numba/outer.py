@@ -202,44 +202,14 @@ def _kernel(itemsize: int, lanes: int, rows: int, wide: int, last_wide: int, par
                     )
                     if panel < panels - 1:
                         tile(
-                            out,
-                            step,
-                            a,
-                            a_down,
-                            a_along,
-                            b,
-                            b_down,
-                            b_along,
-                            lines,
-                            count,
-                            there,
-                            tail,
-                            itemsize,
-                            lanes,
-                            rows,
-                            wide,
-                            0,
-                        )
+                            out, step, a, a_down, a_along, b, b_down, b_along, lines, count, there,
+                            tail, itemsize, lanes, rows, wide, 0,
+                        )  # fmt: skip
                     else:
                         tile(
-                            out,
-                            step,
-                            a,
-                            a_down,
-                            a_along,
-                            b,
-                            b_down,
-                            b_along,
-                            lines,
-                            count,
-                            there,
-                            tail,
-                            itemsize,
-                            lanes,
-                            rows,
-                            last_wide,
-                            partial,
-                        )
+                            out, step, a, a_down, a_along, b, b_down, b_along, lines, count, there,
+                            tail, itemsize, lanes, rows, last_wide, partial,
+                        )  # fmt: skip
 
     return compiled(outer)
 

@@ -202,118 +202,34 @@ def _kernel(
                         if tail < lanes:
                             if kind == 0:
                                 tile(
-                                    out,
-                                    source,
-                                    pixel,
-                                    reads,
-                                    n,
-                                    w,
-                                    bias,
-                                    tail,
-                                    itemsize,
-                                    lanes,
-                                    columns,
-                                    kw,
-                                    stride,
-                                    adjoint,
-                                    code0,
-                                    1,
-                                )
+                                    out, source, pixel, reads, n, w, bias, tail, itemsize, lanes,
+                                    columns, kw, stride, adjoint, code0, 1,
+                                )  # fmt: skip
                             elif kind == 1:
                                 tile(
-                                    out,
-                                    source,
-                                    pixel,
-                                    reads,
-                                    n,
-                                    w,
-                                    bias,
-                                    tail,
-                                    itemsize,
-                                    lanes,
-                                    columns,
-                                    kw,
-                                    stride,
-                                    adjoint,
-                                    code1,
-                                    1,
-                                )
+                                    out, source, pixel, reads, n, w, bias, tail, itemsize, lanes,
+                                    columns, kw, stride, adjoint, code1, 1,
+                                )  # fmt: skip
                             else:
                                 tile(
-                                    out,
-                                    source,
-                                    pixel,
-                                    reads,
-                                    n,
-                                    w,
-                                    bias,
-                                    tail,
-                                    itemsize,
-                                    lanes,
-                                    columns,
-                                    kw,
-                                    stride,
-                                    adjoint,
-                                    code2,
-                                    1,
-                                )
+                                    out, source, pixel, reads, n, w, bias, tail, itemsize, lanes,
+                                    columns, kw, stride, adjoint, code2, 1,
+                                )  # fmt: skip
                         elif kind == 0:
                             tile(
-                                out,
-                                source,
-                                pixel,
-                                reads,
-                                n,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                columns,
-                                kw,
-                                stride,
-                                adjoint,
-                                code0,
-                                0,
-                            )
+                                out, source, pixel, reads, n, w, bias, tail, itemsize, lanes,
+                                columns, kw, stride, adjoint, code0, 0,
+                            )  # fmt: skip
                         elif kind == 1:
                             tile(
-                                out,
-                                source,
-                                pixel,
-                                reads,
-                                n,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                columns,
-                                kw,
-                                stride,
-                                adjoint,
-                                code1,
-                                0,
-                            )
+                                out, source, pixel, reads, n, w, bias, tail, itemsize, lanes,
+                                columns, kw, stride, adjoint, code1, 0,
+                            )  # fmt: skip
                         else:
                             tile(
-                                out,
-                                source,
-                                pixel,
-                                reads,
-                                n,
-                                w,
-                                bias,
-                                tail,
-                                itemsize,
-                                lanes,
-                                columns,
-                                kw,
-                                stride,
-                                adjoint,
-                                code2,
-                                0,
-                            )
+                                out, source, pixel, reads, n, w, bias, tail, itemsize, lanes,
+                                columns, kw, stride, adjoint, code2, 0,
+                            )  # fmt: skip
                         out += word(task, OUT_DOWN)
                         source += word(task, SOURCE_DOWN)
 

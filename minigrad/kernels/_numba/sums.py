@@ -34,7 +34,7 @@ _VECTORS = 4  # of a task of column sums
 def total(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum over ``axes`` (ascending, not negative)."""
     if not axes:
-        return x.copy()
+        return np.array(x)
     if x.ndim == 4 and axes == (0, 2, 3):  # each image by itself, then the images
         return total(total(x, (2, 3), keepdims), (0,), keepdims)
     kept = tuple(k for k in range(x.ndim) if k not in axes)
@@ -122,14 +122,9 @@ def _column_kernel(itemsize: int, lanes: int) -> Any:
             for k in range(start, min(start + _VECTORS * lanes, width), lanes):
                 x = word(table, 1) + batch * length * step + k * itemsize
                 column(
-                    word(table, 0) + batch * step + k * itemsize,
-                    x,
-                    step,
-                    length,
-                    width - k,
-                    itemsize,
-                    lanes,
-                )
+                    word(table, 0) + batch * step + k * itemsize, x, step, length, width - k,
+                    itemsize, lanes,
+                )  # fmt: skip
 
     return compiled(columns)
 
