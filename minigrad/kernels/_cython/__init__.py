@@ -1,0 +1,1 @@
+"""The Python side of the compiled core: arrays checked, laid out, and handed to a kernel."""

@@ -1,0 +1,119 @@
+"""Sums in an order that the shape alone decides, and what is made of them.
+
+The rule is in ``kernels/cython_ops.py``, the kernels in ext/reduce.pyx.tp and ext/linear.pyx.tp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from minigrad.errors import ShapeError
+from minigrad.kernels._cython import memory
+from minigrad.kernels.contract import Array, one_dtype
+from minigrad.threads import num_threads
+
+__all__ = ["global_avg_pool", "linear", "log_softmax", "softmax", "sum"]
+
+BLOCK = 4096  # the longest row that is summed in one piece (ext/reduce.pyx.tp)
+
+
+def softmax(x: Array) -> Array:
+    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
+    return _softmax("softmax", x, logarithm=False)
+
+
+def log_softmax(x: Array) -> Array:
+    """(x - m) - ln sum e^(x - m) along the last axis, m its maximum."""
+    return _softmax("log_softmax", x, logarithm=True)
+
+
+def _softmax(function: str, x: Array, logarithm: bool) -> Array:
+    one_dtype(function, x=x)
+    if x.ndim == 0:
+        raise ShapeError(f"{function}: x must have an axis, got shape ()")
+    x = memory.dense(x)
+    y = np.empty_like(x)
+    if x.size:
+        rows = (-1, x.shape[-1])
+        memory.core.softmax(x.reshape(rows), y.reshape(rows), logarithm, num_threads())
+    return y
+
+
+def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
+    """The sum over ``axes``, in the order that the module's docstring fixes."""
+    one_dtype("sum", x=x)
+    axes = tuple(sorted(a % x.ndim for a in axes))
+    if not axes:
+        copy: Array = x.copy()
+        return copy
+    if x.ndim == 4 and axes == (0, 2, 3):
+        images = sum(x, (2, 3), keepdims)
+        return sum(images, (0,), keepdims)
+    kept = tuple(k for k in range(x.ndim) if k not in axes)
+    in_columns = x.ndim - 1 in kept or (x.ndim == 4 and 1 in kept)
+    y = (_column_sums if in_columns else _row_sums)(x, axes, kept)
+    return np.expand_dims(y, axes) if keepdims else y
+
+
+def _column_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
+    """One chain an output; lanes run across the kept axis whose numbers are neighbours."""
+    inner = min(kept, key=lambda k: (x.shape[k] == 1, abs(x.strides[k])))
+    if not memory.regular(x) or (x.strides[inner] != x.itemsize and x.shape[inner] > 1):
+        inner = kept[-1] if kept[-1] == x.ndim - 1 else 1
+        x = memory.nchw(memory.pixels(x)) if inner == 1 and x.ndim == 4 else memory.dense(x)
+    outer = tuple(k for k in kept if k != inner)
+    shape = [x.shape[k] for k in (*outer, inner)]
+    y = np.empty(shape, x.dtype)
+    if y.size:
+        batch, length = math.prod(shape[:-1]), math.prod(x.shape[k] for k in axes)
+        columns = x.transpose(*outer, *axes, inner).reshape(batch, length, shape[-1])
+        memory.core.column_sums(columns, y.reshape(batch, shape[-1]), num_threads())
+    back: Array = y.transpose([(*outer, inner).index(k) for k in kept])
+    return back
+
+
+def _row_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
+    """16 chains an output, block by block."""
+    shape = [x.shape[k] for k in kept]
+    length = math.prod(x.shape[k] for k in axes)
+    rows = memory.dense(x.transpose(*kept, *axes)).reshape(math.prod(shape), length)
+    while True:
+        blocks = max(math.ceil(rows.shape[1] / BLOCK), 1)
+        y = np.empty((rows.shape[0], blocks), x.dtype)
+        if y.size:
+            memory.core.block_sums(rows, y, num_threads())
+        if blocks == 1:
+            return y.reshape(shape)
+        rows = y
+
+
+def global_avg_pool(x: Array) -> Array:
+    """The mean of each map: the sum over axes (2, 3), divided by H W."""
+    if x.ndim != 4:
+        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
+    one_dtype("global_avg_pool", x=x)
+    n, c, h, w = x.shape
+    y = np.empty((n, c), x.dtype)
+    if y.size:
+        memory.core.column_sums(memory.pixels(x).reshape(n, h * w, c), y, num_threads())
+        y /= x.dtype.type(h * w)
+    return y.reshape(n, c, 1, 1)
+
+
+def linear(x: Array, w: Array, bias: Array | None) -> Array:
+    """y[n,o] = bias[o] + sum_i x[n,i] w[o,i], i ascending, one FMA each."""
+    one_dtype("linear", x=x, w=w, bias=bias)
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ShapeError(f"linear: x (N, I) = {x.shape} and w (O, I) = {w.shape} do not fit")
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ShapeError(f"linear: bias must be ({w.shape[0]},), got {bias.shape}")
+    y = np.empty((x.shape[0], w.shape[0]), x.dtype)
+    if y.size:
+        if not (w.T.flags.c_contiguous and w.flags.aligned):
+            w = memory.dense(w)
+        bias = None if bias is None else memory.dense(bias)
+        memory.core.linear(memory.dense(x), w, bias, y, num_threads())
+    return y
