@@ -105,16 +105,20 @@ def test_stochastic_depth_drops_the_branch_and_keeps_the_shortcut():
 @pytest.mark.parametrize("transition", ["parallel", "serial"])
 @pytest.mark.parametrize("pre_add_relu", [True, False])
 @pytest.mark.parametrize(
-    ("cin", "stride", "groups"), [(8, 1, 1), (8, 2, 1), (16, 1, 2), (16, 2, 2)]
-)
-def test_squeezenext_block_is_its_table(order, transition, pre_add_relu, cin, stride, groups):
+    ("cin", "stride", "groups", "project"),
+    [(8, 1, 1, "auto"), (8, 2, 1, "auto"), (16, 1, 2, "auto"), (16, 2, 2, "auto"),
+     (16, 1, 1, "always")],
+)  # fmt: skip
+def test_squeezenext_block_is_its_table(
+    order, transition, pre_add_relu, cin, stride, groups, project
+):
     block = ready(nn.SqueezeNeXtBlock(
         cin, 16, stride, order=order, transition=transition, groups=groups,
-        pre_add_relu=pre_add_relu,
+        pre_add_relu=pre_add_relu, project=project,
     ))  # fmt: skip
     x = tensor(2, cin, 9, 10)
     last = ops.relu if pre_add_relu else lambda v: v
-    projects = stride == 2 or cin == 8
+    projects = stride == 2 or cin == 8 or project == "always"
     shortcut = last(unit(block.shortcut, x, stride)) if projects else x
     serial = projects and transition == "serial"
     pads = [(1, 0), (0, 1)] if order == "3x1" else [(0, 1), (1, 0)]
