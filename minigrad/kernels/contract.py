@@ -30,6 +30,9 @@ the operation does not care, of any shape):
     sum                      (x, axes, keepdims) -> y
     linear                   (x, w, bias) -> y      x (N, I), w (O, I): y = x w^T + bias
     batch_norm               (x, mean, var, gamma, beta, eps) -> y    per channel, axis 1
+    batch_norm_statistics    (x) -> (mean, var)    of each channel of a batch, var biased
+    batch_norm_sums          (g, x, mean, var, eps) -> (sum g, sum g x^)
+    batch_norm_input_grad    (g, x, mean, var, gamma, eps) -> dx    mean and var being x's own
     max_pool2d               (x, window) -> (y, index)   index: flat h W + v of the maximum
     max_pool2d_gather        (x, index) -> y
     max_pool2d_input_grad    (g, index, x_shape) -> dx
@@ -69,7 +72,8 @@ KINDS = ("pointwise", "depthwise", "dense", "general")
 CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 FUNCTIONS = (
     "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
-    "softmax", "log_softmax", "sum", "linear", "batch_norm",
+    "softmax", "log_softmax", "sum", "linear",
+    "batch_norm", "batch_norm_statistics", "batch_norm_sums", "batch_norm_input_grad",
     "max_pool2d", "max_pool2d_gather", "max_pool2d_input_grad",
     "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool",
 )  # fmt: skip

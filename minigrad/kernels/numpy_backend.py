@@ -244,6 +244,40 @@ def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps
     return y
 
 
+def _over_channels(v: Array, x: Array) -> Array:
+    """(C,) against (N, C, ...)."""
+    return v.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
+    """The mean and the biased variance of each channel of a batch."""
+    axes = (0, *range(2, x.ndim))
+    count = _of(x, x.size // x.shape[1])
+    mean = x.sum(axis=axes) / count
+    centred = x - _over_channels(mean, x)
+    return mean, (centred * centred).sum(axis=axes) / count
+
+
+def batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
+    """sum g and sum g x^ of each channel, x^ = (x - mean) / sqrt(var + eps)."""
+    axes = (0, *range(2, x.ndim))
+    r = 1 / np.sqrt(var + _of(x, eps))
+    xhat = (x - _over_channels(mean, x)) * _over_channels(r, x)
+    return g.sum(axis=axes), (g * xhat).sum(axis=axes)
+
+
+def batch_norm_input_grad(
+    g: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float
+) -> Array:
+    """dx = gamma r ((g - mean(g)) - x^ mean(g x^))."""
+    count = _of(x, x.size // x.shape[1])
+    a, b = (_over_channels(t / count, x) for t in batch_norm_sums(g, x, mean, var, eps))
+    r = 1 / np.sqrt(var + _of(x, eps))
+    xhat = (x - _over_channels(mean, x)) * _over_channels(r, x)
+    y: Array = _over_channels(gamma * r, x) * ((g - a) - xhat * b)
+    return y
+
+
 def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
     """The maximum of each window, and h W + v of the first; NaN is above all."""
     shape = window.output_shape(x.shape)

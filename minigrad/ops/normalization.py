@@ -113,8 +113,8 @@ def _train_x(g: Tensor, x: Tensor, gamma: Tensor, mean: Array, var: Array, eps: 
 
 
 @_batch_norm_train.vjp("gamma", "γ̄ = Σ ȳ x̂")
-def _train_gamma(g: Tensor, x: Tensor, eps: float) -> Tensor:
-    return (g * _normalized(x, eps)[0]).sum(axis=_axes(x.shape))
+def _train_gamma(g: Tensor, x: Tensor, mean: Array, var: Array, eps: float) -> Tensor:
+    return _batch_norm_train_dgamma(g, x, mean=mean, var=var, eps=eps)
 
 
 @_batch_norm_train.vjp("beta", "β̄ = Σ ȳ")
@@ -127,13 +127,7 @@ def _batch_norm_train_dx(
     dy: Array, x: Array, gamma: Array, *, mean: Array, var: Array, eps: float
 ) -> Array:
     """y = gamma r (dy - mean(dy) - x̂ mean(dy x̂)): two passes over the batch."""
-    axes, shape = _axes(x.shape), (-1,) + (1,) * (x.ndim - 2)
-    r = 1 / np.sqrt(var + var.dtype.type(eps))
-    xhat = (x - mean.reshape(shape)) * r.reshape(shape)
-    centred = dy - dy.mean(axis=axes, keepdims=True)
-    along = (dy * xhat).mean(axis=axes, keepdims=True)
-    result: Array = (gamma * r).reshape(shape) * (centred - xhat * along)
-    return result
+    return run("batch_norm_input_grad", dy, x, mean, var, gamma, eps)
 
 
 @_batch_norm_train_dx.shape
@@ -141,30 +135,55 @@ def _train_dx_shape(dy: Shape, x: Shape, *_: Shape, mean: Array, var: Array, eps
     return x
 
 
-def _from_definition(argument: str) -> Callable[..., Tensor]:
-    """The rule that differentiates the composition ``_x_cotangent`` itself."""
-
-    def rule(g: Tensor, dy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> Tensor:
-        given = {"dy": variable(dy), "x": variable(x), "gamma": variable(gamma)}
-        with enable_grad():
-            y = _x_cotangent(**given, eps=eps)
-        return gradients(y, [given[argument]], g, create_graph=True)[0]
-
-    return rule
+@primitive
+def _batch_norm_train_dgamma(dy: Array, x: Array, *, mean: Array, var: Array, eps: float) -> Array:
+    """y = the sum of dy x̂ over the batch: one pass."""
+    along: Array = find("batch_norm_sums").call(dy, x, mean, var, eps)[1]
+    return along
 
 
-for _argument in ("dy", "x", "gamma"):
-    _declare = _batch_norm_train_dx.vjp(_argument, "the derivative of the formula")
-    _declare(_from_definition(_argument))
+@_batch_norm_train_dgamma.shape
+def _train_dgamma_shape(dy: Shape, x: Shape, *, mean: Array, var: Array, eps: float) -> Shape:
+    return x[1:2]
 
 
-def _statistics(x: Array) -> tuple[Array, Array]:
-    """The mean and the biased variance of each channel of the batch."""
-    axes = _axes(x.shape)
-    mean = np.asarray(find("sum").call(x, axes, True)) / x.dtype.type(x.size // x.shape[1])
-    centred = x - mean
-    total = np.asarray(find("sum").call(centred * centred, axes, False))
-    return mean.reshape(-1), total / x.dtype.type(x.size // x.shape[1])
+def _gamma_cotangent(dy: Tensor, x: Tensor, eps: float) -> Tensor:
+    """The definition of ``batch_norm_train_dgamma`` as a composition, for its own rules."""
+    return (dy * _normalized(x, eps)[0]).sum(axis=_axes(x.shape))
+
+
+def _derivative(definition: Callable[..., Tensor], argument: str, **given: Any) -> Tensor:
+    """The rule of a fused primitive: the derivative of the composition it stands for."""
+    g, eps = given.pop("g"), given.pop("eps")
+    variables = {name: variable(x) for name, x in given.items()}
+    with enable_grad():
+        y = definition(**variables, eps=eps)
+    return gradients(y, [variables[argument]], g, create_graph=True)[0]
+
+
+@_batch_norm_train_dx.vjp("dy", "the derivative of the formula in ȳ")
+def _dx_dy(g: Tensor, dy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> Tensor:
+    return _derivative(_x_cotangent, "dy", g=g, dy=dy, x=x, gamma=gamma, eps=eps)
+
+
+@_batch_norm_train_dx.vjp("x", "the derivative of the formula in x")
+def _dx_x(g: Tensor, dy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> Tensor:
+    return _derivative(_x_cotangent, "x", g=g, dy=dy, x=x, gamma=gamma, eps=eps)
+
+
+@_batch_norm_train_dx.vjp("gamma", "the derivative of the formula in gamma")
+def _dx_gamma(g: Tensor, dy: Tensor, x: Tensor, gamma: Tensor, eps: float) -> Tensor:
+    return _derivative(_x_cotangent, "gamma", g=g, dy=dy, x=x, gamma=gamma, eps=eps)
+
+
+@_batch_norm_train_dgamma.vjp("dy", "the derivative of Σ ȳ x̂ in ȳ")
+def _dgamma_dy(g: Tensor, dy: Tensor, x: Tensor, eps: float) -> Tensor:
+    return _derivative(_gamma_cotangent, "dy", g=g, dy=dy, x=x, eps=eps)
+
+
+@_batch_norm_train_dgamma.vjp("x", "the derivative of Σ ȳ x̂ in x")
+def _dgamma_x(g: Tensor, dy: Tensor, x: Tensor, eps: float) -> Tensor:
+    return _derivative(_gamma_cotangent, "x", g=g, dy=dy, x=x, eps=eps)
 
 
 def _update(running: Tensor, batch: Array, momentum: float) -> None:
@@ -236,7 +255,7 @@ def _train(
         raise ShapeError(
             f"batch_norm: training needs more than {count} value a channel, got x {x.shape}"
         )
-    mean, var = _statistics(x.array)
+    mean, var = find("batch_norm_statistics").call(x.array)
     how: dict[str, Any] = {"mean": mean, "var": var, "eps": eps}
     result: Tensor = _batch_norm_train(x, gamma, beta, **how)
     if running_mean is not None:

@@ -280,6 +280,17 @@ def _batch_norm_train_dx(
     return Roundings(m + 20, np.abs(gamma).reshape(shape) * r * size, m + 20)
 
 
+def _batch_norm_train_dgamma(
+    y: Array, dy: Array, x: Array, *, mean: Array, var: Array, eps: float
+) -> Roundings:
+    """The sum of m products dy x̂, each x̂ with some six roundings."""
+    axes, shape = (0, *range(2, x.ndim)), (-1,) + (1,) * (x.ndim - 2)
+    r = 1 / np.sqrt(var + eps).reshape(shape)
+    size = (np.abs(dy) * (np.abs(x) + np.abs(mean).reshape(shape)) * r).sum(axis=axes)
+    m = x.size // x.shape[1]
+    return Roundings(m + 8, size, m + 8)
+
+
 _TABLE: dict[str, Callable[..., Roundings]] = {
     **dict.fromkeys(["add", "sub", "mul", "div", "sqrt", "clamp", "pad", "astype"], _times(1)),
     "hardsigmoid": _times(2),
@@ -308,4 +319,5 @@ _TABLE: dict[str, Callable[..., Roundings]] = {
     "batch_norm_eval": _batch_norm,
     "batch_norm_train": _batch_norm_train,
     "batch_norm_train_dx": _batch_norm_train_dx,
+    "batch_norm_train_dgamma": _batch_norm_train_dgamma,
 }

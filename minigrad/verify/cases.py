@@ -303,8 +303,15 @@ def _trained_dx(dy: Tensor, x: Tensor, gamma: Tensor, *, eps: float) -> Tensor:
     return vjp(lambda z: _trained(z, gamma, one, eps=eps), x)[1](dy)[0]
 
 
+def _trained_dgamma(dy: Tensor, x: Tensor, *, eps: float) -> Tensor:
+    """dy pulled back to gamma through a batch norm in training."""
+    one, zero = (Tensor(np.full(x.shape[1:2], v, x.dtype)) for v in (1, 0))
+    return vjp(lambda gamma: _trained(x, gamma, zero, eps=eps), one)[1](dy)[0]
+
+
 for _x in ((2, 3, 2, 3), (4, 2)):
     _label, _each = f"{len(_x)}-d", _x[1:2]
     _case("batch_norm_eval", _label, ops.batch_norm, _x, *(_each,) * 4, domain=positive, eps=1e-3)
     _case("batch_norm_train", _label, _trained, _x, _each, _each, eps=1e-2)
     _case("batch_norm_train_dx", _label, _trained_dx, _x, _x, _each, eps=1e-2)
+    _case("batch_norm_train_dgamma", _label, _trained_dgamma, _x, _x, eps=1e-2)
