@@ -381,7 +381,7 @@ def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, A
         _one_dtype(op, inputs)
         result = op.forward(*(None if x is None else x.array for x in inputs), **params)
     except MinigradError as error:
-        raise _under_scope(error) from None
+        raise under_scope(error) from None
     array, extra = result if type(result) is tuple else (result, None)
     first = inputs[0]
     y = _wrap(array, first.version if op.view and first is not None else None)
@@ -425,7 +425,7 @@ def _one_dtype(op: Primitive, inputs: Sequence[Tensor | None]) -> None:
             )
 
 
-def _under_scope(error: MinigradError) -> MinigradError:
+def under_scope(error: MinigradError) -> MinigradError:
     where = _scope.get()
     if where and not getattr(error, "layer", None):
         error.args = (f"layer {where}: {error}",)

@@ -143,7 +143,7 @@ class Conv2d(Module):
         parts += [f"padding={self.padding}"] if self.padding not in (0, (0, 0)) else []
         parts += [f"dilation={self.dilation}"] if self.dilation != (1, 1) else []
         parts += [f"groups={self.groups}"] if self.groups != 1 else []
-        return ", ".join([*parts, *([] if self.bias else ["bias=False"])])
+        return ", ".join([*parts, *([] if self.bias is not None else ["bias=False"])])
 
 
 def symmetric(kernel: Pair, dilation: Pair = (1, 1)) -> Pair:

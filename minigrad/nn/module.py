@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from minigrad.errors import MinigradError, StateDictError
 from minigrad.nn.parameter import Buffer, Parameter, Stored
-from minigrad.tensor import Array, Tensor, _under_scope, scope
+from minigrad.tensor import Array, Tensor, under_scope, scope
 
 __all__ = ["Module"]
 
@@ -61,7 +61,7 @@ class Module:
             try:
                 return self.forward(*args, **kwargs)
             except MinigradError as error:
-                raise _under_scope(error) from None
+                raise under_scope(error) from None
 
     # The tree.
 
