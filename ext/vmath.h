@@ -33,7 +33,7 @@
  * ones included: over every float32, and over millions of samples in float64, with an FMA or
  * without (tests/kernels/test_vmath.py):
  *
- *     exp 1.1     log 0.9     sigmoid 2.5     silu 3.0     tanh 2.6
+ *     exp 1.1     log 0.9     sigmoid 2.5     silu 3.5     tanh 2.6
  *
  * The tables were made by ext/coefficients.py.
  */

@@ -19,8 +19,11 @@ divided by H W.  linear is a pointwise convolution on a map of one pixel.
 
 **Layout.**  Functions of a number and batch_norm keep the memory order of x; pools return
 channels-last maps, and convert what comes in another order once.
+
+``bind_...`` are the same functions prepared for a plan: see ``_cython/bound.py``.
 """
 
+from minigrad.kernels._cython.bound import *  # noqa: F403
 from minigrad.kernels._cython.elementwise import *  # noqa: F403
 from minigrad.kernels._cython.norm import *  # noqa: F403
 from minigrad.kernels._cython.pool import *  # noqa: F403

@@ -126,6 +126,10 @@ def calls(dtype, n=3):
         ),
         "global_avg_pool": (ops.global_avg_pool, [x]),
         "batch_norm_statistics": (ops.batch_norm_statistics, [x]),
+        "batch_norm_sums": (
+            lambda *a: ops.batch_norm_sums(*a, 1e-5),
+            [normal(x.shape, dtype, 9), x, mean, var**2],
+        ),
         "batch_norm_input_grad": (
             lambda *a: ops.batch_norm_input_grad(*a, 1e-5),
             [normal(x.shape, dtype, 9), x, mean, var**2, gamma],
@@ -506,6 +510,47 @@ def test_an_index_outside_of_the_map_is_refused(wrong, level):
         ops.max_pool2d_gather(x, index)
     with pytest.raises(ShapeError, match="outside of the map"):
         ops.max_pool2d_input_grad(np.ones((1, 2, 2, 2)), index, x.shape)
+
+
+# -------------------------------------------------------------------------------- bound
+
+
+def channels_last(x):
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def bound_calls(dtype):
+    """(the function's result, a call that should write it again, where it writes)."""
+    x = channels_last(normal((3, 21, 9, 7), dtype))
+    rows, w, bias = normal((5, 131), dtype, 6), normal((37, 131), dtype, 7), normal(37, dtype)
+    vectors = [v**2 for v in normal((4, 21), dtype, 8)]
+    for expected, bind, arguments in (
+        (ops.silu(x), ops.bind_elementwise, ("silu", x)),
+        (ops.softmax(rows), ops.bind_softmax, (rows,)),
+        (ops.linear(rows, w, bias), ops.bind_linear, (rows, w, bias)),
+        (ops.linear(rows, w, None), ops.bind_linear, (rows, w, None)),
+        (ops.batch_norm(x, *vectors, 1e-3), ops.bind_batch_norm, (x, *vectors, 1e-3)),
+        (ops.global_avg_pool(x), ops.bind_global_avg_pool, (x,)),
+        (ops.max_pool2d(x, WINDOW)[0], ops.bind_max_pool2d, (x, WINDOW)),
+        (ops.avg_pool2d(x, WINDOW), ops.bind_avg_pool2d, (x, WINDOW)),
+    ):
+        y = np.full_like(expected, np.nan)
+        yield expected, bind(*arguments, y), y
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_bound_call_writes_the_bits_of_its_function_every_time(dtype, level):
+    for expected, call, y in bound_calls(dtype):
+        for n in (1, 2):
+            y[...] = np.nan
+            call(n)
+            assert same(y, expected)
+
+
+def test_a_map_that_is_not_channels_last_cannot_be_bound():
+    x = normal((1, 3, 4, 4), np.float32)
+    with pytest.raises(ValueError, match="must be channels-last"):
+        ops.bind_global_avg_pool(x, np.empty((1, 3, 1, 1), np.float32))
 
 
 # --------------------------------------------------------------------------- bad arguments
