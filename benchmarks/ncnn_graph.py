@@ -27,7 +27,8 @@ SIXTH = f"{1 / 6:.9g}"
 INSIDE = {"relu": "9=1", "relu6": "9=3 -23310=2,0.0,6.0", "sigmoid": "9=4",
           "hardswish": f"9=6 -23310=2,{SIXTH},0.5"}  # fmt: skip
 UNARY = {"relu": ("ReLU", ""), "relu6": ("Clip", "0=0.0 1=6.0"), "sigmoid": ("Sigmoid", ""),
-         "silu": ("Swish", ""), "tanh": ("TanH", ""), "hardswish": ("HardSwish", f"0={SIXTH} 1=0.5"),
+         "silu": ("Swish", ""), "tanh": ("TanH", ""),
+         "hardswish": ("HardSwish", f"0={SIXTH} 1=0.5"),
          "hardsigmoid": ("HardSigmoid", f"0={SIXTH} 1=0.5")}  # fmt: skip
 ADD, MUL = 0, 2
 
@@ -125,6 +126,10 @@ class _Network:
     def _add(self, step: Step) -> str:
         a, b = step.inputs
         return self.binary(ADD, self.blobs[a], self.blobs[b])
+
+    def _mul(self, step: Step) -> str:
+        a, b = step.inputs
+        return self.binary(MUL, self.blobs[a], self.blobs[b])
 
     def _global_avg_pool(self, step: Step) -> str:
         y = self.layer("Pooling", [self.blobs[step.inputs[0]]], "0=1 4=1")

@@ -151,6 +151,10 @@ class _Network(TFLite):
         a, b = (self.values[ref] for ref in step.inputs)
         return self.binary("ADD", a, b, step.shape)
 
+    def _mul(self, step: Step) -> int:
+        a, b = (self.values[ref] for ref in step.inputs)
+        return self.binary("MUL", a, b, step.shape)
+
     def _global_avg_pool(self, step: Step) -> int:
         y = self.new(step.shape)
         axes = self.constant("axes", np.array([1, 2], np.int32))

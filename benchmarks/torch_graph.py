@@ -92,6 +92,7 @@ _STEPS: dict[str, Callable[[Any, Step, list[Any]], Any]] = {
     "max_pool2d": _max_pool2d,
     "linear": lambda f, step, inputs: f.linear(*inputs),
     "add": lambda f, step, inputs: inputs[0] + inputs[1],
+    "mul": lambda f, step, inputs: inputs[0] * inputs[1],
     "global_avg_pool": lambda f, step, inputs: f.adaptive_avg_pool2d(inputs[0], 1),
     "reshape": lambda f, step, inputs: inputs[0].reshape(step.shape),
 }

@@ -75,6 +75,7 @@ def _loaded(state: State, library: str, name: str | None) -> Network:
         _known(name)
         return _network(name, kept, library)
     found = [n for n in names() if _fits(n, kept, library)]
+    found = [n for n in found if not n.endswith("_reconstructed")] or found
     if len(found) != 1:
         which = f"several networks: {', '.join(found)}" if found else "no network by itself"
         raise MinigradError(f"these are {library}'s names, and they fit {which}; say --model")

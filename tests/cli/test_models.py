@@ -1,0 +1,89 @@
+"""minigrad models: every network is listed with what it costs, within 80 columns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from minigrad import models
+from minigrad.cli import main
+from minigrad.cli.models import short
+from minigrad.models.costs import summary
+from minigrad.vision import PRESETS
+
+DIGITS = set("0123456789.")
+
+
+def run(capsys, *argv):
+    code = main(["models", *argv])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_every_network_has_its_line_and_no_line_is_wider_than_80(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run(capsys)
+    assert code == 0
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    table = lines[2 : 2 + len(models.names())]
+    assert [line.split()[0] for line in table] == models.names()
+    assert {len(line[:36].rstrip()) for line in table} == {len(name) for name in models.names()}
+
+
+@pytest.mark.parametrize("name", ["squeezenext_1_0_23", "mobilenet_v2", "efficientnet_b4"])
+def test_the_numbers_are_those_of_the_summary_at_the_networks_own_size(capsys, name):
+    code, out, _ = run(capsys, name, "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    found = models.entry(name)
+    cost = summary(models.create(name), (1, 3, found.input_size, found.input_size))
+    row = rows[name]
+    assert code == 0
+    assert (row["parameters"], row["macs"]) == (cost.parameters, cost.macs)
+    assert row["flops"] == 2 * row["macs"]
+    assert (row["top1"], row["source"]) == (found.top1, found.source)
+
+
+def test_accuracy_points_to_its_source(capsys):
+    _, out, _ = run(capsys, "mobilenet_v?")
+    found = models.entry("mobilenet_v2")
+    (line,) = [x for x in out.splitlines() if x.split()[:1] == ["mobilenet_v2"]]
+    accuracy, mark = line.split()[4:6]
+    assert float(accuracy) == found.top1
+    assert f"{mark}  {found.source}" in out
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("lite", lambda name: "lite" in name),
+        ("efficientnet_b?", lambda name: name in [f"efficientnet_b{i}" for i in range(9)]),
+        ("*23", lambda name: name.endswith("23")),
+    ],
+)
+def test_a_pattern_is_part_of_a_name_or_a_glob(capsys, pattern, matches):
+    _, out, _ = run(capsys, pattern, "--json")
+    assert [row["name"] for row in json.loads(out)] == list(filter(matches, models.names()))
+
+
+def test_the_libraries_are_those_whose_weights_can_be_read(capsys):
+    _, out, _ = run(capsys, "--json")
+    for row in json.loads(out):
+        presets = models.entry(row["name"]).presets
+        assert all(any(p.startswith(library) for p in presets) for library in row["libraries"])
+        assert (row["wheel"] is not None) <= (row["name"] in PRESETS)
+
+
+def test_no_match_is_a_sentence(capsys):
+    code, out, err = run(capsys, "resnet")
+    assert (code, out) == (2, "")
+    assert err == "minigrad: no network has a name like 'resnet': see minigrad models\n"
+
+
+@pytest.mark.parametrize("n", [999, 12_345, 717_280, 99_999_999, 3_504_872, 93_353_451_520])
+def test_short_numbers_keep_four_digits(n):
+    text = short(n)
+    value = float(text[:-1]) * {"M": 1e6, "G": 1e9}[text[-1]]
+    assert value == pytest.approx(n, abs=500, rel=5e-4)
+    assert sum(c in DIGITS for c in text) <= 6
