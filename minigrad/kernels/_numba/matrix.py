@@ -53,8 +53,9 @@ class Tile(NamedTuple):
 
 
 # More vectors read the source less often, more positions the weights: R L accumulators,
-# L weights and a broadcast must fit the registers (32 with AVX-512, 16 with AVX2).
-_TILES = {64: {1: 14, 2: 14, 3: 9, 4: 6}, 32: {1: 12, 2: 6, 3: 4}, 16: {1: 12, 2: 6, 3: 4}}
+# L weights and a broadcast must fit the registers (32 with AVX-512, 16 with AVX2), and where
+# L is 1 the R addresses too.
+_TILES = {64: {1: 12, 2: 14, 3: 9, 4: 6}, 32: {1: 12, 2: 6, 3: 4}, 16: {1: 12, 2: 6, 3: 4}}
 
 
 @functools.cache
@@ -65,7 +66,7 @@ def choose_tile(vectors: int, width: int) -> Tile:
     def cost(n: int) -> float:
         full, rest = divmod(vectors, n)
         # A tile one vector wide is limited by its loads.
-        return full * n * (1.3 if n == 1 else 1.0) + rest * (1.3 if rest == 1 else 1.0)
+        return full * n * (1.2 if n == 1 else 1.0) + rest * (1.3 if rest == 1 else 1.0)
 
     best = min(sorted(shapes, key=lambda n: abs(n - 2)), key=cost)
     return Tile(shapes[best], best, vectors % best or best)

@@ -36,7 +36,7 @@ from minigrad.kernels.contract import Array
 from minigrad.threads import num_threads
 
 _BLOCK_BYTES = 80_000  # of x and g, to stay in the caches while all tiles pass over them
-_ROWS = {64: {1: (14,), 2: (14, 12, 10, 8, 4)}, 32: {1: (8,), 2: (6, 5, 4)}}
+_ROWS = {64: {1: (12,), 2: (14, 12, 10, 8, 4)}, 32: {1: (8,), 2: (6, 5, 4)}}
 
 
 class _Side(NamedTuple):
