@@ -33,7 +33,7 @@ PRESETS = {"mobilenet_v2": "torchvision", "mobilenet_v3_large": "torchvision",
 
 
 def prepared(model: Network, shape: Sequence[int]) -> Module:
-    """The network with values of order one everywhere.
+    """The network with values far from both ends of float32 everywhere.
 
     SqueezeNext's own first weights see to it; normalised as well, its hundred layers of
     ReLU would let a rounding grow a thousandfold.

@@ -68,7 +68,7 @@ def test_no_layers_values_are_near_the_ends_of_float32(job):
     with kernels.backend("numpy"):
         interpret(job.graph, job.x, lambda number, value: seen.setdefault(number, value))
     maps = [v for v in seen.values() if v.ndim == 4 and v.shape[2] > 2]
-    assert all(1e-10 < np.abs(v).max() < 1e4 for v in maps)
+    assert all(1e-10 < np.abs(v).max() < 1e10 for v in maps)
 
 
 def test_the_difference_sees_one_wrong_output(job):
