@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from minigrad.engine.fuse import Note
@@ -16,6 +17,8 @@ __all__ = ["Profile", "kernel_name", "macs", "table"]
 
 def macs(step: Step) -> int:
     """Multiply-adds of a step's convolution or matrix product, taps on padding counted."""
+    if "parts" in step.params:
+        return sum(macs(part) for part in step.params["parts"].values())
     if step.op not in ("conv2d", "linear"):
         return 0
     w = step.inputs[1].shape
@@ -25,6 +28,8 @@ def macs(step: Step) -> int:
 
 def kernel_name(graph: Graph, step: Step) -> str:
     """What runs: kind, window, stride, and what is fused into it."""
+    if "parts" in step.params:
+        return _block_name(list(step.params["parts"].values()))
     parts = [step.op]
     if step.op == "conv2d":
         spec, w = step.params["spec"], step.inputs[1].shape
@@ -41,6 +46,22 @@ def kernel_name(graph: Graph, step: Step) -> str:
     return " ".join(parts)
 
 
+def _block_name(parts: Sequence[Step]) -> str:
+    """A streamed block: its channels, its windows, the activation inside, what it adds."""
+    channels = [parts[0].inputs[1].shape[1], *(part.shape[1] for part in parts)]
+    kinds = [classify(part.params["spec"], part.inputs[1].shape) for part in parts]
+    words = ["rows:", "-".join(str(c) for c, _ in groupby(channels))]
+    if "depthwise" in (kinds[0], ""):
+        words[1] = "-".join(str(part.shape[1]) for part in parts)
+    for part in parts:
+        w, spec = part.inputs[1].shape, part.params["spec"]
+        words += [f"{w[2]}x{w[3]}"] if w[2:] != (1, 1) else []
+        words += [f"s{spec.stride[0]}"] if spec.stride != (1, 1) else []
+    words.append(parts[0].epilogue.get("activation", ""))
+    words += [f"+ {parts[-1].epilogue['residual']}"] if "residual" in parts[-1].epilogue else []
+    return " ".join(word for word in words if word)
+
+
 def _size(value: float) -> str:
     return f"{value / 1024:.0f} KiB" if value < 10 * 1024**2 else f"{value / 1024**2:.1f} MiB"
 
@@ -52,21 +73,23 @@ def table(
     offsets: Mapping[int, int],
     arena: int,
     live: int,
+    scratch: int,
 ) -> str:
     """One line a step: number, layer, kernel, output, MACs, bytes, and its place in the arena."""
     total = sum(macs(step) for step in graph.steps.values())
     item = graph.dtype.itemsize
     lines = [
         f"{name} for {graph.shape} {graph.dtype}: {len(graph.steps)} steps, {total:,} MACs",
-        f"activations: arena {_size(arena)}; at most {_size(live)} live at once",
-        f"{'':>3} {'layer':24} {'kernel':34} {'output':18} {'MACs':>11} {'KiB':>6} {'at KiB':>7}",
+        f"activations: arena {_size(arena)}; at most {_size(live)} live at once; "
+        f"rows of streamed blocks {_size(scratch)} a thread",
+        f"{'':>3} {'layer':24} {'kernel':38} {'output':18} {'MACs':>11} {'KiB':>6} {'at KiB':>7}",
     ]
     for number, step in graph.steps.items():
         layer = step.layer if len(step.layer) <= 24 else "..." + step.layer[-21:]
         shape = "x".join(str(n) for n in step.shape)
         size = math.prod(step.shape) * item / 1024
         lines.append(
-            f"{number:3} {layer:24} {kernel_name(graph, step):34} {shape:18} "
+            f"{number:3} {layer:24} {kernel_name(graph, step):38} {shape:18} "
             f"{macs(step):11,} {size:6.0f} {offsets[number] / 1024:7.0f}"
         )
     return "\n".join([*lines, *_notes(notes)])
@@ -114,10 +137,10 @@ class Profile:
 
     def __str__(self) -> str:
         total = sum(row["us"] for row in self.rows)
-        lines = [f"{'':>3} {'layer':28} {'kernel':34} {'us':>9} {'share':>6} {'GFLOP/s':>8}"]
+        lines = [f"{'':>3} {'layer':28} {'kernel':38} {'us':>9} {'share':>6} {'GFLOP/s':>8}"]
         for row in self.rows:
             lines.append(
-                f"{row['step']:3} {row['layer'][-28:]:28} {row['kernel']:34} {row['us']:9.1f} "
+                f"{row['step']:3} {row['layer'][-28:]:28} {row['kernel']:38} {row['us']:9.1f} "
                 f"{row['us'] / total:6.1%} {row['gflops']:8.1f}"
             )
         return "\n".join([*lines, f"total {total:.0f} us"])

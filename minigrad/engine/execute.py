@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
 from minigrad.engine.trace import Graph, Step
 from minigrad.kernels import cython_backend, run
 from minigrad.kernels._ext import core
+from minigrad.kernels.cython_blocks import bind_block, new_scratch
 from minigrad.tensor import PRIMITIVES, Array, Shape
 
 __all__ = ["Execution"]
 
 Call = Callable[[int], object]
+Get = Callable[[Any], Any]
 
 
 class Execution:
@@ -37,6 +40,7 @@ class Execution:
     def __init__(self, graph: Graph, offsets: Mapping[int, int], size: int) -> None:
         self.graph = graph
         self.lock = threading.Lock()
+        self.scratch = new_scratch()
         arena = np.empty(size + 64, np.uint8)
         start = -arena.ctypes.data % 64
         self.values = {
@@ -76,7 +80,7 @@ class Execution:
 
     def _bound(self, step: Step, number: int) -> Call:
         binder = _BINDERS.get(step.op, _bind_any)
-        return binder(step, self._get, self.values[number])
+        return binder(step, self._get, self.values[number], self.scratch)
 
 
 def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -90,27 +94,25 @@ def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     return placed
 
 
-def _bind_conv2d(step: Step, get: Callable[[Any], Any], y: Array) -> Call:
+def _bind_conv2d(step: Step, get: Get, y: Array, scratch: Any) -> Call:
+    if "gate" in step.epilogue:
+        gated: Call = bind_block(gated_stages(step, get), y, scratch).run
+        return gated
     x, w, bias = (get(ref) for ref in step.inputs)
     residual = get(step.epilogue["residual"]) if "residual" in step.epilogue else None
     packed = cython_backend.pack(w, step.params["spec"])
     activation = step.epilogue.get("activation")
     bias = None if bias is None else np.ascontiguousarray(bias)
-    if "gate" not in step.epilogue:
-        run_it: Call = cython_backend.bind_conv2d(x, packed, y, bias, residual, activation).run
-        return run_it
-    scaled = cython_backend.empty_channels_last(x.shape, x.dtype)
-    gate = get(step.epilogue["gate"]).reshape(x.shape[:2])
-    bound = cython_backend.bind_conv2d(scaled, packed, y, bias, residual, activation)
-
-    def call(threads: int) -> None:
-        core.multiply_channels(x, gate, scaled, threads)  # type: ignore[union-attr]
-        bound.run(threads)
-
-    return call
+    run_it: Call = cython_backend.bind_conv2d(x, packed, y, bias, residual, activation).run
+    return run_it
 
 
-def _bind_any(step: Step, get: Callable[[Any], Any], y: Array) -> Call:
+def _bind_block(step: Step, get: Get, y: Array, scratch: Any) -> Call:
+    run_it: Call = bind_block(stages_of(step, get), y, scratch).run
+    return run_it
+
+
+def _bind_any(step: Step, get: Get, y: Array, scratch: Any) -> Call:
     """A step without a bound kernel: its primitive, and a copy into its place."""
     forward, params = PRIMITIVES[step.op].forward, step.params
     refs, epilogue = step.inputs, step.epilogue
@@ -127,6 +129,7 @@ def _bind_any(step: Step, get: Callable[[Any], Any], y: Array) -> Call:
     return call
 
 
-_BINDERS: dict[str, Callable[[Step, Callable[[Any], Any], Array], Call]] = {
+_BINDERS: dict[str, Callable[[Step, Get, Array, Any], Call]] = {
     "conv2d": _bind_conv2d,
+    **{pattern.name: _bind_block for pattern in BLOCKS},
 }

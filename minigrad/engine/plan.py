@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.engine import describe
+from minigrad.engine.blocks import recognise, scratch_bytes
 from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import Note, rewrite
 from minigrad.engine.memory import Life, live_peak, place
@@ -43,7 +44,8 @@ def interpret(
     """
     values: dict[int, Array] = {0: x}
     for number, step in graph.steps.items():
-        values[number] = _step(step, lambda ref: values[ref] if type(ref) is int else ref)
+        for k, part in step.params.get("parts", {number: step}).items():
+            values[k] = _step(part, lambda ref: values[ref] if type(ref) is int else ref)
         if watch:
             watch(number, values[number])
     return [values[number] for number in graph.outputs]
@@ -89,16 +91,23 @@ class Plan:
     Attributes
     ----------
     graph : Graph
-        The steps, after rewriting.
+        The steps that run, after rewriting, whole blocks among them.
+    unfused : Graph
+        The same with the parts of each block as steps of their own: the same bits.
     notes : list of Note
         What each rewrite did or did not do, and why.
     arena_bytes : int
         Memory of all activations together.
+    scratch_bytes : int
+        Memory that each thread needs besides, for the rows of streamed blocks.
     """
 
     def __init__(self, graph: Graph, notes: list[Note], name: str, threads: int | None) -> None:
-        self.graph, self.notes, self.name, self.threads = graph, notes, name, threads
-        self._lives = lives(graph)
+        self.unfused, self.name, self.threads = graph, name, threads
+        self.graph, found = recognise(graph)
+        self.notes = [*notes, *found]
+        self.scratch_bytes = scratch_bytes(self.graph)
+        self._lives = lives(self.graph)
         self._offsets, self.arena_bytes = place(self._lives)
         self._execution: Execution | None = None
 
@@ -141,11 +150,11 @@ class Plan:
         found: dict[str, Array] = {}
 
         def watch(number: int, value: Array) -> None:
-            layer = self.layer(self.graph.steps[number])
+            layer = self.layer(self.unfused.steps[number])
             if wanted is None or layer in wanted:
                 found[layer] = value.copy()
 
-        interpret(self.graph, array, watch)
+        interpret(self.unfused, array, watch)
         unknown = sorted((wanted or set()) - set(found))
         if unknown:
             raise GraphError(f"the plan has no step of the name {', '.join(unknown)}")
@@ -165,7 +174,7 @@ class Plan:
 
     def __str__(self) -> str:
         return describe.table(self.name, self.graph, self.notes, self._offsets,
-                              self.arena_bytes, self.live_bytes)  # fmt: skip
+                              self.arena_bytes, self.live_bytes, self.scratch_bytes)  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_execution": None}

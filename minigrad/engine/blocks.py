@@ -1,0 +1,206 @@
+"""Whole blocks as single steps, where streaming them through cache pays.
+
+After the rewrites of ``fuse`` a network is a row of convolutions.  Three patterns among
+them are worth one call, in which each stage hands rows to the next and no map between them
+is ever written out (``ext/blocks.pyx.tp``):
+
+    inverted residual    [expand 1x1, or a stem k x k,] depthwise, project 1x1 [+ residual]
+    expand, depthwise    the same up to a squeeze-and-excitation, which must see the whole map
+    SqueezeNeXt          1x1, 1x1, 3x1 and 1x3, 1x1 + residual [, the shortcut's 1x1]
+
+The new step keeps the old ones as its ``parts``: running them one after the other is its
+meaning, and gives the same bits.
+
+The mode is chosen here, from shapes alone.  Streaming saves the traffic of the maps in
+between and the fork-joins, and reads the weights once for every few rows instead of once.
+So a block streams ("rows") if its weights stay in cache beside the rows, or are at least
+smaller than the largest map inside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from minigrad.engine.fuse import Note
+from minigrad.engine.trace import Graph, Step
+from minigrad.kernels.contract import classify
+from minigrad.kernels.cython_blocks import Stage, block_bytes, ghost
+
+__all__ = ["BLOCKS", "gated_stages", "recognise", "scratch_bytes", "stages_of"]
+
+WEIGHTS_IN_CACHE = 256 * 1024  # bytes that stay in a core's own cache beside the rows
+
+Uses = dict[int, list[int]]
+
+
+class Pattern(NamedTuple):
+    """A block's name, and the rule that finds the steps of one that ends with a given step."""
+
+    name: str
+    find: Callable[[Graph, int, Uses], list[int] | None]
+
+
+def kind(step: Step | None) -> str:
+    """What sort of stage a step can be: pointwise, depthwise, dense, general, or ""."""
+    if step is None or step.op != "conv2d" or "gate" in step.epilogue:
+        return ""
+    return classify(step.params["spec"], step.inputs[1].shape)
+
+
+def _made_for(graph: Graph, number: int, uses: Uses) -> int | None:
+    """The step whose output this step reads, if nothing else reads it."""
+    ref = graph.steps[number].inputs[0]
+    return ref if type(ref) is int and uses[ref] == [number] else None
+
+
+def _chain(graph: Graph, last: int, uses: Uses, kinds: Sequence[Sequence[str]]) -> list[int] | None:
+    """The chain of single-reader steps of the given kinds, first to last, that ends here."""
+    chain, at = [last], last
+    if kind(graph.steps[last]) not in kinds[-1]:
+        return None
+    for wanted in reversed(kinds[:-1]):
+        made = _made_for(graph, at, uses)
+        if made is None or kind(graph.steps.get(made)) not in wanted:
+            return None
+        chain.append(made)
+        at = made
+    return chain[::-1]
+
+
+def _widened(graph: Graph, depthwise: int, uses: Uses) -> list[int]:
+    """The depthwise step, and before it the expansion or the stem, if there is one."""
+    return _chain(graph, depthwise, uses, [("pointwise", "dense"), ("depthwise",)]) or [depthwise]
+
+
+def inverted_residual(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+    """[expand,] depthwise, project."""
+    chain = _chain(graph, number, uses, [("depthwise",), ("pointwise",)])
+    return [*_widened(graph, chain[0], uses), number] if chain else None
+
+
+def expand_depthwise(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+    """Expand and depthwise, of a block whose projection cannot begin before they end."""
+    if kind(graph.steps[number]) != "depthwise" or len(uses[number]) < 2:
+        return None
+    chain = _widened(graph, number, uses)
+    return chain if len(chain) == 2 else None
+
+
+def squeezenext(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+    """The shortcut's convolution, reduce, reduce, 3x1 and 1x3 in either order, expand."""
+    last = graph.steps[number]
+    one, window = ("pointwise", "general"), ("dense", "general")
+    chain = _chain(graph, number, uses, [one, one, window, window, one])
+    if chain is None or "residual" not in last.epilogue:
+        return None
+    ref = last.epilogue["residual"]
+    shortcut = graph.steps.get(ref)
+    if shortcut is None or kind(shortcut) != "pointwise" or "residual" in shortcut.epilogue:
+        return chain  # the identity: what it adds is the block's input
+    return [ref, *chain] if set(uses[ref]) <= {number, chain[0]} else chain
+
+
+BLOCKS = (
+    Pattern("squeezenext", squeezenext),
+    Pattern("inverted_residual", inverted_residual),
+    Pattern("expand_depthwise", expand_depthwise),
+)
+
+
+def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
+    """The graph in which blocks that gain from streaming are single steps, and what was done."""
+    notes: list[Note] = []
+    steps, uses = dict(graph.steps), graph.uses()
+    for pattern in BLOCKS:
+        for number in graph.steps:
+            found = pattern.find(graph, number, uses) if number in steps else None
+            if found is None or any(k not in steps or steps[k].op != "conv2d" for k in found):
+                continue
+            block = _block(pattern.name, graph, sorted(found))
+            why = unfused(graph, block)
+            notes.append(Note(pattern.name.replace("_", " "), block.layer, not why, why))
+            if not why:
+                steps = {k: s for k, s in steps.items() if k not in found or k == number}
+                steps[number] = block
+    return replace(graph, steps=dict(sorted(steps.items()))), notes
+
+
+def _block(name: str, graph: Graph, numbers: Sequence[int]) -> Step:
+    """One step that does the work of several, the last of which makes its output."""
+    parts = {number: graph.steps[number] for number in numbers}
+    outside = {ref: None for part in parts.values() for ref in part.reads() if ref not in parts}
+    last = parts[numbers[-1]]
+    layers = tuple(dict.fromkeys(layer for p in parts.values() for layer in (p.layer, *p.absorbed)))
+    return Step(name, tuple(outside), {"parts": parts}, _layer(parts), last.shape, {}, layers)
+
+
+def _layer(parts: dict[int, Step]) -> str:
+    """The layer that holds all parts; a stem stands before the block that it begins."""
+    layers = [part.layer.split(".") for part in parts.values()]
+    whole, rest = _shared(layers), _shared(layers[1:])
+    return ".".join(whole) or f"{layers[0][0]} + {'.'.join(rest)}".rstrip(" +")
+
+
+def _shared(paths: Sequence[Sequence[str]]) -> list[str]:
+    """The longest common beginning."""
+    return [names[0] for names in takewhile(lambda n: len(set(n)) == 1, zip(*paths, strict=False))]
+
+
+def unfused(graph: Graph, block: Step) -> str:
+    """Why a block is better run as separate steps; empty if it is not."""
+    parts: dict[int, Step] = block.params["parts"]
+    item = graph.dtype.itemsize
+    inner = max(math.prod(part.shape) * item for k, part in parts.items() if k != max(parts))
+    weights = sum(part.inputs[1].size * item for part in parts.values())
+    if weights <= max(inner, WEIGHTS_IN_CACHE):
+        return ""
+    return "its weights are larger than any map inside it, and would be read for every few rows"
+
+
+def stages_of(step: Step, value: Callable[[Any], Any]) -> list[Stage]:
+    """The stages of a block; ``value`` gives the array that a reference outside stands for."""
+    parts: dict[int, Step] = step.params["parts"]
+    place = {number: k for k, number in enumerate(parts)}
+
+    def source(ref: Any) -> Any:
+        return place[ref] if type(ref) is int and ref in place else value(ref)
+
+    return [
+        Stage(
+            source(part.inputs[0]),
+            part.inputs[1],
+            part.params["spec"],
+            part.inputs[2],
+            source(part.epilogue.get("residual")),
+            part.epilogue.get("activation"),
+        )
+        for part in parts.values()
+    ]
+
+
+def gated_stages(step: Step, value: Callable[[Any], Any]) -> list[Stage]:
+    """The two stages of a convolution with a gate: multiply, convolve."""
+    x, w, bias = (value(ref) for ref in step.inputs)
+    gate = value(step.epilogue["gate"]).reshape(x.shape[:2])
+    residual, activation = value(step.epilogue.get("residual")), step.epilogue.get("activation")
+    spec = step.params["spec"]
+    return [Stage(x, gate, None), Stage(0, w, spec, bias, residual, activation)]
+
+
+def scratch_bytes(graph: Graph) -> int:
+    """What each thread needs for the rows of the largest streamed block."""
+
+    def value(ref: Any) -> Any:
+        return ghost(graph.shape_of(ref), graph.dtype) if type(ref) is int else ref
+
+    sizes = [0]
+    for step in graph.steps.values():
+        if "parts" in step.params:
+            sizes.append(block_bytes(stages_of(step, value), graph.dtype))
+        elif "gate" in step.epilogue:
+            sizes.append(block_bytes(gated_stages(step, value), graph.dtype))
+    return max(sizes)

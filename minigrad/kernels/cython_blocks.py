@@ -1,0 +1,163 @@
+"""Blocks of convolutions as one call of the compiled core (``ext/blocks.pyx.tp``).
+
+A block is a list of stages, each a convolution
+
+    y_k = activation(T(x_k, w_k) + bias_k) + residual_k
+
+or a gate, y_k = x_k s.  What a stage reads or adds is an array, or what an earlier stage
+makes; only the last stage's map is written out, the others pass through cache by rows.
+The numbers are those of the stages run one after the other, to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from minigrad.geometry import ConvSpec, conv_output_shape
+from minigrad.kernels._ext import core
+from minigrad.kernels.contract import Array
+from minigrad.kernels.cython_backend import _activation_number, pack
+
+__all__ = ["Stage", "bind_block", "block_bytes", "ghost", "new_scratch"]
+
+Shape: TypeAlias = "tuple[int, ...]"
+
+CHUNK_BYTES = 128 * 1024  # of the widest map: how much of it is made at a time
+SPARE_BYTES = 128 * 1024  # that a buffer may hold beyond what its reader's windows cover
+
+
+class Stage(NamedTuple):
+    """One convolution or gate of a block.
+
+    Attributes
+    ----------
+    x, residual : ndarray or int
+        Arrays of NCHW shape, channels-last, or the number of an earlier stage.
+    w : ndarray
+        (Cout, Cin/groups, kh, kw); or the gate (N, C), C-contiguous, if spec is None.
+    """
+
+    x: Any
+    w: Array
+    spec: ConvSpec | None
+    bias: Array | None = None
+    residual: Any = None
+    activation: str | None = None
+
+
+def new_scratch() -> Any:
+    """The memory that all blocks of a plan stream through; it grows as they are bound."""
+    assert core is not None
+    return core.Scratch()
+
+
+def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
+    """A call that computes y, the last stage's map: ``.run(threads)``.
+
+    All shapes have been checked.  The call keeps the arrays alive, and reads and writes
+    them every time it is run.
+    """
+    assert core is not None
+    shapes, chunk, capacities = _layout(stages, y.dtype)
+    maps = [*(ghost(shape, y.dtype) for shape in shapes[:-1]), y]
+    made = [
+        (
+            stage.w if stage.spec is None else pack(stage.w, stage.spec),
+            _array(stage.x, maps),
+            maps[k],
+            None if stage.bias is None else np.ascontiguousarray(stage.bias),
+            _array(stage.residual, maps),
+            _activation_number(stage.activation),
+            _number(stage.x),
+            _number(stage.residual),
+        )
+        for k, stage in enumerate(stages)
+    ]
+    return core.StreamCall(made, scratch, chunk, capacities)
+
+
+def block_bytes(stages: Sequence[Stage], dtype: np.dtype[Any]) -> int:
+    """The size of the buffers that one thread needs for a block."""
+    shapes, _, capacities = _layout(stages, dtype)
+    rows = [c * w * dtype.itemsize for _, c, _, w in shapes]
+    return sum((n * row + 127) & ~63 for n, row in zip(capacities, rows[:-1], strict=True))
+
+
+def _layout(stages: Sequence[Stage], dtype: np.dtype[Any]) -> tuple[list[Shape], int, list[int]]:
+    """Of each stage the shape; output rows at a time; of each stage the rows of its buffer."""
+    shapes = map_shapes(stages)
+    chunk = rows_at_a_time(shapes, dtype.itemsize)
+    return shapes, chunk, buffer_rows(stages, shapes, dtype.itemsize, chunk)
+
+
+def map_shapes(stages: Sequence[Stage]) -> list[Shape]:
+    """The shape of what each stage makes."""
+    shapes: list[Shape] = []
+    for stage in stages:
+        x_shape = shapes[stage.x] if isinstance(stage.x, int) else stage.x.shape
+        made = x_shape
+        if stage.spec is not None:
+            made = conv_output_shape(x_shape, stage.w.shape, stage.spec)
+        shapes.append(made)
+    return shapes
+
+
+def rows_at_a_time(shapes: Sequence[Shape], itemsize: int) -> int:
+    """Output rows for which about CHUNK_BYTES of the widest map are made."""
+    rows = max(shapes[-1][2], 1)
+    widest = max(math.prod(shape[1:]) * itemsize for shape in shapes)
+    return max(1, min(rows, round(CHUNK_BYTES * rows / max(widest, 1))))
+
+
+def buffer_rows(
+    stages: Sequence[Stage], shapes: Sequence[Shape], itemsize: int, chunk: int
+) -> list[int]:
+    """Rows that the buffer of each stage but the last must hold.
+
+    Output rows [0, chunk) of the block are made from rows [low, high) of each stage before
+    it, the map taken as endless; a buffer holds them, and as many more as are to spare, for
+    the more it holds the more rarely its rows are moved.
+    """
+    low, high = [0] * len(stages), [0] * len(stages)
+    high[-1] = chunk
+    for k in range(len(stages) - 1, -1, -1):
+        stage = stages[k]
+        if isinstance(stage.x, int):
+            first, last = _under(stage, low[k], high[k])
+            low[stage.x] = min(low[stage.x], first) if high[stage.x] else first
+            high[stage.x] = max(high[stage.x], last)
+        if isinstance(stage.residual, int):
+            j = stage.residual
+            low[j], high[j] = min(low[j], low[k]), max(high[j], high[k])
+    spare = [SPARE_BYTES // max(c * w * itemsize, 1) for _, c, _, w in shapes]
+    return [min(high[k] - low[k] + spare[k], shapes[k][2]) for k in range(len(stages) - 1)]
+
+
+def _under(stage: Stage, low: int, high: int) -> tuple[int, int]:
+    """The rows under the windows of output rows [low, high)."""
+    if stage.spec is None:
+        return low, high
+    stride, dilation = stage.spec.stride[0], stage.spec.dilation[0]
+    first = low * stride - stage.spec.padding[0][0]
+    reach = (stage.w.shape[2] - 1) * dilation + 1
+    return first, first + (high - 1 - low) * stride + reach
+
+
+def ghost(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A map without memory: a shape, channels-last steps, and an address nobody uses."""
+    _, c, h, w = shape
+    steps = (h * w * c, 1, w * c, c)
+    strides = [step * dtype.itemsize for step in steps]
+    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides)
+
+
+def _array(ref: Any, maps: Sequence[Array]) -> Any:
+    return maps[ref] if isinstance(ref, int) else ref
+
+
+def _number(ref: Any) -> int:
+    return ref if isinstance(ref, int) else -1
