@@ -30,7 +30,7 @@
  * ln 0 = -inf, ln x = NaN below.  NaN in, NaN out, everywhere.
  *
  * Errors are at most so many units in the last place (ULP) of the exact result, subnormal
- * ones included: over every float32, and over millions of samples in float64, with an FMA or
+ * ones included: over every float32, and a million samples of float64, with an FMA or
  * without (tests/kernels/test_vmath.py):
  *
  *     exp 1.1     log 0.9     sigmoid 2.5     silu 3.5     tanh 2.6
