@@ -26,6 +26,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
+TEMPLATES += ["weight_grad", "depthwise_weight_grad"]
 TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling", "blocks"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]

@@ -20,6 +20,8 @@ import numpy as np
 
 from minigrad.errors import BackendError, ShapeError
 from minigrad.geometry import ConvSpec
+from minigrad.kernels._cython.gradients import conv2d_input_grad, conv2d_weight_grad
+from minigrad.kernels._cython.layout import channels_last, empty_channels_last
 from minigrad.kernels._ext import REASON, core
 from minigrad.kernels.contract import Array, check_conv2d, classify, one_dtype
 from minigrad.kernels.cython_ops import *  # noqa: F403  the other functions
@@ -29,6 +31,8 @@ __all__ = [
     "UNAVAILABLE",
     "bind_conv2d",
     "channels_last",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
     "dense_conv2d",
     "depthwise_conv2d",
     "empty_channels_last",
@@ -38,33 +42,6 @@ __all__ = [
 ]
 
 UNAVAILABLE: str | None = REASON
-
-
-def empty_channels_last(shape: tuple[int, int, int, int], dtype: Any) -> Array:
-    """An uninitialised array of NCHW shape whose channels are adjacent in memory."""
-    n, c, h, w = shape
-    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
-
-
-def is_channels_last(x: Array) -> bool:
-    """Whether a kernel can read x as it lies: whole-number steps, channels adjacent."""
-    size = x.itemsize
-    return (
-        x.flags.aligned
-        and (x.strides[1] == size or x.shape[1] == 1)
-        and not any(step % size for step in x.strides)
-    )
-
-
-def channels_last(x: Array, threads: int = 1) -> Array:
-    """x itself if its channels are adjacent in memory, otherwise a copy of which they are."""
-    if is_channels_last(x):
-        return x
-    if not x.flags.aligned or any(step % x.itemsize for step in x.strides):
-        x = np.array(x, order="C")
-    y = empty_channels_last((x.shape[0], x.shape[1], x.shape[2], x.shape[3]), x.dtype)
-    core.to_channels_last(x, y, threads)  # type: ignore[union-attr]
-    return y
 
 
 def pack(w: Array, spec: ConvSpec) -> Any:

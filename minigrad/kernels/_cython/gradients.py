@@ -1,0 +1,190 @@
+"""Both gradients of a convolution in the compiled core.
+
+One trilinear form T(x, w, g) stands behind all three functions of a kind (``contract``).
+The input gradient asks the forward sum from the other side,
+
+    dx[n,i,h,v] = sum_{a,b,o} w[o,i,a,b] g[n,o,p,q],    p s = h + P - a d,  q alike:
+
+for one remainder r of h modulo s it is a convolution of g with those taps that divide, at
+stride 1.  As a goes up p goes down, so both maps are walked backwards (``Remainder``), and
+the taps come in the order of the contract, (a, b, o) ascending, with the kernels of the
+forward sum.
+
+The weight gradient is the same form with the sum over pixels (n, p, q) ascending:
+``ext/weight_grad.pyx.tp`` where channels meet, ``ext/depthwise_weight_grad.pyx.tp`` where
+they do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.geometry import ConvSpec
+from minigrad.kernels._cython.layout import channels_last, empty_channels_last
+from minigrad.kernels._cython.memory import regular
+from minigrad.kernels._ext import core
+from minigrad.kernels.contract import Array, check_input_grad, check_weight_grad, classify
+from minigrad.threads import num_threads
+
+__all__ = ["bind_input_grad", "bind_weight_grad", "conv2d_input_grad", "conv2d_weight_grad"]
+
+
+def conv2d_input_grad(
+    g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec, *, threads: int | None = None
+) -> Array:
+    """dx[n,i,h,v] = sum_{a,b,o} w[o,i,a,b] g[n,o,p,q], terms in that order of (a, b, o).
+
+    Parameters
+    ----------
+    g : (N, Cout, Ho, Wo), w : (Cout, Cin/groups, kh, kw)
+    x_shape : (N, Cin, H, W), the shape of the result, which is channels-last in memory
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If they do not fit.
+    """
+    check_input_grad(g, w, x_shape, spec)
+    if not regular(w):
+        w = np.array(w, order="C")
+    workers = threads or num_threads()
+    dx = empty_channels_last(tuple(x_shape), g.dtype)
+    bind_input_grad(channels_last(g, workers), w, dx, spec).run(workers)
+    return dx
+
+
+def conv2d_weight_grad(
+    g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpec, *, threads: int | None = None
+) -> Array:
+    """dw[o,i,a,b] = sum_{n,p,q} g[n,o,p,q] x[n, ch(o,i), h, v], terms in that order of (n, p, q).
+
+    Parameters
+    ----------
+    g : (N, Cout, Ho, Wo), x : (N, Cin, H, W)
+    w_shape : (Cout, Cin/groups, kh, kw), the shape of the result
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If they do not fit.
+    """
+    check_weight_grad(g, x, w_shape, spec)
+    workers = threads or num_threads()
+    dw = np.empty(tuple(w_shape), g.dtype)
+    if classify(spec, w_shape) == "depthwise":
+        dw = np.empty((*w_shape[2:], w_shape[0]), g.dtype).transpose(2, 0, 1)[:, None]
+    bind_weight_grad(channels_last(g, workers), channels_last(x, workers), dw, spec).run(workers)
+    return dw
+
+
+def bind_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:
+    """The call that writes dT/dw to dw, of which only the number of threads is open.
+
+    g and x are channels-last; dw is C-contiguous, or, if depthwise, a view of (kh, kw, C).
+    """
+    assert core is not None
+    if dw.size == 0:
+        return _Calls(())
+    if classify(spec, dw.shape) == "depthwise":
+        return core.DepthwiseWeightGradCall(g, x, dw[:, 0].transpose(1, 2, 0), spec)
+    return core.WeightGradCall(g, x, dw, spec)
+
+
+def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
+    """The call that writes dT/dx to dx; g and dx are channels-last.
+
+    The weights are read when the call is bound, g each time it is run.
+    """
+    if dx.size == 0:
+        return _Calls(())
+    if g.size == 0:
+        dx[...] = 0
+        return _Calls(())
+    return _Calls(tuple(_bind_remainders(g, w, dx, spec)))
+
+
+class _Calls(NamedTuple):
+    """Several calls as one."""
+
+    calls: tuple[Any, ...]
+
+    def run(self, threads: int = 1) -> None:
+        for call in self.calls:
+            call.run(threads)
+
+
+class Remainder(NamedTuple):
+    """The input positions h = first + j s of one axis, and the taps that reach them.
+
+    The taps are a = tap, tap + every, ...; with j and p counted from the end of their axes,
+    tap number t of position j reads p = j - before + t apart.
+
+    >>> remainders(size=6, out=3, kernel=3, stride=2, pad=1, dilation=1)[0]
+    Remainder(first=0, length=3, tap=1, every=2, taps=1, before=0, apart=1)
+    """
+
+    first: int
+    length: int
+    tap: int
+    every: int
+    taps: int
+    before: int
+    apart: int
+
+    def after(self, out: int) -> int:
+        """The pad that makes a window of these taps give ``length`` positions."""
+        return self.length + self.apart * (self.taps - 1) - out - self.before
+
+
+def remainders(
+    size: int, out: int, kernel: int, stride: int, pad: int, dilation: int
+) -> list[Remainder]:
+    """The remainders of h modulo the stride, along one axis; see the module's docstring."""
+    every = stride // math.gcd(stride, dilation)
+    found = []
+    for first in range(min(stride, size)):
+        length = -(-(size - first) // stride)
+        reached = [a for a in range(kernel) if (first + pad - a * dilation) % stride == 0]
+        tap = reached[0] if reached else 0
+        start = (first + pad - tap * dilation) // stride  # the p of j = 0
+        found.append(
+            Remainder(
+                first, length, tap, every, len(reached), length + start - out,
+                every * dilation // stride,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _bind_remainders(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Iterator[Any]:
+    """One forward call for each pair of remainders, on maps that are walked backwards."""
+    assert core is not None
+    (sh, sw), ((top, _), (left, _)), (dh, dw), groups = spec
+    weights = core.DenseWeights
+    if classify(spec, w.shape) == "depthwise":
+        weights = core.DepthwiseWeights
+    else:
+        w = _swap_channels(w, groups)
+    backwards = g[:, :, ::-1, ::-1]
+    for r in remainders(dx.shape[2], g.shape[2], w.shape[2], sh, top, dh):
+        for c in remainders(dx.shape[3], g.shape[3], w.shape[3], sw, left, dw):
+            part = dx[:, :, r.first :: sh, c.first :: sw]
+            if r.taps == 0 or c.taps == 0:
+                part[...] = 0
+                continue
+            pads = (r.before, r.after(g.shape[2])), (c.before, c.after(g.shape[3]))
+            each = ConvSpec((1, 1), pads, (r.apart, c.apart), groups)
+            taps = w[:, :, r.tap :: r.every, c.tap :: c.every]
+            yield weights(taps, each).bind(backwards, part[:, :, ::-1, ::-1])
+
+
+def _swap_channels(w: Array, groups: int) -> Array:
+    """(Cout, Cin/groups, kh, kw) as (Cin, Cout/groups, kh, kw): what maps g back to x."""
+    cout, cin, kh, kw = w.shape
+    parts = w.reshape(groups, cout // groups, cin, kh, kw).transpose(0, 2, 1, 3, 4)
+    swapped: Array = parts.reshape(groups * cin, cout // groups, kh, kw)
+    return swapped

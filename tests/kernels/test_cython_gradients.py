@@ -1,0 +1,283 @@
+"""Both gradients of a convolution in the compiled core.
+
+A wrong tap, weight or border breaks the adjoint identity on integers, where no rounding can
+hide it; a wrong order of the sum leaves the value within its bound and changes its bits,
+which Numba, with tiles and a compiler of its own, does not share.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import kernels
+from minigrad.errors import DtypeError, ShapeError
+from minigrad.geometry import conv_spec
+from minigrad.kernels import _ext, numba_backend, numpy_backend, reference
+from minigrad.kernels.cython_backend import UNAVAILABLE
+from minigrad.verify.bounds import conv2d_input_grad_roundings, conv2d_weight_grad_roundings
+from minigrad.verify.strategies import LAYOUTS, ConvProblem, conv_problems, laid_out
+
+pytestmark = pytest.mark.skipif(UNAVAILABLE is not None, reason=str(UNAVAILABLE))
+
+if UNAVAILABLE is None:
+    from minigrad.kernels._cython import gradients, layout
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def problem(x_shape, w_shape, dtype=FLOAT32, **window):
+    return ConvProblem(x_shape, w_shape, conv_spec(x_shape, w_shape, **window), dtype, 7)
+
+
+# Wider than a tile in every direction, with a rest: several panels of registers and tiles of
+# rows, blocks of pixels, bands, merged taps; more than the random problems have room for.
+LARGE = {
+    "pointwise, lanes from x": problem((2, 70, 23, 19), (33, 70, 1, 1)),
+    "pointwise, lanes from g": problem((1, 17, 31, 20), (97, 17, 1, 1)),
+    "pointwise, stride 2": problem((2, 19, 13, 12), (35, 19, 1, 1), stride=2),
+    "dense 3x3": problem((2, 33, 12, 25), (50, 33, 3, 3), padding=1),
+    "dense 3x3, stride 2": problem((1, 20, 13, 18), (37, 20, 3, 3), stride=2, padding=1),
+    "dense 3x1": problem((1, 32, 14, 14), (64, 32, 3, 1), padding=(1, 0)),
+    "stem": problem((2, 3, 21, 33), (40, 3, 3, 3), stride=2, padding=((0, 1), (1, 2))),
+    "stem 7x7": problem((1, 3, 29, 31), (64, 3, 7, 7), stride=2, padding=((3, 2), (2, 3))),
+    "grouped": problem((2, 24, 9, 11), (40, 12, 3, 3), padding=1, groups=2),
+    "dilated": problem((1, 18, 15, 14), (35, 18, 3, 3), padding=2, dilation=2),
+    "depthwise 3x3": problem((2, 70, 14, 27), (70, 1, 3, 3), padding=1, groups=70),
+    "depthwise 3x3, stride 2": problem(
+        (2, 37, 15, 28), (37, 1, 3, 3), stride=2, padding=1, groups=37
+    ),
+    "depthwise 5x5": problem((1, 40, 19, 21), (40, 1, 5, 5), padding=2, groups=40),
+    "depthwise 5x5, stride 2": problem(
+        (2, 19, 18, 21), (19, 1, 5, 5), stride=2, padding=2, groups=19
+    ),
+    "depthwise 3x3, pads of TensorFlow": problem(
+        (1, 33, 16, 22), (33, 1, 3, 3), stride=2, padding="same", groups=33
+    ),
+    "depthwise 7x7": problem((1, 21, 12, 13), (21, 1, 7, 7), padding=3, groups=21),
+    "depthwise, dilated": problem((1, 21, 12, 13), (21, 1, 3, 3), padding=2, dilation=2, groups=21),
+}  # fmt: skip
+large = pytest.mark.parametrize("name", LARGE)
+dtypes = pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+
+
+def both(p: ConvProblem, x, w, g, **options):
+    """dx and dw of the compiled core."""
+    return (
+        gradients.conv2d_input_grad(g, w, p.x_shape, p.spec, **options),
+        gradients.conv2d_weight_grad(g, x, p.w_shape, p.spec, **options),
+    )
+
+
+def same_bits(got, expected):
+    assert got.dtype == expected.dtype
+    assert got.shape == expected.shape
+    kind = {4: np.uint32, 8: np.uint64}[got.itemsize]
+    np.testing.assert_array_equal(
+        np.ascontiguousarray(got).view(kind), np.ascontiguousarray(expected).view(kind)
+    )
+
+
+@given(conv_problems())
+def test_adjoint_identities_are_exact_on_integers(p):
+    x, w, _, g = p.arrays(integers=True)
+    y = reference.conv2d(x, w, None, p.spec)
+    dx, dw = both(p, x, w, g)
+    form = np.vdot(y.astype(np.float64), g)
+    assert np.vdot(dx.astype(np.float64), x) == form == np.vdot(dw.astype(np.float64), w)
+
+
+@given(conv_problems())
+def test_every_element_is_the_reference_s_on_integers(p):
+    x, w, _, g = p.arrays(integers=True)
+    dx, dw = both(p, x, w, g)
+    np.testing.assert_array_equal(dx, reference.conv2d_input_grad(g, w, p.x_shape, p.spec))
+    np.testing.assert_array_equal(dw, reference.conv2d_weight_grad(g, x, p.w_shape, p.spec))
+
+
+@large
+@dtypes
+def test_large_ones_are_exact_on_integers(name, dtype):
+    p = LARGE[name]._replace(dtype=dtype)
+    x, w, _, g = p.arrays(integers=True)
+    dx, dw = both(p, x, w, g)
+    wide = [a.astype(np.float64) for a in (x, w, g)]
+    np.testing.assert_array_equal(
+        dx, numpy_backend.conv2d_input_grad(wide[2], wide[1], p.x_shape, p.spec)
+    )
+    np.testing.assert_array_equal(
+        dw, numpy_backend.conv2d_weight_grad(wide[2], wide[0], p.w_shape, p.spec)
+    )
+
+
+@given(conv_problems())
+def test_every_element_is_within_its_bound(p):
+    x, w, _, g = p.arrays()
+    dx, dw = both(p, x, w, g)
+    steps = conv2d_input_grad_roundings(g, w, p.x_shape, p.spec)
+    exact = reference.conv2d_input_grad(
+        g.astype(np.float64), w.astype(np.float64), p.x_shape, p.spec
+    )
+    assert (np.abs(dx - exact) <= steps.bound(p.dtype) + steps.bound(np.float64)).all()
+    steps = conv2d_weight_grad_roundings(g, x, p.w_shape, p.spec)
+    exact = reference.conv2d_weight_grad(
+        g.astype(np.float64), x.astype(np.float64), p.w_shape, p.spec
+    )
+    assert (np.abs(dw - exact) <= steps.bound(p.dtype) + steps.bound(np.float64)).all()
+
+
+@pytest.fixture
+def at_level(monkeypatch):
+    """Run the kernels of another instruction set that this CPU has."""
+
+    def choose(level):
+        if level not in _ext.levels():
+            pytest.skip(f"this CPU cannot run {level}")
+        module = _ext.level_module(level)
+        monkeypatch.setattr(gradients, "core", module)
+        monkeypatch.setattr(layout, "core", module)
+
+    return choose
+
+
+numba = pytest.mark.skipif(
+    numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
+)
+
+
+@numba
+@given(conv_problems())
+def test_numba_gives_the_same_bits(p):
+    x, w, _, g = p.arrays()
+    dx, dw = both(p, x, w, g)
+    same_bits(dx, numba_backend.conv2d_input_grad(g, w, p.x_shape, p.spec))
+    same_bits(dw, numba_backend.conv2d_weight_grad(g, x, p.w_shape, p.spec))
+
+
+@numba
+@large
+@dtypes
+def test_numba_gives_the_same_bits_on_large_ones(name, dtype):
+    p = LARGE[name]._replace(dtype=dtype)
+    x, w, _, g = p.arrays()
+    dx, dw = both(p, x, w, g)
+    same_bits(dx, numba_backend.conv2d_input_grad(g, w, p.x_shape, p.spec))
+    same_bits(dw, numba_backend.conv2d_weight_grad(g, x, p.w_shape, p.spec))
+
+
+@large
+@dtypes
+def test_threads_change_no_bit(name, dtype):
+    p = LARGE[name]._replace(dtype=dtype)
+    x, w, _, g = p.arrays()
+    expected = both(p, x, w, g, threads=1)
+    for n in (2, 3, 4):
+        for got, alone in zip(both(p, x, w, g, threads=n), expected, strict=True):
+            same_bits(got, alone)
+
+
+@large
+@dtypes
+def test_avx2_and_avx512_give_the_same_bits(name, dtype, at_level):
+    p = LARGE[name]._replace(dtype=dtype)
+    x, w, _, g = p.arrays()
+    at_level("avx512")
+    expected = both(p, x, w, g)
+    at_level("avx2")
+    for got, wide in zip(both(p, x, w, g), expected, strict=True):
+        same_bits(got, wide)
+
+
+@large
+def test_the_baseline_is_exact_on_integers(name, at_level):
+    p = LARGE[name]
+    x, w, _, g = p.arrays(integers=True)
+    expected = both(p, x, w, g)
+    at_level("baseline")
+    for got, wide in zip(both(p, x, w, g), expected, strict=True):
+        np.testing.assert_array_equal(got, wide)
+
+
+@pytest.mark.parametrize("order", LAYOUTS)
+@given(conv_problems())
+def test_memory_layout_changes_no_bit(order, p):
+    x, w, _, g = p.arrays()
+    dx, dw = both(p, x, w, g)
+    x, w, g = (laid_out(a, order) for a in (x, w, g))
+    for got, expected in zip(both(p, x, w, g), (dx, dw), strict=True):
+        same_bits(got, expected)
+
+
+@given(conv_problems())
+def test_an_input_gradient_does_not_depend_on_the_rest_of_the_batch(p):
+    assume(p.x_shape[0] > 1)
+    _, w, _, g = p.arrays()
+    dx = gradients.conv2d_input_grad(g, w, p.x_shape, p.spec)
+    alone = gradients.conv2d_input_grad(g[1:2], w, (1, *p.x_shape[1:]), p.spec)
+    same_bits(alone, dx[1:2])
+
+
+@given(conv_problems(), st.integers(0, 2**16))
+def test_padding_is_skipped_not_multiplied(p, seed):
+    """An infinity reaches what its taps reach and nothing else, for 0 times it is NaN."""
+    x, w, _, g = p.arrays()
+    assume(x.size and g.size)
+    x.flat[seed % x.size] = g.flat[seed % g.size] = np.inf
+    dx, dw = both(p, x, w, g)
+    with np.errstate(invalid="ignore"):
+        same_beyond_numbers(dx, reference.conv2d_input_grad(g, w, p.x_shape, p.spec))
+        same_beyond_numbers(dw, reference.conv2d_weight_grad(g, x, p.w_shape, p.spec))
+
+
+def same_beyond_numbers(got, expected):
+    """Infinities and NaN in the same places."""
+    got, expected = (np.where(np.isfinite(a), 0, a) for a in (got, expected))
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_the_result_is_new_and_nothing_else_is_written():
+    p = LARGE["dense 3x3, stride 2"]
+    x, w, _, g = p.arrays()
+    before = [a.copy() for a in (x, w, g)]
+    dx, dw = both(p, x, w, g)
+    for array, copy in zip((x, w, g), before, strict=True):
+        same_bits(array, copy)
+        assert not np.shares_memory(array, dx)
+        assert not np.shares_memory(array, dw)
+    assert dx.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert dw.flags.c_contiguous
+
+
+def test_the_kernels_are_found_for_every_kind():
+    served = kernels.backends("cython")
+    for kind in kernels.KINDS:
+        assert served[f"{kind}_conv2d_input_grad"] == "cython"
+        assert served[f"{kind}_conv2d_weight_grad"] == "cython"
+
+
+def test_wrong_calls_get_the_errors_of_the_contract():
+    p = LARGE["dense 3x3"]
+    x, w, _, g = p.arrays()
+    with pytest.raises(ShapeError, match="g must have the output's shape"):
+        gradients.conv2d_input_grad(g[:, :, 1:], w, p.x_shape, p.spec)
+    with pytest.raises(DtypeError, match="x is float64"):
+        gradients.conv2d_weight_grad(g, x.astype(np.float64), p.w_shape, p.spec)
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "window"),
+    [
+        ((2, 3, 4, 5), (4, 3, 1, 1), {}),
+        ((1, 3, 5, 4), (3, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 3}),
+        ((1, 2, 5, 6), (3, 2, 3, 2), {"stride": (2, 1), "padding": ((1, 0), (0, 1))}),
+        ((1, 4, 5, 4), (6, 2, 2, 2), {"dilation": 2, "groups": 2}),
+    ],
+)
+def test_derivatives_agree_with_differences_to_second_order(x_shape, w_shape, window):
+    rng = np.random.default_rng(3)
+    x, w = rng.normal(size=x_shape), rng.normal(size=w_shape)
+    with mg.backend("cython"):
+        mg.check_grads(lambda x, w: mg.conv2d(x, w, **window), x, w, order=2)
