@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from minigrad.errors import MinigradError, StateDictError
 from minigrad.nn.parameter import Buffer, Parameter, Stored
-from minigrad.tensor import Array, Tensor, under_scope, scope
+from minigrad.tensor import Array, Tensor, scope, under_scope
 
 __all__ = ["Module"]
 
