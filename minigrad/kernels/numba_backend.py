@@ -1,4 +1,4 @@
-"""The Numba engine: the contract's functions, as vector instructions compiled on first use.
+"""Convolution in the Numba engine: vector instructions, compiled on first use.
 
 A second engine, independent of the Cython core: another compiler, other tiles, the same
 sums in the same order, hence the same bits.  This file turns NumPy arrays into what the
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +38,7 @@ from minigrad.kernels.contract import (
     classify,
     one_dtype,
 )
+from minigrad.kernels.numba_ops import *  # noqa: F403  the other functions
 
 __all__ = [
     "UNAVAILABLE",
@@ -45,21 +46,8 @@ __all__ = [
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
-    "exp",
-    "global_avg_pool",
-    "hardsigmoid",
-    "hardswish",
     "linear",
-    "log",
-    "log_softmax",
     "pack",
-    "relu",
-    "relu6",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "sum",
-    "tanh",
 ]
 
 UNAVAILABLE: str | None = (
@@ -142,67 +130,6 @@ def linear(x: Array, w: Array, bias: Array | None) -> Array:
     image = np.ascontiguousarray(x).T[None, :, None, :]
     y: Array = conv2d(image, w[:, :, None, None], bias, ConvSpec())[0, :, 0, :].T
     return y
-
-
-def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
-    """The sum over ``axes``, in the order of ``_numba.sums``."""
-    from minigrad.kernels._numba import sums
-
-    one_dtype("sum", x=x)
-    return sums.total(x, tuple(sorted(a % x.ndim for a in axes)), keepdims)
-
-
-def softmax(x: Array) -> Array:
-    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
-    return _softmax("softmax", x, logarithm=False)
-
-
-def log_softmax(x: Array) -> Array:
-    """(x - m) - ln sum e^(x - m) along the last axis, m its maximum."""
-    return _softmax("log_softmax", x, logarithm=True)
-
-
-def _softmax(function: str, x: Array, logarithm: bool) -> Array:
-    from minigrad.kernels._numba import sums
-
-    one_dtype(function, x=x)
-    if x.ndim == 0:
-        raise ShapeError(f"{function}: x must have an axis, got shape ()")
-    return sums.softmax(x, logarithm)
-
-
-def global_avg_pool(x: Array) -> Array:
-    """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
-    from minigrad.kernels._numba import sums
-
-    one_dtype("global_avg_pool", x=x)
-    if x.ndim != 4:
-        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
-    return sums.global_average(x)
-
-
-def _elementwise(name: str, formula: str) -> Callable[[Array], Array]:
-    def function(x: Array) -> Array:
-        from minigrad.kernels._numba import functions
-
-        one_dtype(name, x=x)
-        return functions.elementwise(name, x)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = formula
-    return function
-
-
-# The formulas and their errors: ``_numba.functions``.
-relu = _elementwise("relu", "max(0, x); keeps NaN.")
-relu6 = _elementwise("relu6", "min(6, max(0, x)).")
-hardsigmoid = _elementwise("hardsigmoid", "relu6(x + 3) / 6.")
-hardswish = _elementwise("hardswish", "(x relu6(x + 3)) / 6.")
-sigmoid = _elementwise("sigmoid", "1 / (1 + e^-x).")
-silu = _elementwise("silu", "x / (1 + e^-x).")
-tanh = _elementwise("tanh", "The hyperbolic tangent.")
-exp = _elementwise("exp", "e^x.")
-log = _elementwise("log", "ln x; -inf at 0, NaN below.")
 
 
 # What follows checks and prepares, once for each shape, what does not depend on the numbers.

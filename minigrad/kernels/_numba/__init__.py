@@ -13,6 +13,8 @@ Read in this order:
     transpose  putting channels last, and packing weights
     functions  activations, exp and log, lane by lane
     sums       sums, softmax and averages in a fixed order
+    norm       BatchNorm, its statistics and its gradient
+    pool       the largest and the sum of each window
 
 Of the three arguments of T a kernel fixes the place of one and sums over what the other two
 have in common.  ``depthwise``, ``strip`` and ``matrix`` sum over taps, for the place of y or,

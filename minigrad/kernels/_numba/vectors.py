@@ -75,10 +75,14 @@ class Vectors:
 
     def _first(self, count: Value) -> Value:
         """The mask whose first ``count`` lanes are set."""
+        lanes = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", lanes, self.everywhere(count))
+
+    def everywhere(self, number: Value) -> Value:
+        """The int64 ``number`` in every lane."""
         wide = ir.VectorType(I64, self.lanes)
-        one = self.builder.insert_element(ir.Constant(wide, ir.Undefined), count, I32(0))
-        counts = self._spread(one, wide)
-        return self.builder.icmp_signed("<", ir.Constant(wide, list(range(self.lanes))), counts)
+        one = self.builder.insert_element(ir.Constant(wide, ir.Undefined), number, I32(0))
+        return self._spread(one, wide)
 
     def _spread(self, vector: Value, type_: Any) -> Value:
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
