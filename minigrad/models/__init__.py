@@ -8,11 +8,11 @@ from minigrad.models.registry import create, entry, names
 if TYPE_CHECKING:
     from minigrad.models.block_memory import memory
     from minigrad.models.costs import summary
-    from minigrad.models.draw import svg
+    from minigrad.models.drawing import svg
 
 __all__ = ["Network", "create", "entry", "memory", "names", "summary", "svg"]
 
-LATE = {"memory": "block_memory", "summary": "costs", "svg": "draw"}  # they need the engine
+LATE = {"memory": "block_memory", "summary": "costs", "svg": "drawing"}  # they need the engine
 
 
 def __getattr__(name: str) -> Any:
