@@ -1,0 +1,113 @@
+"""Training gives the same bits for any number of threads, and on both compiled backends.
+
+What is compared is everything that two steps leave behind: the losses, the logits, every
+gradient, every weight and every running mean.  ``strict=True`` makes a backend serve all of it
+itself, forward and backward, so that nothing is equal only because NumPy computed it twice.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+from minigrad.kernels import cython_backend, numba_backend
+from minigrad.threads import threads
+
+REASONS = {"cython": cython_backend.UNAVAILABLE, "numba": numba_backend.UNAVAILABLE}
+DTYPES = [np.float32, np.float64]
+CLASSES = 11
+
+
+def needs(*names):
+    """Skip where a backend cannot be had, with its own reason."""
+    missing = [REASONS[name] for name in names if REASONS[name]]
+    return pytest.mark.skipif(bool(missing), reason=" and ".join(map(str, missing)))
+
+
+def head(channels):
+    return nn.GlobalAvgPool(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(channels, CLASSES)
+
+
+def inverted_residuals():
+    """Both strides and kernels, squeeze and excitation, every activation of the family."""
+    how = {"stochastic_depth": 0.3, "se_ratio": 0.25}
+    return nn.Sequential(
+        nn.ConvBN(3, 20, 3, 2, activation="hardswish"),
+        nn.InvertedResidual(20, 20, 4, 3, activation="silu", se_activation="silu", **how),
+        nn.InvertedResidual(20, 12, 3, 5, 2, activation="relu6", se_gate="hardsigmoid", **how),
+        *head(12),
+    )
+
+
+def squeezenexts():
+    """An identity block with groups, and projecting blocks of either transition, with pools."""
+    return nn.Sequential(
+        nn.ConvBN(3, 16, 5, 2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.SqueezeNeXtBlock(16, 16, groups=2),
+        nn.SqueezeNeXtBlock(16, 24, order="1x3", bias=True),
+        nn.AvgPool2d(3, 2, padding=1),
+        nn.SqueezeNeXtBlock(24, 24, 2, transition="serial"),
+        *head(24),
+    )
+
+
+def sgd_step(network, x, labels, rate):
+    """w <- w - rate dL/dw.  What came out on the way, by name."""
+    for w in network.parameters():
+        w.grad = None
+    logits = network(x)
+    loss = mg.cross_entropy(logits, labels, label_smoothing=0.1)
+    loss.backward()
+    gradients = {f"gradient of {name}": w.grad for name, w in network.named_parameters()}
+    with mg.no_grad():
+        for w in network.parameters():
+            w.copy_(w.numpy() - w.dtype.type(rate) * w.grad.numpy())
+    tensors = {"logits": logits, "loss": loss, **gradients}
+    return {name: t.numpy().copy() for name, t in tensors.items()}
+
+
+@functools.cache
+def trained(build, dtype, backend, workers):
+    """Two steps from one seed: everything they left behind, by name."""
+    rng = np.random.default_rng(5)
+    network = build().to(dtype)
+    nn.init.initialize(network, rng=rng)
+    left = {}
+    with mg.backend(backend, strict=True), threads(workers):
+        for step in range(2):
+            x = mg.Tensor(rng.standard_normal((3, 3, 45, 39)).astype(dtype))
+            found = sgd_step(network, x, rng.integers(0, CLASSES, 3), rate=0.1)
+            left |= {f"{name}, step {step}": array for name, array in found.items()}
+    left |= {name: array.copy() for name, array in network.state_dict().items()}
+    assert all(np.isfinite(array).all() for array in left.values())
+    return left
+
+
+def assert_same_bits(got, expected):
+    assert got.keys() == expected.keys()
+    different = [name for name in got if got[name].tobytes() != expected[name].tobytes()]
+    assert not different
+
+
+training = pytest.mark.parametrize("build", [inverted_residuals, squeezenexts])
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+@training
+@dtypes
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in REASONS])
+def test_a_training_step_knows_nothing_of_the_threads(build, dtype, name, workers):
+    assert_same_bits(trained(build, dtype, name, workers), trained(build, dtype, name, 1))
+
+
+@needs("cython", "numba")
+@training
+@dtypes
+def test_both_compiled_backends_train_to_the_same_bits(build, dtype):
+    assert_same_bits(trained(build, dtype, "numba", 2), trained(build, dtype, "cython", 2))
