@@ -2,9 +2,12 @@
 
 The inverted residual blocks of MobileNetV2, some with squeeze and excitation or a 5x5
 window as later networks have them, and SqueezeNeXt blocks.  A name says input, expanded and
-output channels @ the side of the map, and the stride; an engine gets and gives the map in
-the layout of its choice only if its file format has one, so that ONNX Runtime and OpenVINO
-read and write NCHW, which a block pays for once at each end.
+output channels @ the side of the map, and the stride.
+
+Layouts at the ends: a plan, ONNX Runtime, OpenVINO and ncnn take and give NCHW, and change
+it inside the call, which a network does once and a block each time; LiteRT's maps are NHWC
+from the start and PyTorch's are channels-last.  On large maps of few channels that is a good
+part of the time.
 """
 
 from __future__ import annotations
