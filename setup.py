@@ -34,6 +34,8 @@ HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 # Depthwise windows with kernels of their own, (kernel, stride), and how many input columns
 # lie outside the map, to the left and to the right, with the usual padding.
 EDGES = {(3, 1): (1, 1), (3, 2): (1, 1), (5, 1): (2, 2), (5, 2): (2, 1)}
+# The windows that are left of them where an input gradient has stride 2.
+EDGES |= {(1, 1): (0, 0), (2, 1): (1, 0)}
 
 # A register tile is (pixels) x (vectors of channels); TILES says, for each number of
 # vectors, how many pixels fit the registers beside the weights and one broadcast value.
@@ -101,12 +103,19 @@ def namespace(level: str) -> dict:
             (kernel, stride, pixels, edge)
             for kernel, stride in EDGES
             for pixels in range(1, strip + 1)
-            for edge in ("Inside", "LeftEdge", "RightEdge", "BothEdges", "AnyEdge")
+            for edge in edges(kernel, stride)
             if len(columns(kernel, stride, pixels, edge)) >= 1
         ],
         "GATHERS": [(0, 1, pixels, "AnyEdge") for pixels in range(1, strip + 1)],
         "columns": columns,
     }
+
+
+def edges(kernel: int, stride: int) -> list[str]:
+    """The edges of the map that a depthwise tile may have beside it."""
+    left, right = EDGES[kernel, stride]
+    sides = ["LeftEdge"] * (left > 0) + ["RightEdge"] * (right > 0)
+    return ["Inside", *sides, *["BothEdges"] * (len(sides) == 2), "AnyEdge"]
 
 
 def columns(kernel: int, stride: int, pixels: int, edge: str) -> range:

@@ -17,6 +17,7 @@ they do not.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -140,9 +141,10 @@ class Remainder(NamedTuple):
         return self.length + self.apart * (self.taps - 1) - out - self.before
 
 
+@functools.lru_cache(maxsize=1024)
 def remainders(
     size: int, out: int, kernel: int, stride: int, pad: int, dilation: int
-) -> list[Remainder]:
+) -> tuple[Remainder, ...]:
     """The remainders of h modulo the stride, along one axis; see the module's docstring."""
     every = stride // math.gcd(stride, dilation)
     found = []
@@ -157,7 +159,7 @@ def remainders(
                 every * dilation // stride,
             )
         )  # fmt: skip
-    return found
+    return tuple(found)
 
 
 def _bind_remainders(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Iterator[Any]:
