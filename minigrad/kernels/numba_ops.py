@@ -171,14 +171,11 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
 
 def max_pool2d_gather(x: Array, index: Array) -> Array:
     """y[n,c,p,q] = x[n,c] at index[n,c,p,q]."""
-    from minigrad.kernels._numba import transpose
+    from minigrad.kernels._numba import pool, transpose
 
     one_dtype("max_pool2d_gather", x=x)
     places = _places("max_pool2d_gather", index, x.shape)
-    n, c, h, w = x.shape
-    maps = transpose.channels_last(x).reshape(n, h * w, c)
-    at = places.reshape(n, places.shape[1] * places.shape[2], c)
-    return _nchw(np.take_along_axis(maps, at, axis=1).reshape(places.shape))
+    return _nchw(pool.gather(transpose.channels_last(x), places))
 
 
 def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:

@@ -6,9 +6,10 @@ position (the gradient of an average) is the same kernel, told to read the other
 
     maximum   the first in that order; NaN is above everything, and the first NaN wins
     sum       from +0, its taps in that order
+    gather    y = x at index, and its transpose:
     scatter   dx at index += g, windows in order
 
-A gather moves numbers, a mean divides: NumPy does both, and neither leaves a choice of bits.
+A mean's division is NumPy's: rounded correctly, it has one result.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from minigrad.kernels._numba.vectors import (
 from minigrad.kernels._numba.windows import Axis, Run, adjoint_runs, forward_runs
 from minigrad.kernels.contract import Array
 
-_CHANNELS = 16  # of a task of a scatter: a line of the cache
+_CHANNELS = 16  # of a task of a gather or scatter: a line of the cache
 Axes = tuple[Axis, Axis]
 
 
@@ -63,17 +64,29 @@ def cover_sums(g: Array, axes: Axes) -> Array:
     return dx
 
 
+def gather(x: Array, index: Array) -> Array:
+    """x (N, H, W, C), index (N, Ho, Wo, C): the numbers of each map at the places of the index."""
+    y = np.empty(index.shape, x.dtype)
+    _at_places(_GATHER, y, index, x)
+    return y
+
+
 def scatter(g: Array, index: Array, size: tuple[int, int]) -> Array:
     """g and index (N, Ho, Wo, C): zeros (N, H, W, C), and g added at the places of each map."""
-    n, ho, wo, channels = g.shape
-    dx = np.zeros((n, *size, channels), g.dtype)
-    if g.size:
+    dx = np.zeros((len(g), *size, g.shape[3]), g.dtype)
+    _at_places(_SCATTER, g, index, dx)
+    return dx
+
+
+def _at_places(which: int, windows: Array, index: Array, maps: Array) -> None:
+    if windows.size:
+        n, ho, wo, channels = windows.shape
         parts = -(-channels // _CHANNELS)
         table = job(
-            address(dx), address(g), address(index), parts, channels, ho * wo, size[0] * size[1]
-        )
-        run(_scatter_kernel(g.itemsize), table, n * parts)
-    return dx
+            address(maps), address(windows), address(index), parts, channels, ho * wo,
+            maps.shape[1] * maps.shape[2],
+        )  # fmt: skip
+        run(_places_kernel(which, windows.itemsize), table, n * parts)
 
 
 def _windows(
@@ -207,33 +220,39 @@ def window(
     return types.void(*[types.int64] * 10, which, itemsize, lanes, masked), codegen
 
 
+_GATHER, _SCATTER = range(2)
+
+
 @functools.cache
-def _scatter_kernel(itemsize: int) -> Any:
+def _places_kernel(which: int, itemsize: int) -> Any:
     stamp = launch.STAMP
 
-    def scattered(table: int, first: int, last: int) -> None:
+    def at_places(table: int, first: int, last: int) -> None:
         stamp  # noqa: B018  part of the key of the cache
         parts, channels, windows = word(table, 3), word(table, 4), word(table, 5)
         for task in range(first, last):
             image, part = divmod(task, parts)
-            dx = word(table, 0) + image * word(table, 6) * channels * itemsize
+            maps = word(table, 0) + image * word(table, 6) * channels * itemsize
             for q in range(image * windows, (image + 1) * windows):
                 for c in range(part * _CHANNELS, min((part + 1) * _CHANNELS, channels)):
                     at = q * channels + c
-                    place = word(table, 2) + 8 * at
-                    to = dx + (word(place, 0) * channels + c) * itemsize
-                    accumulate(to, word(table, 1) + at * itemsize, itemsize)
+                    place = word(word(table, 2), at) * channels + c
+                    one(maps + place * itemsize, word(table, 1) + at * itemsize, which, itemsize)
 
-    return compiled(scattered)
+    return compiled(at_places)
 
 
 @intrinsic
-def accumulate(typing: Any, to: Any, fro: Any, itemsize: Any) -> Any:
-    """to += fro, for one number."""
+def one(typing: Any, place: Any, number: Any, which: Any, itemsize: Any) -> Any:
+    """number = place (a gather), or place += number (a scatter)."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Value]) -> Value:
         v = Functions(builder, literal(itemsize), 1)
-        v.store(v.add(v.load(args[0]), v.load(args[1])), args[0])
+        there = v.load(args[0])
+        if literal(which) == _GATHER:
+            v.store(there, args[1])
+        else:
+            v.store(v.add(there, v.load(args[1])), args[0])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, itemsize), codegen
+    return types.void(types.int64, types.int64, which, itemsize), codegen
