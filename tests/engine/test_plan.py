@@ -164,3 +164,13 @@ def test_the_table_names_every_layer(small: Any) -> None:
     text = str(mg.compile(small, (1, 3, 32, 32)))
     assert "blocks.6.0.project" in text
     assert "fold batch norm 52" in text
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+@pytest.mark.parametrize("channels", [8, 33])
+def test_a_block_of_the_smallest_maps_has_its_own_bits(side: int, channels: int) -> None:
+    block = mg.nn.InvertedResidual(channels, channels, expand_ratio=6).eval()
+    x = np.random.default_rng(0).normal(size=(2, channels, side, side)).astype(np.float32)
+    plan = mg.compile(block, x.shape)
+    with mg.backend("cython"):
+        assert np.array_equal(plan(x), interpret(plan.graph, x)[0])
