@@ -13,6 +13,10 @@ one of the three functions that every kind of convolution has:
     conv2d_input_grad(g, w, x_shape, spec)   dx[n,i,h,v]  = dT/dx
     conv2d_weight_grad(g, x, w_shape, spec)  dw[o,i,a,b]  = dT/dw
 
+The compiled backends start every sum from the bias or +0 and add its terms, one fused
+multiply-add each, in one order: (a, b, i) ascending forward, (a, b, o) ascending in the
+input gradient, (n, p, q) ascending in the weight gradient, which is never cut.
+
 A backend is a module with functions of these names; a function that serves one kind
 only carries the kind in front (``depthwise_conv2d``).  What a backend lacks goes to the
 next one in its chain (``minigrad.kernels.CHAINS``).

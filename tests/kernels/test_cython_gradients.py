@@ -251,6 +251,25 @@ def test_the_result_is_new_and_nothing_else_is_written():
     assert dw.flags.c_contiguous
 
 
+def test_a_bound_call_writes_its_whole_result_every_time():
+    """Also where no tap reaches: a buffer may have been used for something else since."""
+    p = LARGE["pointwise, stride 2"]
+    x, w, _, g = p.arrays()
+    expected_dx, expected_dw = both(p, x, w, g)
+    dx, dw = layout.empty_channels_last(p.x_shape, p.dtype), np.empty(p.w_shape, p.dtype)
+    g, x = layout.channels_last(g), layout.channels_last(x)
+    calls = (
+        gradients.bind_input_grad(g, w, dx, p.spec),
+        gradients.bind_weight_grad(g, x, dw, p.spec),
+    )
+    for _ in range(2):
+        dx[...], dw[...] = np.nan, np.nan
+        for call in calls:
+            call.run(2)
+        same_bits(dx, expected_dx)
+        same_bits(dw, expected_dw)
+
+
 def test_the_kernels_are_found_for_every_kind():
     served = kernels.backends("cython")
     for kind in kernels.KINDS:

@@ -103,8 +103,7 @@ def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
     if dx.size == 0:
         return _Calls(())
     if g.size == 0:
-        dx[...] = 0
-        return _Calls(())
+        return _Zeros(dx)
     return _Calls(tuple(_bind_remainders(g, w, dx, spec)))
 
 
@@ -116,6 +115,15 @@ class _Calls(NamedTuple):
     def run(self, threads: int = 1) -> None:
         for call in self.calls:
             call.run(threads)
+
+
+class _Zeros(NamedTuple):
+    """The call for positions that no tap reaches."""
+
+    part: Array
+
+    def run(self, threads: int = 1) -> None:
+        self.part[...] = 0
 
 
 class Remainder(NamedTuple):
@@ -176,7 +184,7 @@ def _bind_remainders(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Iterator[
         for c in remainders(dx.shape[3], g.shape[3], w.shape[3], sw, left, dw):
             part = dx[:, :, r.first :: sh, c.first :: sw]
             if r.taps == 0 or c.taps == 0:
-                part[...] = 0
+                yield _Zeros(part)
                 continue
             pads = (r.before, r.after(g.shape[2])), (c.before, c.after(g.shape[3]))
             each = ConvSpec((1, 1), pads, (r.apart, c.apart), groups)
