@@ -1,4 +1,4 @@
-"""Training gives the same bits for any number of threads, and on both compiled backends.
+"""Training gives the same bits for any number of threads, CPU, and compiled backend.
 
 What is compared is everything that two steps leave behind: the losses, the logits, every
 gradient, every weight and every running mean.  ``strict=True`` makes a backend serve all of it
@@ -8,13 +8,15 @@ itself, forward and backward, so that nothing is equal only because NumPy comput
 from __future__ import annotations
 
 import functools
+import hashlib
+import sys
 
 import numpy as np
 import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.kernels import cython_backend, numba_backend
+from minigrad.kernels import _ext, cython_backend, numba_backend
 from minigrad.threads import threads
 
 REASONS = {"cython": cython_backend.UNAVAILABLE, "numba": numba_backend.UNAVAILABLE}
@@ -111,3 +113,28 @@ def test_a_training_step_knows_nothing_of_the_threads(build, dtype, name, worker
 @dtypes
 def test_both_compiled_backends_train_to_the_same_bits(build, dtype):
     assert_same_bits(trained(build, dtype, "numba", 2), trained(build, dtype, "cython", 2))
+
+
+def digest(name):
+    """One number for all that training leaves behind on a backend."""
+    found = hashlib.sha256()
+    for build in (inverted_residuals, squeezenexts):
+        for key, array in sorted(trained(build, np.float32, name, 2).items()):
+            found.update(key.encode() + array.tobytes())
+    return found.hexdigest()
+
+
+# The baseline of the core has no FMA, and other bits.
+OTHERS = [pytest.param("numba", "avx2", marks=needs("numba"))]
+OTHERS += [("cython", level) for level in _ext.levels() if level not in (_ext.LEVEL, "baseline")]
+
+
+@pytest.mark.parametrize(("name", "level"), OTHERS)
+def test_other_vectors_train_to_the_same_bits(name, level, run_python):
+    done = run_python(__file__, name, MINIGRAD_ISA=level)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == digest(name)
+
+
+if __name__ == "__main__":
+    print(digest(sys.argv[1]))
