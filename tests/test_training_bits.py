@@ -1,4 +1,4 @@
-"""Training gives the same bits for any number of threads, CPU, and compiled backend.
+"""Training gives the same bits for any number of threads, any vectors, either compiled backend.
 
 What is compared is everything that two steps leave behind: the losses, the logits, every
 gradient, every weight and every running mean.  ``strict=True`` makes a backend serve all of it
