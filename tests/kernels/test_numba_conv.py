@@ -277,23 +277,35 @@ def test_each_element_is_within_the_bound(name):
         assert (np.abs(got - exact) <= 1.01 * unit / (1 - unit) * size + 1e-300).all(), function
 
 
-@pytest.mark.skipif(cython_backend.UNAVAILABLE is not None, reason=str(cython_backend.UNAVAILABLE))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", LAYERS)
-def test_the_compiled_backends_agree_to_the_bit(name, dtype):
-    x, w, bias, spec = _layer(dtype, **LAYERS[name])
-    g = _values(np.random.default_rng(3), conv_output_shape(x.shape, w.shape, spec), dtype)
+compiled = pytest.mark.skipif(
+    cython_backend.UNAVAILABLE is not None, reason=str(cython_backend.UNAVAILABLE)
+)
+
+
+def both_compiled_backends_agree(x, w, bias, spec):
+    g = _values(np.random.default_rng(3), conv_output_shape(x.shape, w.shape, spec), x.dtype)
     for function, arguments in {
         "conv2d": (x, w, bias),
         "conv2d_input_grad": (g, w, x.shape),
         "conv2d_weight_grad": (g, x, w.shape),
     }.items():
-        with backend("cython"):
+        with backend("cython", strict=True):
             other = find(function, classify(spec, w.shape))
-        if other.backend == "cython":
-            same_bits(
-                getattr(numba_backend, function)(*arguments, spec), other.call(*arguments, spec)
-            )
+        same_bits(getattr(numba_backend, function)(*arguments, spec), other.call(*arguments, spec))
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_compiled_backends_agree_to_the_bit_on_layers(name, dtype):
+    both_compiled_backends_agree(*_layer(dtype, **LAYERS[name]))
+
+
+@compiled
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_the_compiled_backends_agree_to_the_bit(kind, data):
+    both_compiled_backends_agree(*data.draw(convolutions(kind)))
 
 
 LAYOUTS = {
