@@ -2,7 +2,7 @@
 
 Two calls can be timed, on channels-last input as between two layers of a network:
 
-* bound (the default, where the backend offers ``pack`` and ``bind_conv2d``): weights packed,
+* bound (the default, where the backend offers ``pack`` and ``bind_...``): weights packed,
   buffers given, arguments checked before the clock starts.  It is what a plan runs for each
   layer, and what the peers were asked for.
 * eager: the contract's function, which checks its arguments and makes a new output each time;
@@ -19,6 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from benchmarks.work import FUNCTIONS, Work
 from minigrad import kernels
 from minigrad.kernels.contract import Array
@@ -33,13 +35,29 @@ def ours(work: Work, backend: str, eager: bool = False) -> Eager | Bound:
     with kernels.backend(backend, strict=True):
         kernel = kernels.find(FUNCTIONS[work.direction], kind)
     module = importlib.import_module(f"minigrad.kernels.{backend}_backend")
-    if work.direction != "forward" or not hasattr(module, "pack"):
+    if work.direction != "forward":
+        bind = None if eager else getattr(module, f"bind_{work.direction}", None)
+        return _gradient(work, bind) if bind else Eager(kernel.call, work.arguments())
+    if not hasattr(module, "pack"):
         return Eager(kernel.call, work.arguments())
     packed = module.pack(work.w, work.spec)
     if eager or not hasattr(module, "bind_conv2d"):
         return Eager(kernel.call, (work.x, packed, work.bias, work.spec))
     y = module.empty_channels_last(work.expected.shape, work.x.dtype)
     return Bound(module.bind_conv2d(work.x, packed, y, work.bias), y)
+
+
+def _gradient(work: Work, bind: Callable[..., Any]) -> Bound:
+    """A bound gradient; of an input gradient the weights are packed before the clock starts."""
+    cotangent, other, shape, spec = work.arguments()
+    gradient = np.empty(shape, cotangent.dtype)
+    if len(shape) == 4 and work.direction == "input_grad":
+        n, c, h, w = shape
+        gradient = np.empty((n, h, w, c), cotangent.dtype).transpose(0, 3, 1, 2)
+    elif kernels.classify(spec, shape) == "depthwise":
+        c, _, kh, kw = shape
+        gradient = np.empty((kh, kw, c), cotangent.dtype).transpose(2, 0, 1)[:, None]
+    return Bound(bind(cotangent, other, gradient, spec), gradient)
 
 
 class Eager:

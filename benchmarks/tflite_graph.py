@@ -111,7 +111,7 @@ class _Network(TFLite):
         inputs = [x, self.constant("w", weights)]
         inputs.append(self.constant("b", zeros if bias is None else bias))
         y, act = self.new(step.shape), step.epilogue.get("activation")
-        self.window(inputs, y, spec, same, depthwise, INSIDE.get(act, "NONE"))
+        self.window(inputs, y, spec, same, depthwise, INSIDE.get(act or "", "NONE"))
         return y if act is None or act in INSIDE else self.activation(act, y, step.shape)
 
     def padded(self, x: int, shape: Shape, pads: Pads) -> int:

@@ -20,7 +20,12 @@ import numpy as np
 
 from minigrad.errors import BackendError, ShapeError
 from minigrad.geometry import ConvSpec
-from minigrad.kernels._cython.gradients import conv2d_input_grad, conv2d_weight_grad
+from minigrad.kernels._cython.gradients import (
+    bind_input_grad,
+    bind_weight_grad,
+    conv2d_input_grad,
+    conv2d_weight_grad,
+)
 from minigrad.kernels._cython.layout import channels_last, empty_channels_last
 from minigrad.kernels._ext import REASON, core
 from minigrad.kernels.contract import Array, check_conv2d, classify, one_dtype
@@ -30,6 +35,8 @@ from minigrad.threads import num_threads
 __all__ = [
     "UNAVAILABLE",
     "bind_conv2d",
+    "bind_input_grad",
+    "bind_weight_grad",
     "channels_last",
     "conv2d_input_grad",
     "conv2d_weight_grad",
