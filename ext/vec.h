@@ -63,8 +63,12 @@ VEC_TYPE(f64, double, int64_t)
 
 /* What every vector extension can say.  load_n and store_n touch the first n lanes only;
  * load_n fills the others with zero.  held(v) is v, in a register: without it the compiler
- * may load again for every use of a number that was loaded once to be used many times. */
+ * may load again for every use of a number that was loaded once to be used many times.
+ * step(p, n) is p + n, computed there and then: without it the compiler prepares an address
+ * for every pixel of a tile, and runs out of registers to keep them in. */
 #define VEC_COMMON(T, real)                                                                   \
+    VEC_INLINE real *step_##T(const real *p, ptrdiff_t n) {                                   \
+        p += n; __asm__("" : "+r"(p)); return (real *)p; }                                    \
     VEC_INLINE vec_##T held_##T(vec_##T v) { __asm__("" : VEC_REGISTER(v)); return v; }       \
     VEC_INLINE vec_##T load_##T(const real *p) { return *(const loose_##T *)p; }              \
     VEC_INLINE void store_##T(real *p, vec_##T v) { *(loose_##T *)p = v; }                    \
