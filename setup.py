@@ -27,7 +27,7 @@ from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
 TEMPLATES += ["weight_grad", "depthwise_weight_grad"]
-TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling", "blocks"]
+TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling", "blocks", "executor"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 

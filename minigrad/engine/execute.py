@@ -1,20 +1,23 @@
 """The fast interpreter: every step bound to a compiled kernel, all values in one arena.
 
 Binding decides everything once: where each value lies, which kernel serves the step, its
-packed weights, its tiles and tasks.  Running is then one call after the other, in order.
+packed weights, its tiles and tasks.  Running is then one call of the core, which goes
+through the bound steps without the GIL; a step that has no bound kernel runs in Python.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
 from minigrad.engine.trace import Graph, Step
+from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython_backend, run
 from minigrad.kernels._ext import core
 from minigrad.kernels.cython_blocks import bind_block, new_scratch
@@ -22,7 +25,6 @@ from minigrad.tensor import PRIMITIVES, Array, Shape
 
 __all__ = ["Execution"]
 
-Call = Callable[[int], object]
 Get = Callable[[Any], Any]
 
 
@@ -48,14 +50,24 @@ class Execution:
             for number, offset in offsets.items()
         }
         self.calls = [(number, self._bound(step, number)) for number, step in graph.steps.items()]
+        self.programs = list(self._programs())
 
     def __call__(self, x: Array, threads: int) -> list[Array]:
         """Copy x in, run every call, and copy the outputs out."""
         with self.lock:
             self._enter(x, threads)
-            for _, call in self.calls:
-                call(threads)
+            for program in self.programs:
+                program.run(threads)
             return [np.array(self.values[number], order="C") for number in self.graph.outputs]
+
+    def _programs(self) -> Iterator[Any]:
+        """All steps as one call of the core, unless some of them are Python's."""
+        assert core is not None
+        for bound, calls in groupby((call for _, call in self.calls), core.is_bound):
+            if bound:
+                yield core.Program(list(calls), self.scratch)
+            else:
+                yield from calls
 
     def _enter(self, x: Array, threads: int) -> None:
         into = self.values[0]
@@ -71,15 +83,15 @@ class Execution:
             for _ in range(repeats):
                 for number, call in self.calls:
                     start = time.perf_counter_ns()
-                    call(threads)
+                    call.run(threads)
                     seen[number].append((time.perf_counter_ns() - start) / 1e3)
         return {number: float(np.median(t)) for number, t in seen.items()}
 
     def _get(self, ref: Any) -> Any:
         return self.values[ref] if type(ref) is int else ref
 
-    def _bound(self, step: Step, number: int) -> Call:
-        binder = _BINDERS.get(step.op, _bind_any)
+    def _bound(self, step: Step, number: int) -> Any:
+        binder = _BINDERS.get(step.op, _PythonCall)
         return binder(step, self._get, self.values[number], self.scratch)
 
 
@@ -94,42 +106,84 @@ def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     return placed
 
 
-def _bind_conv2d(step: Step, get: Get, y: Array, scratch: Any) -> Call:
+def _bind_conv2d(step: Step, get: Get, y: Array, scratch: Any) -> Any:
     if "gate" in step.epilogue:
-        gated: Call = bind_block(gated_stages(step, get), y, scratch).run
-        return gated
+        return bind_block(gated_stages(step, get), y, scratch)
     x, w, bias = (get(ref) for ref in step.inputs)
     residual = get(step.epilogue["residual"]) if "residual" in step.epilogue else None
     packed = cython_backend.pack(w, step.params["spec"])
-    activation = step.epilogue.get("activation")
     bias = None if bias is None else np.ascontiguousarray(bias)
-    run_it: Call = cython_backend.bind_conv2d(x, packed, y, bias, residual, activation).run
-    return run_it
+    return cython_backend.bind_conv2d(x, packed, y, bias, residual, step.epilogue.get("activation"))
 
 
-def _bind_block(step: Step, get: Get, y: Array, scratch: Any) -> Call:
-    run_it: Call = bind_block(stages_of(step, get), y, scratch).run
-    return run_it
+def _bind_block(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+    return bind_block(stages_of(step, get), y, scratch)
 
 
-def _bind_any(step: Step, get: Get, y: Array, scratch: Any) -> Call:
+def _bind_linear(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+    """A pointwise convolution on a map of one pixel: the same sum, in the same order."""
+    x, w, bias = (get(ref) for ref in step.inputs)
+    packed = cython_backend.pack(w[:, :, None, None], ConvSpec())
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    return cython_backend.bind_conv2d(x[:, :, None, None], packed, y[:, :, None, None], bias)
+
+
+def _bind_mean(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+    x = get(step.inputs[0])
+    n, c, h, w = x.shape
+    return _core().MeanCall(x.transpose(0, 2, 3, 1).reshape(n, h * w, c), y.reshape(n, c))
+
+
+def _bind_max_pool(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+    x = get(step.inputs[0])
+    window = step.params["window"]
+    return _core().MaxPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window)
+
+
+def _bind_reshape(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+    x = get(step.inputs[0])
+    if not (x.flags.c_contiguous and y.flags.c_contiguous):
+        return _PythonCall(step, get, y)
+    return _core().CopyCall(x, y)
+
+
+def _bind_map(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+    if step.epilogue:
+        return _PythonCall(step, get, y)
+    return _core().MapCall(step.op, get(step.inputs[0]), y)
+
+
+def _core() -> Any:
+    assert core is not None
+    return core
+
+
+class _PythonCall:
     """A step without a bound kernel: its primitive, and a copy into its place."""
-    forward, params = PRIMITIVES[step.op].forward, step.params
-    refs, epilogue = step.inputs, step.epilogue
 
-    def call(threads: int) -> None:
-        value = forward(*(get(ref) for ref in refs), **params)
+    def __init__(self, step: Step, get: Get, y: Array, scratch: Any = None) -> None:
+        self.step, self.get, self.y = step, get, y
+
+    def run(self, threads: int) -> None:
+        step, get = self.step, self.get
+        value = PRIMITIVES[step.op].forward(*(get(ref) for ref in step.inputs), **step.params)
         value = value[0] if isinstance(value, tuple) else value
-        if "activation" in epilogue:
-            value = run(epilogue["activation"], value)
-        if "residual" in epilogue:
-            value = value + get(epilogue["residual"])
-        np.copyto(y, value)
-
-    return call
+        if "activation" in step.epilogue:
+            value = run(step.epilogue["activation"], value)
+        if "residual" in step.epilogue:
+            value = value + get(step.epilogue["residual"])
+        np.copyto(self.y, value)
 
 
-_BINDERS: dict[str, Callable[[Step, Get, Array, Any], Call]] = {
+ELEMENTWISE = (
+    "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
+)  # fmt: skip
+_BINDERS: dict[str, Callable[[Step, Get, Array, Any], Any]] = {
     "conv2d": _bind_conv2d,
+    "linear": _bind_linear,
+    "global_avg_pool": _bind_mean,
+    "max_pool2d": _bind_max_pool,
+    "reshape": _bind_reshape,
+    **dict.fromkeys(ELEMENTWISE, _bind_map),
     **{pattern.name: _bind_block for pattern in BLOCKS},
 }
