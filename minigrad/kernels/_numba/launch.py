@@ -17,8 +17,9 @@ import hashlib
 import itertools
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,8 @@ def _parallel_layer() -> bool:
     if numba.config.THREADING_LAYER != "workqueue":
         for layer in ("omppool", "tbbpool"):
             try:
-                __import__(f"numba.np.ufunc.{layer}")
+                with _short_waits():
+                    __import__(f"numba.np.ufunc.{layer}")
             except ImportError:
                 continue
             return True
@@ -158,6 +160,23 @@ def _parallel_layer() -> bool:
         stacklevel=2,
     )
     return False
+
+
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    """For an OpenMP runtime loaded inside: a thread that waits soon sleeps.
+
+    GNU's default is to spin for milliseconds.  Where another process wants the CPU, the thread
+    that is waited for then cannot run: every call takes the 8 ms of a time slice.
+    """
+    if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "10000"
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def _run_pool(kernel: Any, job: int, tasks: int, workers: int) -> None:
