@@ -74,14 +74,16 @@ def table(
     arena: int,
     live: int,
     scratch: int,
+    unfused: int,
 ) -> str:
     """One line a step: number, layer, kernel, output, MACs, bytes, and its place in the arena."""
     total = sum(macs(step) for step in graph.steps.values())
     item = graph.dtype.itemsize
     lines = [
         f"{name} for {graph.shape} {graph.dtype}: {len(graph.steps)} steps, {total:,} MACs",
-        f"activations: arena {_size(arena)}; at most {_size(live)} live at once; "
-        f"rows of streamed blocks {_size(scratch)} a thread",
+        f"activations: arena {_size(arena)}; at most {_size(live)} live at once, "
+        f"{_size(unfused)} if no block were streamed",
+        f"rows of streamed blocks: {_size(scratch)} a thread",
         f"{'':>3} {'layer':24} {'kernel':38} {'output':18} {'MACs':>11} {'KiB':>6} {'at KiB':>7}",
     ]
     for number, step in graph.steps.items():

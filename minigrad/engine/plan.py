@@ -174,7 +174,8 @@ class Plan:
 
     def __str__(self) -> str:
         return describe.table(self.name, self.graph, self.notes, self._offsets,
-                              self.arena_bytes, self.live_bytes, self.scratch_bytes)  # fmt: skip
+                              self.arena_bytes, self.live_bytes, self.scratch_bytes,
+                              live_peak(lives(self.unfused)))  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_execution": None}
