@@ -103,7 +103,7 @@ class _Network:
         how = (
             f"0={w.shape[0]} 1={w.shape[3]} 11={w.shape[2]} 2={spec.dilation[1]} "
             f"12={spec.dilation[0]} 3={spec.stride[1]} 13={spec.stride[0]} 4={left} 14={top} "
-            f"15={right} 16={bottom} 5=1 6={w.size} {INSIDE.get(act or "", '')}"
+            f"15={right} 16={bottom} 5=1 6={w.size} {INSIDE.get(act or '', '')}"
         )
         kind = "Convolution" if spec.groups == 1 else "ConvolutionDepthWise"
         y = self.layer(kind, [x], how + ("" if spec.groups == 1 else f" 7={spec.groups}"))
