@@ -44,11 +44,11 @@ backward, from the cotangent of t4 = 1
      x takes    [1, 2]
      sum so far [5, 7]
 
-A 3x3 convolution of a 3x3 image with a 2x2 filter: the rule for w sums the products of
-ȳ with every patch of x, here the same ȳ = 1 everywhere.
+A 3x3 convolution: the rule for w sums, for each of the nine taps, the products of ȳ with
+the pixels that the tap lay on, here with ȳ = 1 at each of the four positions of the window.
 
->>> x = mg.Tensor(np.arange(9.0).reshape(1, 1, 3, 3))
->>> w = mg.Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+>>> x = mg.Tensor(np.arange(16.0).reshape(1, 1, 4, 4))
+>>> w = mg.Tensor(np.ones((1, 1, 3, 3)), requires_grad=True)
 >>> with mg.scope("edge"):
 ...     y = mg.conv2d(x, w)
 >>> print(mg.explain(y.sum(), names={"w": w}))
@@ -63,9 +63,9 @@ backward, from the cotangent of t2 = 1
   2. t1 = edge: conv2d(const, w)
      w̄[o,i,a,b] = Σ ȳ[n,o,p,q] x[n,c,h,v]
      t1 gives   [1, 1, 1, 1] as (1, 1, 2, 2)
-     w takes    [8, 12, 20, 24] as (1, 1, 2, 2)
+     w takes    [10, 14, 18, 26, 30, 34, 42, 46, 50] as (1, 1, 3, 3)
 
-The 8 is x[0,0] + x[0,1] + x[1,0] + x[1,1] = 0 + 1 + 3 + 4, as the sum in the rule says.
+The first tap lay on x[0,0], x[0,1], x[1,0] and x[1,1]: 0 + 1 + 4 + 5 = 10, as the rule says.
 """
 
 from __future__ import annotations
