@@ -21,7 +21,7 @@ PACKAGE = Path(minigrad.__file__).parent
 FLOORS = (
     ("errors", "geometry", "threads"),
     ("kernels",),
-    ("tensor", "autograd", "gradcheck", "explain"),
+    ("tensor", "shaped", "autograd", "gradcheck", "explain"),
     ("ops",),
     ("engine",),
     ("formats",),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.errors import GraphError
+from minigrad.shaped import Shaped
 from minigrad.tensor import (
     Array,
     Primitive,
@@ -105,14 +106,14 @@ class Graph:
         return self.steps[number].shape if number else self.shape
 
 
-class Symbol(Tensor):
+class Symbol(Shaped):
     """A tensor known by shape and dtype alone, and the number of the step that makes it."""
 
-    __slots__ = ("_dtype", "_shape", "number")
+    __slots__ = ("number",)
 
     def __init__(self, number: int, shape: Shape, dtype: npt.DTypeLike) -> None:
-        self.number, self._shape, self._dtype = number, tuple(shape), np.dtype(dtype)
-        self.requires_grad, self.node, self.grad = False, None, None
+        super().__init__(shape, dtype)
+        self.number = number
 
     @property
     def array(self) -> Array:  # type: ignore[override]
@@ -121,26 +122,6 @@ class Symbol(Tensor):
             "this model looks at the values of its input, so it cannot be recorded "
             "by shape alone and has no plan"
         )
-
-    @property
-    def shape(self) -> Shape:
-        """The length of every axis."""
-        return self._shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
-        return self._dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self._shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return int(np.prod(self._shape, dtype=np.int64))
 
 
 class _Recorder:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.errors import DtypeError
-from minigrad.tensor import FLOATS, Array, Shape, Tensor, Version
+from minigrad.shaped import Shaped
+from minigrad.tensor import FLOATS, Array, Shape, Tensor
 
 __all__ = ["Buffer", "Draw", "Parameter", "Stored", "shapes_only"]
 
@@ -39,7 +40,7 @@ def shapes_only() -> Iterator[None]:
         _shapes_only.reset(token)
 
 
-class Stored(Tensor):
+class Stored(Shaped):
     """A tensor of a module: its shape is known at once, its values when they are needed.
 
     Parameters
@@ -52,12 +53,10 @@ class Stored(Tensor):
         What ``draw`` seeds its generator with; None draws fresh entropy.
     """
 
-    __slots__ = ("_array", "_borrowed", "_draw", "_dtype", "_seed", "_shape")
+    __slots__ = ("_array", "_borrowed", "_draw", "_seed")
 
     def __init__(self, shape: Shape, draw: Draw, seed: int | None = None) -> None:
-        self._shape, self._dtype = tuple(shape), np.dtype(np.float32)
-        self.grad, self.node, self.version = None, None, Version()
-        self.requires_grad = False
+        super().__init__(shape, np.float32)
         self.redraw(draw, seed)
 
     def redraw(self, draw: Draw, seed: int | None = None) -> None:
@@ -80,29 +79,6 @@ class Stored(Tensor):
                 return np.broadcast_to(np.zeros((), self._dtype), self._shape)
             self._array = self._draw(self._shape, self._seed).astype(self._dtype, copy=False)
         return self._array
-
-    @property
-    def shape(self) -> Shape:
-        """The length of every axis."""
-        return self._shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
-        return self._dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self._shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        size = 1
-        for n in self._shape:
-            size *= n
-        return size
 
     def adopt(self, values: Array) -> None:
         """Take ``values`` themselves, without a copy; the first change copies them."""
@@ -127,7 +103,7 @@ class Stored(Tensor):
         """For deepcopy and pickle: a copy must have, or draw, the same values."""
         if self._seed is None:
             _ = self.array
-        return {name: getattr(self, name) for name in (*Stored.__slots__, *KEPT)}
+        return {name: getattr(self, name) for name in (*Stored.__slots__, *Shaped.__slots__, *KEPT)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
