@@ -72,18 +72,20 @@ def test_many_python_threads_share_the_pool():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_is_not_lost_while_kernels_run():
+def test_ctrl_c_is_not_lost_while_kernels_run(tmp_path):
     script = WORK + "print('ready', flush=True)\nwhile True:\n    run(2)\n"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script],
+        cwd=tmp_path,  # an empty folder: no other minigrad lies in it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])},
-    )
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    ) as process:
+        ready = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert ready == "ready\n", errors
     assert "KeyboardInterrupt" in errors
     assert process.returncode != 0
 
