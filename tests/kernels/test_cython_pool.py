@@ -73,18 +73,23 @@ def test_many_python_threads_share_the_pool():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_is_not_lost_while_kernels_run(tmp_path):
-    script = WORK + "print('ready', flush=True)\nwhile True:\n    run(2)\n"
-    with subprocess.Popen(
+    listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script = listen + WORK + "print('ready', flush=True)\nwhile True:\n    run(2)\n"
+    process = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=tmp_path,  # an empty folder: no other minigrad lies in it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(minigrad.__file__).parents[1])},
-    ) as process:
+    )
+    try:
         ready = process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert ready == "ready\n", errors
     assert "KeyboardInterrupt" in errors
     assert process.returncode != 0
