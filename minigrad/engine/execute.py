@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
+from minigrad.engine.interpret import perform
 from minigrad.engine.trace import Graph, Step
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import cython_backend, run
+from minigrad.kernels import cython_backend
 from minigrad.kernels._ext import core
 from minigrad.kernels.cython_blocks import bind_block, new_scratch
-from minigrad.tensor import PRIMITIVES, Array, Shape
+from minigrad.tensor import Array, Shape
 
 __all__ = ["Execution"]
 
@@ -159,20 +160,13 @@ def _core() -> Any:
 
 
 class _PythonCall:
-    """A step without a bound kernel: its primitive, and a copy into its place."""
+    """A step without a bound kernel: its definition, and a copy into its place."""
 
     def __init__(self, step: Step, get: Get, y: Array, scratch: Any = None) -> None:
         self.step, self.get, self.y = step, get, y
 
     def run(self, threads: int) -> None:
-        step, get = self.step, self.get
-        value = PRIMITIVES[step.op].forward(*(get(ref) for ref in step.inputs), **step.params)
-        value = value[0] if isinstance(value, tuple) else value
-        if "activation" in step.epilogue:
-            value = run(step.epilogue["activation"], value)
-        if "residual" in step.epilogue:
-            value = value + get(step.epilogue["residual"])
-        np.copyto(self.y, value)
+        np.copyto(self.y, perform(self.step, self.get))
 
 
 ELEMENTWISE = (

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.trace import Graph, Step, needed
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Array
 
@@ -205,7 +205,7 @@ def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[
             notes.append(Note(name, graph.steps[number].layer, applied, why))
             if isinstance(verdict, Match):
                 _apply(graph, number, verdict, uses)
-    return _without_unread(graph), notes
+    return replace(graph, steps=needed(graph.steps, graph.outputs)), notes
 
 
 def _apply(graph: Graph, number: int, match: Match, uses: dict[int, list[int]]) -> None:
@@ -216,12 +216,3 @@ def _apply(graph: Graph, number: int, match: Match, uses: dict[int, list[int]]) 
     graph.steps[number] = match.step
     for ref in match.step.reads():
         uses[ref].append(number)
-
-
-def _without_unread(graph: Graph) -> Graph:
-    """Drop the steps that nothing reads any more (the broadcast of a gate)."""
-    needed = set(graph.outputs)
-    for number in sorted(graph.steps, reverse=True):
-        if number in needed:
-            needed.update(graph.steps[number].reads())
-    return replace(graph, steps={k: s for k, s in graph.steps.items() if k in needed})

@@ -22,47 +22,17 @@ from minigrad.engine import describe
 from minigrad.engine.blocks import recognise, scratch_bytes
 from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import Note, rewrite
+from minigrad.engine.interpret import interpret
 from minigrad.engine.memory import Life, live_peak, place
 from minigrad.engine.trace import Graph, Step, trace
 from minigrad.errors import DtypeError, GraphError, ShapeError
-from minigrad.kernels import run
-from minigrad.tensor import PRIMITIVES, Array, Tensor
+from minigrad.tensor import Array, Tensor
 from minigrad.threads import num_threads
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Plan", "compile", "interpret"]
-
-
-def interpret(
-    graph: Graph, x: Array, watch: Callable[[int, Array], None] | None = None
-) -> list[Array]:
-    """What a graph means: the outputs for an input x, on the current backend.
-
-    ``watch(number, value)`` is told every value.
-    """
-    values: dict[int, Array] = {0: x}
-    for number, step in graph.steps.items():
-        for k, part in step.params.get("parts", {number: step}).items():
-            values[k] = _step(part, lambda ref: values[ref] if type(ref) is int else ref)
-        if watch:
-            watch(number, values[number])
-    return [values[number] for number in graph.outputs]
-
-
-def _step(step: Step, get: Callable[[Any], Any]) -> Array:
-    """One step: scale the input by the gate, apply the primitive, activate, add the residual."""
-    inputs = [get(ref) for ref in step.inputs]
-    if "gate" in step.epilogue:
-        inputs[0] = inputs[0] * get(step.epilogue["gate"])
-    result = PRIMITIVES[step.op].forward(*inputs, **step.params)
-    y: Array = result[0] if isinstance(result, tuple) else result
-    if "activation" in step.epilogue:
-        y = run(step.epilogue["activation"], y)
-    if "residual" in step.epilogue:
-        y = y + get(step.epilogue["residual"])
-    return y
 
 
 def lives(graph: Graph) -> dict[int, Life]:

@@ -33,7 +33,7 @@ from minigrad.tensor import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Graph", "Ref", "Step", "Symbol", "trace"]
+__all__ = ["Graph", "Ref", "Step", "Symbol", "needed", "trace"]
 
 Ref = "int | Array | None"  # a value by its number, a constant, or an argument left out
 
@@ -179,16 +179,16 @@ def trace(model: Callable[[Tensor], Any], shape: Shape, dtype: npt.DTypeLike) ->
             "the model's output does not depend on its input: there is nothing to plan"
         )
     outputs = tuple(y.number for y in several)
-    steps = _needed(recorder.steps, outputs)
+    steps = needed(recorder.steps, outputs)
     return Graph(
         tuple(shape), recorder.dtype, steps, outputs, not isinstance(result, (list, tuple))
     )
 
 
-def _needed(steps: dict[int, Step], outputs: tuple[int, ...]) -> dict[int, Step]:
+def needed(steps: dict[int, Step], outputs: tuple[int, ...]) -> dict[int, Step]:
     """The steps that an output depends on, in order."""
-    needed = set(outputs)
+    read = set(outputs)
     for number in sorted(steps, reverse=True):
-        if number in needed:
-            needed.update(steps[number].reads())
-    return {number: step for number, step in steps.items() if number in needed}
+        if number in read:
+            read.update(steps[number].reads())
+    return {number: step for number, step in steps.items() if number in read}
