@@ -23,7 +23,11 @@ sys.path.append(str(Path(__file__).parents[1]))
 import minigrad
 
 settings.register_profile("quick", derandomize=True, database=None, deadline=None, max_examples=40)
-settings.register_profile("full", deadline=None, max_examples=1000, print_blob=True)
+# Derandomize is said, because where it is not, hypothesis sets it by whether CI is in the
+# environment.
+settings.register_profile(
+    "full", derandomize=False, deadline=None, max_examples=1000, print_blob=True
+)
 
 
 @pytest.fixture
