@@ -9,11 +9,14 @@ import json
 import math
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import minigrad as mg
+from minigrad import formats as weight_files
 from minigrad import kernels
 from minigrad.cli import stopwatch
 from minigrad.errors import BackendError
@@ -394,6 +397,38 @@ def test_a_child_is_measured_by_its_own_memory():
     )
     assert small < 50
     assert 185 < large - small < 215
+
+
+def test_a_child_hands_over_its_last_line():
+    assert startup.run_child("print(1); print('two')").answer == "two"
+
+
+def test_engines_must_name_the_same_class_in_every_run():
+    def runs(*answers):
+        return [startup.Run(1.0, 1.0, a) for a in answers]
+
+    startup.check_answers({"a": runs("3", "3"), "b": runs("3")})
+    for other in ({"a": runs("3"), "b": runs("4")}, {"a": runs("3", "4"), "b": runs("3", "4")}):
+        with pytest.raises(startup.ChildError, match="do not agree"):
+            startup.check_answers(other)
+
+
+def test_our_first_prediction_through_a_plan_is_eager_s_class(tmp_path):
+    model = mg.models.create("mobilenet_v2", rng=0).eval()
+    weight_files.save(tmp_path / "mobilenet_v2.pth", model.state_dict())
+    (code,) = startup.first_predictions([]).values()
+    x = np.linspace(-2, 2, 3 * 224 * 224, dtype=np.float32).reshape(1, 3, 224, 224)
+    with mg.no_grad():
+        expected = model(mg.Tensor(x)).numpy().argmax()
+    assert startup.run_child(code, "", str(tmp_path)).answer == str(expected)
+
+
+def test_what_is_installed_is_counted_with_what_it_requires():
+    assert 1 < startup.installed_mb("minigrad") < 20
+    alone = sum(
+        f.locate().stat().st_size for f in metadata.files("hypothesis") if "dist-info" not in str(f)
+    )
+    assert startup.installed_mb("hypothesis") > alone / 1e6
 
 
 def test_a_failing_child_tells_its_last_line():

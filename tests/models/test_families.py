@@ -33,9 +33,7 @@ def identify(case):
 
 def created(case):
     state = weights.state(case["keys"])
-    model = models.create(
-        case["name"], preset=case["preset"], weights=state, **case["switches"]
-    )
+    model = models.create(case["name"], preset=case["preset"], weights=state, **case["switches"])
     return model, state
 
 

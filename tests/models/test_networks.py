@@ -68,9 +68,9 @@ def test_dilation_keeps_the_weights_and_the_finer_map(name, rule, output_stride)
         name, features_only=True, output_stride=output_stride, dilation_rule=rule
     )
     last = shapes(backbone)[-1]
-    assert last[2] == shapes(models.create(name, features_only=True))[
-        {8: 2, 16: 3}[output_stride]
-    ][2]
+    assert (
+        last[2] == shapes(models.create(name, features_only=True))[{8: 2, 16: 3}[output_stride]][2]
+    )
     assert backbone.features[-1].stride == output_stride
 
 
