@@ -139,7 +139,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 def _from_16_bits(image: Image.Image) -> Image.Image:
     # Pillow's own conversion clips 16 bits at 255, which makes nearly everything white.
     v = np.asarray(image).astype(np.int64)
-    if v.min() < 0 or v.max() > 65535:
+    if np.any((v < 0) | (v > 65535)):
         raise FormatError("32-bit pixels have no agreed white, save it with 8 or 16 bits")
     grey: Image.Image = _pillow().fromarray(((v + 128) // 257).astype(np.uint8))
     return grey.convert("RGB")

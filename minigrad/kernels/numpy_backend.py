@@ -233,7 +233,8 @@ def log_softmax(x: Array) -> Array:
 
 def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum over ``axes``."""
-    return np.asarray(np.sum(x, axis=axes, keepdims=keepdims))
+    y = np.asarray(np.sum(x, axis=axes, keepdims=True))
+    return y if keepdims else y.squeeze(axes)
 
 
 def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> Array:

@@ -85,7 +85,8 @@ def var(x: Tensor, axis: Axes = None, keepdims: bool = False, correction: int = 
 @primitive
 def _max(x: Array, *, axes: tuple[int, ...], keepdims: bool) -> Array:
     """y = the maximum of x over ``axes``; NaN if one is."""
-    return np.asarray(x.max(axis=axes, keepdims=keepdims))
+    y = np.asarray(np.max(x, axis=axes, keepdims=True))
+    return y if keepdims else y.squeeze(axes)
 
 
 _max.shape(_reduced)

@@ -215,7 +215,7 @@ def _log_softmax(y: Array, x: Array) -> Roundings:
 
 def _sum(y: Array, x: Array, *, axes: tuple[int, ...], keepdims: bool) -> Roundings:
     n = math.prod(x.shape[a] for a in axes)
-    return Roundings(max(n - 1, 0), np.abs(x).sum(axis=axes, keepdims=keepdims))
+    return Roundings(max(n - 1, 0), kernels.sum(np.abs(x), axes, keepdims))
 
 
 def _linear(y: Array, x: Array, w: Array, bias: Array | None = None) -> Roundings:

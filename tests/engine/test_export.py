@@ -1,0 +1,101 @@
+"""The exported file in another engine: ONNX Runtime computes each step within our bound.
+
+All values of the graph are made outputs, and each is judged at the inputs that ONNX Runtime
+itself gave it.  So a wrong pad, a lost bias or a swapped operand shows at its step, and the
+tolerance is the theorem's, whatever the order in which ONNX Runtime sums.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import minigrad as mg
+from minigrad.engine.export import _Writer
+from minigrad.engine.fuse import rewrite
+from minigrad.engine.trace import trace
+from minigrad.tensor import PRIMITIVES
+from minigrad.verify.bounds import step_bound
+
+FAMILIES = (
+    "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_small_minimalistic", "mnasnet_a1",
+    "mnasnet_small", "efficientnet_b0", "efficientnet_lite0", "efficientnet_v2_b0",
+    "squeezenext_1_0_23", "squeezenext_1_0_23v5", "squeezenext_1_0_g_23",
+)  # fmt: skip
+# ONNX Runtime approximates the logistic function and states no error; this is 17 bits.
+LOGISTIC = 2.0**-17
+
+
+class Outside:
+    """A network's graph, and all its values as ONNX Runtime computes them."""
+
+    def __init__(self, name: str, side: int, fold: bool) -> None:
+        model = mg.models.create(name, rng=0, num_classes=7).eval()
+        x = np.random.default_rng(1).normal(size=(2, 3, side, side)).astype(np.float32)
+        rules = () if fold else ("fold batch norm",)
+        self.graph, _ = rewrite(trace(model, x.shape, np.float32), rules)
+        writer = _Writer(self.graph)
+        proto = writer.model(name)
+        names = [out for node in proto.graph.node for out in node.output if out != "output"]
+        proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        values = session.run(["output", *names], {"input": x})
+        self.values = dict(zip(("output", *names), values, strict=True)) | {"input": x}
+        self.names = writer.names
+        with mg.no_grad(), mg.backend("numpy"):
+            self.eager = model(mg.Tensor(x)).numpy()
+
+    def get(self, ref: Any) -> Any:
+        return self.values[self.names[ref]] if type(ref) is int else ref
+
+    def judge(self, op: str, inputs: list[Any], params: dict[str, Any], name: str) -> Any:
+        with mg.backend("numpy"):
+            wide = [x if x is None else x.astype(np.float64) for x in inputs]
+            result = PRIMITIVES[op].forward(*wide, **params)
+            exact = result[0] if isinstance(result, tuple) else result
+            allowed = step_bound(op, inputs, params, exact, np.float32)
+        if op in ("sigmoid", "silu"):
+            allowed = LOGISTIC * np.maximum(np.abs(inputs[0]), 1)
+        error = np.abs(self.values[name] - exact)
+        assert (error <= allowed).all(), f"{name}, {op}: {np.max(error - allowed)} over"
+        return self.values[name]
+
+    def check(self) -> int:
+        for number, step in self.graph.steps.items():
+            name, inputs = f"v{number}", [self.get(ref) for ref in step.inputs]
+            if "gate" in step.epilogue:
+                gate = self.get(step.epilogue["gate"])
+                inputs[0] = self.judge("mul", [inputs[0], gate], {}, f"{name}_x")
+            y = self.judge(step.op, inputs, step.params, name)
+            if "activation" in step.epilogue:
+                y = self.judge(step.epilogue["activation"], [y], {}, f"{name}_f")
+            if "residual" in step.epilogue:
+                self.judge("add", [y, self.get(step.epilogue["residual"])], {}, f"{name}_r")
+        return len(self.graph.steps)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_step_of_the_exported_network_is_within_its_bound(name: str) -> None:
+    outside = Outside(name, 65, fold=True)
+    assert outside.check() > 20
+    assert outside.values["output"].shape == outside.eager.shape == (2, 7)
+
+
+def test_a_network_with_its_batch_norms_too() -> None:
+    assert Outside("mobilenet_v2_0_35", 33, fold=False).check() > 100
+
+
+def test_a_changed_weight_is_seen() -> None:
+    outside = Outside("mobilenet_v2_0_35", 33, fold=True)
+    step = next(iter(outside.graph.steps.values()))
+    step.inputs[1][0, 0, 0, 0] += 1e-3
+    with pytest.raises(AssertionError, match="conv2d"):
+        outside.check()
