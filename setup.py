@@ -26,7 +26,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
-TEMPLATES += ["weight_grad", "depthwise_weight_grad"]
+TEMPLATES += ["depthwise_input_grad", "weight_grad", "depthwise_weight_grad"]
 TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling", "blocks", "executor"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
@@ -34,8 +34,6 @@ HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 # Depthwise windows with kernels of their own, (kernel, stride), and how many input columns
 # lie outside the map, to the left and to the right, with the usual padding.
 EDGES = {(3, 1): (1, 1), (3, 2): (1, 1), (5, 1): (2, 2), (5, 2): (2, 1)}
-# The windows that are left of them where an input gradient has stride 2.
-EDGES |= {(1, 1): (0, 0), (2, 1): (1, 0)}
 
 # A register tile is (pixels) x (vectors of channels); TILES says, for each number of
 # vectors, how many pixels fit the registers beside the weights and one broadcast value.

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.work import FUNCTIONS, Work
+from benchmarks.work import FUNCTIONS, Work, empty_channels_last
 from minigrad import kernels
 from minigrad.kernels.contract import Array
 from minigrad.threads import num_threads
@@ -52,8 +52,7 @@ def _gradient(work: Work, bind: Callable[..., Any]) -> Bound:
     cotangent, other, shape, spec = work.arguments()
     gradient = np.empty(shape, cotangent.dtype)
     if len(shape) == 4 and work.direction == "input_grad":
-        n, c, h, w = shape
-        gradient = np.empty((n, h, w, c), cotangent.dtype).transpose(0, 3, 1, 2)
+        gradient = empty_channels_last(shape)
     elif kernels.classify(spec, shape) == "depthwise":
         c, _, kh, kw = shape
         gradient = np.empty((kh, kw, c), cotangent.dtype).transpose(2, 0, 1)[:, None]

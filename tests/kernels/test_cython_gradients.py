@@ -168,6 +168,27 @@ def test_numba_gives_the_same_bits_on_large_ones(name, dtype):
     same_bits(dw, numba_backend.conv2d_weight_grad(g, x, p.w_shape, p.spec))
 
 
+@given(
+    st.sampled_from((3, 5)), st.integers(2, 36), st.tuples(*[st.integers(1, 21)] * 2),
+    st.tuples(*[st.tuples(*[st.integers(0, 7)] * 2)] * 2), st.sampled_from((FLOAT32, FLOAT64)),
+)  # fmt: skip
+def test_at_stride_2_one_sweep_gives_the_bits_of_four_remainders(k, channels, size, pads, dtype):
+    """Any pads: maps of which pairs of positions lack one, or some or all of their taps."""
+    assume(all(n + sum(pad) >= k for n, pad in zip(size, pads, strict=True)))
+    p = problem((2, channels, *size), (channels, 1, k, k), dtype,
+                stride=2, padding=pads, groups=channels)  # fmt: skip
+    _, w, _, g = p.arrays()
+    g = layout.channels_last(g)
+    swept, parted = (layout.empty_channels_last(p.x_shape, p.dtype) for _ in range(2))
+    call = gradients.bind_input_grad(g, w, swept, p.spec)
+    assert isinstance(call, gradients.core.DepthwiseInputGradCall)
+    swept[...] = parted[...] = np.nan
+    call.run(2)
+    for part in gradients._bind_remainders(g, w, parted, p.spec):
+        part.run()
+    same_bits(swept, parted)
+
+
 @large
 @dtypes
 def test_threads_change_no_bit(name, dtype):

@@ -8,7 +8,8 @@ The input gradient asks the forward sum from the other side,
 for one remainder r of h modulo s it is a convolution of g with those taps that divide, at
 stride 1.  As a goes up p goes down, so both maps are walked backwards (``Remainder``), and
 the taps come in the order of the contract, (a, b, o) ascending, with the kernels of the
-forward sum.
+forward sum.  The depthwise windows of stride 2 have a kernel that does their four remainders
+at once: ``ext/depthwise_input_grad.pyx.tp``.
 
 The weight gradient is the same form with the sum over pixels (n, p, q) ascending:
 ``ext/weight_grad.pyx.tp`` where channels meet, ``ext/depthwise_weight_grad.pyx.tp`` where
@@ -100,11 +101,21 @@ def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
 
     The weights are read when the call is bound, g each time it is run.
     """
+    assert core is not None
     if dx.size == 0:
         return _Calls(())
     if g.size == 0:
         return _Zeros(dx)
+    if classify(spec, w.shape) == "depthwise" and _in_pairs(w.shape, spec):
+        return core.DepthwiseInputGradCall(core.DepthwiseWeights(w, spec), g, dx)
     return _Calls(tuple(_bind_remainders(g, w, dx, spec)))
+
+
+def _in_pairs(w_shape: Sequence[int], spec: ConvSpec) -> bool:
+    """Whether one sweep does all four remainders: ``ext/depthwise_input_grad.pyx.tp``."""
+    assert core is not None
+    stride_two = (spec.stride, spec.dilation) == ((2, 2), (1, 1))
+    return stride_two and tuple(w_shape[2:]) in core.PAIRED
 
 
 class _Calls(NamedTuple):
