@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from minigrad.errors import StateDictError
-from minigrad.models.key_maps import LIBRARIES
+from minigrad.models.key_maps import BLOCKS, LIBRARIES
 from minigrad.tensor import Array, Tensor
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def key_map(model: Network, library: str) -> dict[str, str]:
     """
     if library not in LIBRARIES:
         raise StateDictError(f"library must be one of {', '.join(LIBRARIES)}, not {library!r}")
+    _check_blocks(model, library)
     layers = dict(LIBRARIES[library](model))
     found = {}
     for name, _ in model._named_stored():
@@ -166,6 +167,12 @@ def key_map(model: Network, library: str) -> dict[str, str]:
             raise StateDictError(f"{library} has no name for {layer} of {model.name or 'it'}")
         found[name] = f"{layers[layer]}.{leaf}"
     return found
+
+
+def _check_blocks(model: Network, library: str) -> None:
+    for block in model.modules():
+        if isinstance(block, BLOCKS["minigrad"]) and not isinstance(block, BLOCKS[library]):
+            raise StateDictError(f"{library} has no networks of {type(block).__name__}")
 
 
 def convert(model: Network, library: str) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from minigrad.nn.layers import Sequential
 if TYPE_CHECKING:
     from minigrad.models.network import Network
 
-__all__ = ["LIBRARIES"]
+__all__ = ["BLOCKS", "LIBRARIES"]
 
 Pairs = Iterator[tuple[str, str]]
 
@@ -221,6 +221,14 @@ def _stride(block: Any) -> int:
     return int(unit.conv.stride[0])
 
 
+# The blocks that a library has networks of.
+BLOCKS: dict[str, tuple[type, ...]] = {
+    "minigrad": (InvertedResidual, FusedMBConv, SqueezeNeXtBlock),
+    "torchvision": (InvertedResidual, FusedMBConv),
+    "timm": (InvertedResidual, FusedMBConv),
+    "efficientnet_pytorch": (InvertedResidual,),
+    "pytorchcv": (InvertedResidual, SqueezeNeXtBlock),
+}
 LIBRARIES: dict[str, Callable[[Network], Pairs]] = {
     "minigrad": _minigrad,
     "torchvision": _torchvision,

@@ -61,6 +61,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "pytorchcv": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
                   "init": "pytorchcv"},
 }  # fmt: skip
+# torchvision has none with squeeze and excitation.
+WITH_SE = {name: how for name, how in PRESETS.items() if name != "torchvision"}
 
 
 def mnasnet(table: str = "a1", width: float = 1.0, **how: Any) -> Network:
@@ -92,7 +94,7 @@ NETWORKS: dict[str, Entry] = {
         ("mnasnet_b1_1_3",  {"table": "b1", "width": 1.3},  224, 76.506),
     ),
     **entries(
-        mnasnet, PRESETS, "Tan et al. 2019; top-1 of the authors' README",
+        mnasnet, WITH_SE, "Tan et al. 2019; top-1 of the authors' README",
         # name             table and width                input  top-1
         ("mnasnet_a1_0_5",  {"table": "a1", "width": 0.5},  224, 68.9),
         ("mnasnet_a1_0_75", {"table": "a1", "width": 0.75}, 224, 73.3),

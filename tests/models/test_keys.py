@@ -62,3 +62,21 @@ def test_a_library_without_the_network_is_refused():
     state = {"features.0.0.weight": np.zeros((32, 3, 3, 3), np.float32)}
     with pytest.raises(StateDictError, match="torchvision's, which has no such network"):
         models.create("efficientnet_lite0", weights=state)
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [("squeezenext_1_0_23", "timm"), ("efficientnet_v2_s", "pytorchcv")],
+)
+def test_a_library_without_the_block_is_refused_by_name(name, library):
+    with pytest.raises(StateDictError, match=f"{library} has no networks of"):
+        checkpoints.key_map(models.create(name), library)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_library_that_a_preset_names_has_names_for_the_network(name):
+    model = models.create(name)
+    for preset in model.entry.presets:
+        for of in checkpoints.LIBRARIES:
+            if preset == of or preset.startswith(f"{of}_"):
+                assert checkpoints.key_map(model, of)
