@@ -223,4 +223,29 @@ VMATH_LOG(f64, double, 52, 1023, 0x1p-1022, 0x1p52)
 VMATH(f32, float)
 VMATH(f64, double)
 
+/* g f'(x), from x or from y = f(x): the table and its order are kernels/numpy_functions.py's. */
+#define VMATH_SLOPES(T, real)                                                                 \
+    VEC_INLINE vec_##T relu_input_grad_##T(vec_##T g, vec_##T y) {                            \
+        return where_##T(y <= zero_##T(), zero_##T(), g); }                                   \
+    VEC_INLINE vec_##T relu6_input_grad_##T(vec_##T g, vec_##T y) {                           \
+        mask_##T outside = (y <= zero_##T()) | (y >= broadcast_##T((real)6));                 \
+        return where_##T(outside, zero_##T(), g); }                                           \
+    VEC_INLINE vec_##T hardsigmoid_input_grad_##T(vec_##T g, vec_##T x) {                     \
+        vec_##T three = broadcast_##T((real)3);                                               \
+        return where_##T((x <= -three) | (x >= three), zero_##T(), g / broadcast_##T((real)6)); } \
+    VEC_INLINE vec_##T hardswish_input_grad_##T(vec_##T g, vec_##T x) {                       \
+        vec_##T three = broadcast_##T((real)3), two = broadcast_##T((real)2);                 \
+        vec_##T between = g * (x * two + three) / broadcast_##T((real)6);                     \
+        return where_##T(x <= -three, zero_##T(), where_##T(x >= three, g, between)); }       \
+    VEC_INLINE vec_##T sigmoid_input_grad_##T(vec_##T g, vec_##T y) {                         \
+        return g * y * (broadcast_##T((real)1) - y); }                                        \
+    VEC_INLINE vec_##T silu_input_grad_##T(vec_##T g, vec_##T x) {                            \
+        vec_##T one = broadcast_##T((real)1), s = sigmoid_##T(x);                             \
+        return g * s * (x * (one - s) + one); }                                               \
+    VEC_INLINE vec_##T tanh_input_grad_##T(vec_##T g, vec_##T y) {                            \
+        return g * (broadcast_##T((real)1) - y * y); }
+
+VMATH_SLOPES(f32, float)
+VMATH_SLOPES(f64, double)
+
 #endif

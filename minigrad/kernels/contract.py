@@ -31,6 +31,9 @@ the operation does not care, of any shape):
 
     relu relu6 hardsigmoid hardswish sigmoid silu tanh exp log   (x) -> y
     softmax log_softmax      (x) -> y along the last axis
+    relu_input_grad relu6_input_grad sigmoid_input_grad tanh_input_grad     (g, y) -> dx = g f'(x)
+    hardsigmoid_input_grad hardswish_input_grad silu_input_grad             (g, x) -> dx = g f'(x)
+    softmax_input_grad log_softmax_input_grad                               (g, y) -> dx
     sum                      (x, axes, keepdims) -> y
     linear                   (x, w, bias) -> y      x (N, I), w (O, I): y = x w^T + bias
     batch_norm               (x, mean, var, gamma, beta, eps) -> y    per channel, axis 1
@@ -77,6 +80,9 @@ CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 FUNCTIONS = (
     "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
     "softmax", "log_softmax", "sum", "linear",
+    "relu_input_grad", "relu6_input_grad", "hardsigmoid_input_grad", "hardswish_input_grad",
+    "sigmoid_input_grad", "silu_input_grad", "tanh_input_grad",
+    "softmax_input_grad", "log_softmax_input_grad",
     "batch_norm", "batch_norm_statistics", "batch_norm_sums", "batch_norm_input_grad",
     "max_pool2d", "max_pool2d_gather", "max_pool2d_input_grad",
     "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool",

@@ -14,8 +14,9 @@ of the CPU (given that it has an FMA).
   apart.  A longer row is cut into blocks of 4096, and the row of their sums is summed in
   the same way.
 
-A softmax sums its exponentials as a row.  A global average is the sum over axes (2, 3),
-divided by H W.  linear is a pointwise convolution on a map of one pixel.
+A softmax sums its exponentials as a row, and its gradient its products.  A global average is
+the sum over axes (2, 3), divided by H W.  linear is a pointwise convolution on a map of one
+pixel.
 
 **Layout.**  Functions of a number and batch_norm keep the memory order of x; pools return
 channels-last maps, and convert what comes in another order once.

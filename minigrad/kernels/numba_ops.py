@@ -25,19 +25,28 @@ __all__ = [
     "exp",
     "global_avg_pool",
     "hardsigmoid",
+    "hardsigmoid_input_grad",
     "hardswish",
+    "hardswish_input_grad",
     "log",
     "log_softmax",
+    "log_softmax_input_grad",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_input_grad",
     "relu",
     "relu6",
+    "relu6_input_grad",
+    "relu_input_grad",
     "sigmoid",
+    "sigmoid_input_grad",
     "silu",
+    "silu_input_grad",
     "softmax",
+    "softmax_input_grad",
     "sum",
     "tanh",
+    "tanh_input_grad",
 ]
 
 
@@ -65,6 +74,38 @@ exp = _elementwise("exp", "e^x.")
 log = _elementwise("log", "ln x; -inf at 0, NaN below.")
 
 
+def _input_grad(of: str, formula: str) -> Callable[[Array, Array], Array]:
+    name = f"{of}_input_grad"
+
+    def function(g: Array, at: Array) -> Array:
+        from minigrad.kernels._numba import slopes
+
+        _check_cotangent(name, g, at)
+        return slopes.input_grad(of, g, at)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = formula
+    return function
+
+
+def _check_cotangent(function: str, g: Array, at: Array) -> None:
+    one_dtype(function, g=g, at=at)
+    if g.shape != at.shape:
+        raise ShapeError(f"{function}: g must have the shape {at.shape}, got {g.shape}")
+
+
+# As in ``numpy_functions``, where the table stands.
+relu_input_grad = _input_grad("relu", "g where y > 0, else 0.")
+relu6_input_grad = _input_grad("relu6", "g where 0 < y < 6, else 0.")
+hardsigmoid_input_grad = _input_grad("hardsigmoid", "g / 6 where -3 < x < 3, else 0.")
+hardswish_input_grad = _input_grad(
+    "hardswish", "0 where x <= -3, g where x >= 3, else g (2 x + 3) / 6."
+)
+sigmoid_input_grad = _input_grad("sigmoid", "g y (1 - y).")
+silu_input_grad = _input_grad("silu", "g s (x (1 - s) + 1), s = sigmoid(x).")
+tanh_input_grad = _input_grad("tanh", "g (1 - y y).")
+
+
 def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
     """The sum over ``axes``, in the order of ``_numba.sums``."""
     from minigrad.kernels._numba import sums
@@ -90,6 +131,25 @@ def _softmax(function: str, x: Array, logarithm: bool) -> Array:
     if x.ndim == 0:
         raise ShapeError(f"{function}: x must have an axis, got shape ()")
     return sums.softmax(x, logarithm)
+
+
+def softmax_input_grad(g: Array, y: Array) -> Array:
+    """y (g - sum g y), the products summed as a row."""
+    return _softmax_input_grad("softmax_input_grad", g, y, logarithm=False)
+
+
+def log_softmax_input_grad(g: Array, y: Array) -> Array:
+    """g - e^y sum g, summed as a row."""
+    return _softmax_input_grad("log_softmax_input_grad", g, y, logarithm=True)
+
+
+def _softmax_input_grad(function: str, g: Array, y: Array, logarithm: bool) -> Array:
+    from minigrad.kernels._numba import sums
+
+    _check_cotangent(function, g, y)
+    if y.ndim == 0:
+        raise ShapeError(f"{function}: y must have an axis, got shape ()")
+    return sums.softmax_gradient(g, y, logarithm)
 
 
 def global_avg_pool(x: Array) -> Array:

@@ -15,7 +15,7 @@ this backend is held to the error bound, not to the bits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from minigrad.kernels.contract import (
     check_weight_grad,
     one_dtype,
 )
+from minigrad.kernels.numpy_functions import *  # noqa: F403
+from minigrad.kernels.numpy_functions import constant
 
 UNAVAILABLE: str | None = None
 
@@ -162,75 +164,6 @@ def linear(x: Array, w: Array, bias: Array | None) -> Array:
     return y if bias is None else y + bias
 
 
-def _of(x: Array, value: float) -> Any:
-    """A constant of x's dtype: NumPy 1 would make a 0-d float32 and a number a float64."""
-    return x.dtype.type(value)
-
-
-def relu(x: Array) -> Array:
-    """max(x, 0); NaN stays NaN."""
-    y: Array = np.maximum(x, _of(x, 0))
-    return y
-
-
-def relu6(x: Array) -> Array:
-    """min(max(x, 0), 6)."""
-    y: Array = np.minimum(np.maximum(x, _of(x, 0)), _of(x, 6))
-    return y
-
-
-def hardsigmoid(x: Array) -> Array:
-    """relu6(x + 3) / 6."""
-    return np.asarray(relu6(x + _of(x, 3)) / _of(x, 6))
-
-
-def hardswish(x: Array) -> Array:
-    """x relu6(x + 3) / 6."""
-    return np.asarray(x * relu6(x + _of(x, 3)) / _of(x, 6))
-
-
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), with e to the power of -|x| only, which cannot overflow."""
-    e = np.exp(-np.abs(x))
-    return np.asarray(np.where(x < 0, e, _of(x, 1)) / (_of(x, 1) + e))
-
-
-def silu(x: Array) -> Array:
-    """x sigmoid(x)."""
-    return np.asarray(x * sigmoid(x))
-
-
-def tanh(x: Array) -> Array:
-    """The hyperbolic tangent."""
-    return np.tanh(x)
-
-
-def exp(x: Array) -> Array:
-    """The exponential; inf where it overflows, as IEEE 754 has it."""
-    with np.errstate(over="ignore"):
-        return np.exp(x)
-
-
-def log(x: Array) -> Array:
-    """The natural logarithm; NaN below 0, -inf at 0, as IEEE 754 has it."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(x)
-
-
-def softmax(x: Array) -> Array:
-    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    result: Array = e / e.sum(axis=-1, keepdims=True)
-    return result
-
-
-def log_softmax(x: Array) -> Array:
-    """x - m - log sum e^(x - m) along the last axis, m its maximum."""
-    z = x - x.max(axis=-1, keepdims=True)
-    result: Array = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-    return result
-
-
 def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum over ``axes``."""
     y = np.asarray(np.sum(x, axis=axes, keepdims=True))
@@ -253,7 +186,7 @@ def _over_channels(v: Array, x: Array) -> Array:
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """The mean and the biased variance of each channel of a batch."""
     axes = (0, *range(2, x.ndim))
-    count = _of(x, x.size // x.shape[1])
+    count = constant(x, x.size // x.shape[1])
     mean = x.sum(axis=axes) / count
     centred = x - _over_channels(mean, x)
     return mean, (centred * centred).sum(axis=axes) / count
@@ -262,7 +195,7 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
 def batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
     """sum g and sum g x^ of each channel, x^ = (x - mean) / sqrt(var + eps)."""
     axes = (0, *range(2, x.ndim))
-    r = 1 / np.sqrt(var + _of(x, eps))
+    r = 1 / np.sqrt(var + constant(x, eps))
     xhat = (x - _over_channels(mean, x)) * _over_channels(r, x)
     return g.sum(axis=axes), (g * xhat).sum(axis=axes)
 
@@ -271,9 +204,9 @@ def batch_norm_input_grad(
     g: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float
 ) -> Array:
     """dx = gamma r ((g - mean(g)) - x^ mean(g x^))."""
-    count = _of(x, x.size // x.shape[1])
+    count = constant(x, x.size // x.shape[1])
     a, b = (_over_channels(t / count, x) for t in batch_norm_sums(g, x, mean, var, eps))
-    r = 1 / np.sqrt(var + _of(x, eps))
+    r = 1 / np.sqrt(var + constant(x, eps))
     xhat = (x - _over_channels(mean, x)) * _over_channels(r, x)
     y: Array = _over_channels(gamma * r, x) * ((g - a) - xhat * b)
     return y

@@ -190,6 +190,33 @@ def _silu(y: Array, x: Array) -> Roundings:
     return Roundings(4 * ULPS + 3, np.abs(y), ULPS * (1 + np.abs(x)))
 
 
+def _line_slope(y: Array, dy: Array, *, at: Array, of: str) -> Roundings:
+    """A copy, or a division by 6."""
+    return Roundings(1, np.abs(y), 1)
+
+
+def _curve_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
+    """tanh subtracts a rounded y y from 1, and silu a rounded s; nothing else cancels."""
+    if of == "tanh":
+        return Roundings(3, np.abs(dy) * (1 + at * at), 1 + np.abs(dy))
+    if of == "silu":
+        s = kernels.sigmoid(at)
+        size = np.abs(dy) * s * (1 + np.abs(at))
+        return Roundings(8 * ULPS + 8, size, ULPS * (1 + np.abs(at)) * (1 + np.abs(dy)))
+    return Roundings(4, np.abs(y), 2 * (1 + np.abs(at)) * (1 + np.abs(dy)))
+
+
+def _softmax_input_grad(y: Array, dy: Array, p: Array) -> Roundings:
+    n = p.shape[-1]
+    along = np.abs(dy * p).sum(axis=-1, keepdims=True)
+    return Roundings(n + 2, np.abs(p) * (np.abs(dy) + along), 1 + n * np.abs(p))
+
+
+def _log_softmax_input_grad(y: Array, dy: Array, z: Array) -> Roundings:
+    n, total = z.shape[-1], np.abs(dy).sum(axis=-1, keepdims=True)
+    return Roundings(2 * ULPS + n + 2, np.abs(dy) + np.exp(z) * total, 1 + ULPS * total)
+
+
 def _shares(x: Array) -> tuple[Array, Array, Array]:
     """z = x - max, p = softmax, and how many roundings e^z has, on the average over p.
 
@@ -300,7 +327,11 @@ _TABLE: dict[str, Callable[..., Roundings]] = {
     "power": _power,
     "sigmoid": _sigmoid,
     "silu": _silu,
+    "line_slope": _line_slope,
+    "curve_slope": _curve_slope,
     "softmax": _softmax,
+    "softmax_input_grad": _softmax_input_grad,
+    "log_softmax_input_grad": _log_softmax_input_grad,
     "log_softmax": _log_softmax,
     "sum": _sum,
     "linear": _linear,

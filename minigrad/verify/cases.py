@@ -217,6 +217,29 @@ _case(
     labels=[2, 0, 9, 1], label_smoothing=0.1, weight=np.array([0.5, 1.0, 2.0]), ignore_index=9,
 )  # fmt: skip
 
+
+def _slope(dy: Tensor, x: Tensor, *, of: str) -> Tensor:
+    """dy pulled back through an activation."""
+    return vjp(getattr(ops, of), x)[1](dy)[0]
+
+
+def _beside(*kinks: float) -> Domain:
+    """A cotangent, and an x that is near no kink."""
+
+    def domain(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+        return [*normal(rng, shapes[:1]), *across(*kinks)(rng, shapes[1:])]
+
+    return domain
+
+
+for _of, _kinks in (("relu", (0,)), ("relu6", (0, 6)), ("hardsigmoid", (-3, 3))):
+    _case("line_slope", _of, _slope, (4, 5), (4, 5), domain=_beside(*_kinks), of=_of)
+for _of, _kinks in (("hardswish", (-3, 3)), ("sigmoid", (-1, 2)), ("silu", (-2, 2)),
+                    ("tanh", (-1, 1))):  # fmt: skip
+    _case("curve_slope", _of, _slope, (4, 5), (4, 5), domain=_beside(*_kinks), of=_of)
+_case("softmax_input_grad", "", _slope, (3, 4), (3, 4), of="softmax")
+_case("log_softmax_input_grad", "", _slope, (3, 4), (3, 4), of="log_softmax")
+
 # --- convolution ------------------------------------------------------------------------
 
 CONVOLUTIONS: tuple[tuple[str, Shape, Shape, dict[str, Any]], ...] = (

@@ -107,6 +107,9 @@ def calls(dtype, n=3):
     summed = ((0, 2, 3), (2, 3), (0,), (1,), (3,), (1, 3), (0, 1, 2, 3), (0, 1, 2))
     table = {name: (getattr(ops, name), [x]) for name in elementwise}
     table |= {f"sum {axes}": (lambda x, axes=axes: ops.sum(x, axes, False), [x]) for axes in summed}
+    dy = normal(x.shape, dtype, 10)
+    table |= {f"{f}_input_grad": (getattr(ops, f"{f}_input_grad"), [dy, 3 * x])
+              for f in (*elementwise[:-1], "softmax", "log_softmax")}  # fmt: skip
     return table | {
         "log": (ops.log, [np.abs(x)]),
         "softmax": (ops.softmax, [x]),
@@ -193,6 +196,18 @@ class TestTheResultKnowsNothingOf:
 
 
 SHAPES = st.lists(st.integers(0, 9), max_size=5).map(tuple)
+
+
+@given(st.sampled_from(DTYPES), seeds)
+def test_slopes_are_numpys_operations_one_by_one(dtype, seed):
+    rng = np.random.default_rng(seed)
+    g, at = rng.normal(size=101).astype(dtype), (4 * rng.normal(size=101)).astype(dtype)
+    at[:9] = [0, -0.0, 3, -3, 6, np.inf, -np.inf, np.nan, 1e-40]
+    for name in ("relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "tanh"):
+        function = f"{name}_input_grad"
+        with np.errstate(invalid="ignore"):
+            expected = getattr(numpy_backend, function)(g, at)
+        assert same(getattr(ops, function)(g, at), expected), name
 
 
 @given(SHAPES, dtypes, st.sampled_from(LEVELS), seeds)

@@ -58,6 +58,19 @@ def test_functions_have_the_bits_of_the_core(name, dtype):
     same_bits(getattr(numba_backend, name)(x), getattr(cython_ops, name)(x))
 
 
+@compiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS[:7])
+def test_slopes_have_the_bits_of_the_core(name, dtype):
+    at, function = numbers(dtype), f"{name}_input_grad"
+    g = np.random.default_rng(12).permutation(at)
+    same_bits(getattr(numba_backend, function)(g, at), getattr(cython_ops, function)(g, at))
+    g, at = (a[: 2 * 3 * 5 * 7].reshape(2, 3, 5, 7) for a in (g, at))
+    last = np.ascontiguousarray(at.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    for module in (numba_backend, cython_ops):
+        same_bits(getattr(module, function)(g, last), getattr(cython_ops, function)(g, at))
+
+
 EXACT = {
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
@@ -120,6 +133,10 @@ def test_rows_have_the_bits_of_the_core(seed, length, dtype):
     same_bits(numba_backend.sum(x, (1,), True), cython_ops.sum(x, (1,), True))
     same_bits(numba_backend.softmax(x), cython_ops.softmax(x))
     same_bits(numba_backend.log_softmax(x), cython_ops.log_softmax(x))
+    g = x[:, ::-1]
+    for gradient, y in (("softmax", numba_backend.softmax(x)), ("log_softmax", x)):
+        function = f"{gradient}_input_grad"
+        same_bits(getattr(numba_backend, function)(g, y), getattr(cython_ops, function)(g, y))
 
 
 def test_sums_of_whole_numbers_are_exact():

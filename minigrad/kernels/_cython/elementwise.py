@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from minigrad.errors import ShapeError
 from minigrad.kernels._cython import memory
 from minigrad.kernels.contract import Array, one_dtype
 from minigrad.threads import num_threads
@@ -13,13 +14,20 @@ from minigrad.threads import num_threads
 __all__ = [
     "exp",
     "hardsigmoid",
+    "hardsigmoid_input_grad",
     "hardswish",
+    "hardswish_input_grad",
     "log",
     "relu",
     "relu6",
+    "relu6_input_grad",
+    "relu_input_grad",
     "sigmoid",
+    "sigmoid_input_grad",
     "silu",
+    "silu_input_grad",
     "tanh",
+    "tanh_input_grad",
 ]
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -50,3 +58,35 @@ silu = _elementwise("silu", "x / (1 + e^-x); within 3.5 ULP; NaN at -inf, as x s
 tanh = _elementwise("tanh", "The hyperbolic tangent; within 2.6 ULP.")
 exp = _elementwise("exp", "e^x; within 1.1 ULP, subnormal results included.")
 log = _elementwise("log", "ln x; within 0.9 ULP; -inf at 0, NaN below.")
+
+
+def _input_grad(of: str, formula: str) -> Callable[[Array, Array], Array]:
+    name = f"{of}_input_grad"
+
+    def function(g: Array, at: Array) -> Array:
+        one_dtype(name, g=g, at=at)
+        if g.shape != at.shape:
+            raise ShapeError(f"{name}: g must have the shape {at.shape}, got {g.shape}")
+        dx = np.empty_like(at, subok=False)
+        if at.strides != dx.strides or not at.flags.aligned:
+            at = at.copy(order="K")
+            dx = np.empty_like(at, subok=False)
+        g = memory.in_order_of(at, g)
+        memory.core.elementwise(name, at, dx, at.size, num_threads(), g)
+        return dx
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = formula
+    return function
+
+
+# As in ``numpy_functions``, where the table stands.
+relu_input_grad = _input_grad("relu", "g where y > 0, else 0.")
+relu6_input_grad = _input_grad("relu6", "g where 0 < y < 6, else 0.")
+hardsigmoid_input_grad = _input_grad("hardsigmoid", "g / 6 where -3 < x < 3, else 0.")
+hardswish_input_grad = _input_grad(
+    "hardswish", "0 where x <= -3, g where x >= 3, else g (2 x + 3) / 6."
+)
+sigmoid_input_grad = _input_grad("sigmoid", "g y (1 - y).")
+silu_input_grad = _input_grad("silu", "g s (x (1 - s) + 1), s = sigmoid(x).")
+tanh_input_grad = _input_grad("tanh", "g (1 - y y).")

@@ -14,7 +14,7 @@ from minigrad.kernels import _ext
 from minigrad.kernels.contract import Array
 from minigrad.threads import num_threads
 
-__all__ = ["core", "dense", "nchw", "pixels", "regular"]
+__all__ = ["core", "dense", "in_order_of", "nchw", "pixels", "regular"]
 
 core: Any = _ext.core
 
@@ -43,3 +43,14 @@ def nchw(y: Array) -> Array:
     """The (N, C, H, W) view of (N, H, W, C)."""
     view: Array = y.transpose(0, 3, 1, 2)
     return view
+
+
+def in_order_of(x: Array, y: Array) -> Array:
+    """y, of x's shape, as it would lie in the memory order of x, which has no gaps."""
+    if y.strides == x.strides and y.flags.aligned:
+        return y
+    if x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous:
+        return nchw(pixels(y))
+    copy = np.empty_like(x, subok=False)
+    copy[...] = y
+    return copy

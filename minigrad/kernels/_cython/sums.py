@@ -15,7 +15,15 @@ from minigrad.kernels._cython import memory
 from minigrad.kernels.contract import Array, one_dtype
 from minigrad.threads import num_threads
 
-__all__ = ["global_avg_pool", "linear", "log_softmax", "softmax", "sum"]
+__all__ = [
+    "global_avg_pool",
+    "linear",
+    "log_softmax",
+    "log_softmax_input_grad",
+    "softmax",
+    "softmax_input_grad",
+    "sum",
+]
 
 BLOCK = 4096  # the longest row that is summed in one piece (ext/reduce.pyx.tp)
 
@@ -40,6 +48,30 @@ def _softmax(function: str, x: Array, logarithm: bool) -> Array:
         rows = (-1, x.shape[-1])
         memory.core.softmax(x.reshape(rows), y.reshape(rows), logarithm, num_threads())
     return y
+
+
+def softmax_input_grad(g: Array, y: Array) -> Array:
+    """y (g - sum g y), the products summed as a row."""
+    return _softmax_input_grad("softmax_input_grad", g, y, logarithm=False)
+
+
+def log_softmax_input_grad(g: Array, y: Array) -> Array:
+    """g - e^y sum g, summed as a row."""
+    return _softmax_input_grad("log_softmax_input_grad", g, y, logarithm=True)
+
+
+def _softmax_input_grad(function: str, g: Array, y: Array, logarithm: bool) -> Array:
+    one_dtype(function, g=g, y=y)
+    if y.ndim == 0 or g.shape != y.shape:
+        raise ShapeError(f"{function}: g {g.shape} and y {y.shape} must be equal, with an axis")
+    g, y = memory.dense(g), memory.dense(y)
+    dx = np.empty_like(y)
+    if y.size:
+        rows = (-1, y.shape[-1])
+        memory.core.softmax_gradient(
+            g.reshape(rows), y.reshape(rows), dx.reshape(rows), logarithm, num_threads()
+        )
+    return dx
 
 
 def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:

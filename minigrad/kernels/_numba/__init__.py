@@ -12,6 +12,7 @@ Read in this order:
     outer      and its weight gradient
     transpose  putting channels last, and packing weights
     functions  activations, exp and log, lane by lane
+    slopes     the input gradients of the activations
     sums       sums, softmax and averages in a fixed order
     norm       BatchNorm, its statistics and its gradient
     pool       the largest and the sum of each window

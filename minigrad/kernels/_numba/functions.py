@@ -27,7 +27,7 @@ from minigrad.kernels._numba.launch import address, compiled, job, run, vector_b
 from minigrad.kernels._numba.vectors import Value, Vectors, intrinsic, literal, word
 from minigrad.kernels.contract import Array
 
-_NUMBERS = 16_384  # of one task
+NUMBERS = 16_384  # of one task
 
 
 class Constants(NamedTuple):
@@ -240,7 +240,7 @@ def elementwise(name: str, x: Array) -> Array:
     if x.size:
         lanes = vector_bytes() // x.itemsize
         kernel = _kernel(NAMES.index(name), x.itemsize, lanes)
-        tasks = -(-x.size // _NUMBERS)
+        tasks = -(-x.size // NUMBERS)
         run(kernel, job(address(y), address(x), x.size), tasks)
     return y
 
@@ -252,8 +252,8 @@ def _kernel(which: int, itemsize: int, lanes: int) -> Any:
     def elementwise(table: int, first: int, last: int) -> None:
         stamp  # noqa: B018  part of the key of the cache
         y, x, size = word(table, 0), word(table, 1), word(table, 2)
-        end = min(last * _NUMBERS, size)
-        k = first * _NUMBERS
+        end = min(last * NUMBERS, size)
+        k = first * NUMBERS
         while k + lanes <= end:
             apply(y + k * itemsize, x + k * itemsize, lanes, which, itemsize, lanes, 0)
             k += lanes

@@ -100,6 +100,16 @@ def softmax(x: Array, logarithm: bool) -> Array:
     return y
 
 
+def softmax_gradient(g: Array, y: Array, logarithm: bool) -> Array:
+    """y (g - sum g y), or g - e^y sum g, y being what softmax gave; sums along the last axis."""
+    if not y.size:
+        return np.empty_like(y)
+    terms = np.ascontiguousarray(g if logarithm else g * y)
+    s = row_sums(terms.reshape(-1, y.shape[-1])).reshape(*y.shape[:-1], 1)
+    dx: Array = g - elementwise("exp", np.ascontiguousarray(y)) * s if logarithm else y * (g - s)
+    return dx
+
+
 def global_average(x: Array) -> Array:
     """(N, C, H, W) to (N, C, 1, 1): the sum over each map, divided by H W."""
     n, c, h, w = x.shape
