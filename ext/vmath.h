@@ -3,8 +3,7 @@
  *
  * Every function is made of operations that IEEE 754 rounds correctly (and of moving bits),
  * in the order written here, so its bits are the same for every level with an FMA, for a full
- * register and for its tail.  activate_T(which, v) applies one of them to a register; `which`
- * is the same for a whole call, so the switch is predicted.
+ * register and for its tail.
  *
  *     relu(x)        = max(0, x): keeps NaN, and the sign of zero
  *     relu6(x)       = min(6, relu(x))
@@ -17,11 +16,14 @@
  *     e^r - 1 = r + r^2 Q(r)          e^x = (1 + (e^r - 1)) 2^n, the power in one rounding
  *
  * which overflows to infinity, and falls through the subnormal numbers to zero.  From it,
- * with e = e^-|x|, which cannot overflow:
  *
- *     sigmoid(x) = (x < 0 ? e : 1) / (1 + e)
- *     silu(x)    = x sigmoid(x), the power of two of e applied last; NaN at -inf
  *     tanh(|x|)  = -t / (2 + t),   t = e^(-2|x|) - 1,   with the sign of x
+ *
+ * and, above and below the line times a small power of two c, so that e^-x does not overflow
+ * before the quotient is zero, with e^r = 1 + r (1 + r Q(r)):
+ *
+ *     sigmoid(x) = c / (c + c e^-x)
+ *     silu(x)    = x sigmoid(x), NaN at -inf
  *
  * ln x, with x = m 2^k and sqrt(1/2) <= m < sqrt(2), f = m - 1, s = f / (2 + f), z = s^2:
  *
@@ -33,7 +35,9 @@
  * ones included: over every float32, and a million samples of float64, with an FMA or
  * without (tests/kernels/test_vmath.py):
  *
- *     exp 1.1     log 0.9     sigmoid 2.5     silu 3.5     tanh 2.6
+ *     exp 1.1     log 0.9     sigmoid 2.5     silu 3.0     tanh 2.6
+ *
+ * and silu |x|/2 of the smallest subnormal number beside, where the sigmoid is subnormal.
  *
  * The tables were made by ext/coefficients.py.
  */
@@ -50,9 +54,7 @@ enum activation {
     ACT_HARDSWISH,
     ACT_SIGMOID,
     ACT_SILU,
-    ACT_TANH,
-    ACT_EXP,
-    ACT_LOG
+    ACT_TANH
 };
 
 static const float EXP_f32[] = {
@@ -151,15 +153,6 @@ VMATH_SCALE(f64, double, pd, 52, 0x1.8p52)
         x = min_##T(broadcast_##T((real)HIGHEST), max_##T(broadcast_##T((real)LOWEST), x));   \
         t = reduced_##T(x, &n);                                                               \
         return scale_##T(broadcast_##T((real)1) + t, n); }                                    \
-    VEC_INLINE vec_##T sigmoid_##T(vec_##T x) {                                               \
-        vec_##T one = broadcast_##T((real)1), e = exp_##T(-abs_##T(x));                       \
-        return where_##T(x < zero_##T(), e, one) / (one + e); }                               \
-    VEC_INLINE vec_##T silu_##T(vec_##T x) {                                                  \
-        vec_##T n, one = broadcast_##T((real)1), lowest = broadcast_##T((real)LOWEST);        \
-        vec_##T p = one + reduced_##T(max_##T(lowest, -abs_##T(x)), &n);                      \
-        vec_##T negative = x * where_##T(x < lowest, zero_##T(), p);                          \
-        vec_##T y = where_##T(x < zero_##T(), negative, x) / (one + scale_##T(p, n));         \
-        return scale_##T(y, where_##T(x < zero_##T(), n, zero_##T())); }                      \
     VEC_INLINE vec_##T tanh_##T(vec_##T x) {                                                  \
         vec_##T n, a = abs_##T(x), one = broadcast_##T((real)1);                              \
         vec_##T t = reduced_##T(max_##T(broadcast_##T((real)FLAT), -(a + a)), &n);            \
@@ -168,9 +161,40 @@ VMATH_SCALE(f64, double, pd, 52, 0x1.8p52)
         vec_##T y = -t / (broadcast_##T((real)2) + t);                                        \
         return (vec_##T)((bits_##T)abs_##T(y) | (bits_##T)sign_##T(x)); }
 
-/* Below LOWEST, x e^x rounds to zero; at HIGHEST, e^x is infinite; e^FLAT is nothing beside 1. */
+/* Below LOWEST, e^x rounds to zero; at HIGHEST, e^x is infinite; e^FLAT is nothing beside 1. */
 VMATH_EXP(f32, float, 0x1.8p23f, -110, 90, -30)
 VMATH_EXP(f64, double, 0x1.8p52, -754, 710, -60)
+
+/* The steps of one sigmoid wait for one another, those of several do not: so a step is done
+ * for ``count`` vectors, at most PACK, before the next.  At LEAST, c e^-x is infinite, and
+ * x sigmoid(x) zero; at MOST, e^-x is nothing beside 1. */
+#define PACK 4
+#define EACH _Pragma("GCC unroll 4") for (int k = 0; k < count; k++)
+#define VMATH_SIGMOID(T, real, DIGITS, SHIFTER, C, LEAST, MOST)                               \
+    VEC_INLINE void sigmoids_##T(const vec_##T *x, vec_##T *y, int count) {                   \
+        vec_##T r[PACK], z[PACK], one = broadcast_##T((real)1), c = broadcast_##T((real)C);   \
+        vec_##T least = broadcast_##T((real)LEAST), most = broadcast_##T((real)MOST);         \
+        vec_##T shifter = broadcast_##T((real)SHIFTER);                                       \
+        vec_##T log2e = broadcast_##T((real)0x1.71547652b82fep+0);                            \
+        EACH r[k] = min_##T(-least, max_##T(-most, -x[k]));                                   \
+        EACH z[k] = fma_##T(r[k], log2e, shifter);                                            \
+        EACH y[k] = z[k] - shifter;                                                           \
+        EACH r[k] = fma_##T(y[k], broadcast_##T(-LN2_##T[0]), r[k]);                          \
+        EACH r[k] = fma_##T(y[k], broadcast_##T(-LN2_##T[1]), r[k]);                          \
+        EACH z[k] = (vec_##T)(((bits_##T)z[k] << DIGITS) + (bits_##T)c); /* c 2^n */          \
+        int terms = sizeof EXP_##T / sizeof(real);                                            \
+        EACH y[k] = broadcast_##T(EXP_##T[terms - 1]);                                        \
+        for (int t = terms - 2; t >= 0; t--)                                                  \
+            EACH y[k] = fma_##T(y[k], r[k], broadcast_##T(EXP_##T[t]));                       \
+        EACH y[k] = fma_##T(y[k], r[k], one);                                                 \
+        EACH y[k] = fma_##T(y[k], r[k], one);                                                 \
+        EACH y[k] = fma_##T(y[k], z[k], c);                                                   \
+        EACH y[k] = c / y[k]; }                                                               \
+    VEC_INLINE vec_##T sigmoid_##T(vec_##T x) { sigmoids_##T(&x, &x, 1); return x; }          \
+    VEC_INLINE vec_##T silu_##T(vec_##T x) { return x * sigmoid_##T(x); }
+
+VMATH_SIGMOID(f32, float, 23, 0x1.8p23f, 0x1p-32f, -111, 60)
+VMATH_SIGMOID(f64, double, 52, 0x1.8p52, 0x1p-64, -754, 60)
 
 /* The exponent of x is read as the last bits of 2^DIGITS + exponent.  A subnormal x is first
  * multiplied by 2^DIGITS. */
@@ -205,20 +229,7 @@ VMATH_LOG(f64, double, 52, 1023, 0x1p-1022, 0x1p52)
     VEC_INLINE vec_##T hardsigmoid_##T(vec_##T x) {                                           \
         return relu6_##T(x + broadcast_##T((real)3)) / broadcast_##T((real)6); }              \
     VEC_INLINE vec_##T hardswish_##T(vec_##T x) {                                             \
-        return x * relu6_##T(x + broadcast_##T((real)3)) / broadcast_##T((real)6); }          \
-    VEC_INLINE vec_##T activate_##T(int which, vec_##T x) {                                   \
-        switch (which) {                                                                      \
-        case ACT_RELU: return relu_##T(x);                                                    \
-        case ACT_RELU6: return relu6_##T(x);                                                  \
-        case ACT_HARDSIGMOID: return hardsigmoid_##T(x);                                      \
-        case ACT_HARDSWISH: return hardswish_##T(x);                                          \
-        case ACT_SIGMOID: return sigmoid_##T(x);                                              \
-        case ACT_SILU: return silu_##T(x);                                                    \
-        case ACT_TANH: return tanh_##T(x);                                                    \
-        case ACT_EXP: return exp_##T(x);                                                      \
-        case ACT_LOG: return log_##T(x);                                                      \
-        default: return x;                                                                    \
-        } }
+        return x * relu6_##T(x + broadcast_##T((real)3)) / broadcast_##T((real)6); }
 
 VMATH(f32, float)
 VMATH(f64, double)
@@ -247,5 +258,54 @@ VMATH(f64, double)
 
 VMATH_SLOPES(f32, float)
 VMATH_SLOPES(f64, double)
+
+/* finish(which, y, yw, residual, rw, pixels, channels): y = activation(y) + residual on a
+ * tile that was just written and is still in cache, yw and rw from pixel to pixel. */
+#define VMATH_FINISH(T, real)                                                                 \
+    VEC_INLINE void activate_##T(int which, vec_##T *x, int count) {                          \
+        vec_##T y[PACK];                                                                      \
+        switch (which) {                                                                      \
+        case ACT_HARDSIGMOID: EACH x[k] = hardsigmoid_##T(x[k]); break;                       \
+        case ACT_HARDSWISH: EACH x[k] = hardswish_##T(x[k]); break;                           \
+        case ACT_SIGMOID: sigmoids_##T(x, y, count); EACH x[k] = y[k]; break;                 \
+        case ACT_SILU: sigmoids_##T(x, y, count); EACH x[k] *= y[k]; break;                   \
+        case ACT_TANH: EACH x[k] = tanh_##T(x[k]); break;                                     \
+        } }                                                                                   \
+    VEC_INLINE void finish_pixels_##T(int which, int count, real *y, ptrdiff_t yw,            \
+                                      const real *residual, ptrdiff_t rw, ptrdiff_t channels) { \
+        vec_##T x[PACK];                                                                      \
+        for (ptrdiff_t c = 0; c < channels; c += LANES_##T) {                                 \
+            ptrdiff_t n = channels - c;                                                       \
+            if (n >= LANES_##T) EACH x[k] = load_##T(y + k * yw + c);                         \
+            else EACH x[k] = load_n_##T(y + k * yw + c, n);                                   \
+            activate_##T(which, x, count);                                                    \
+            if (residual && n >= LANES_##T) EACH x[k] += load_##T(residual + k * rw + c);     \
+            else if (residual) EACH x[k] += load_n_##T(residual + k * rw + c, n);             \
+            if (n >= LANES_##T) EACH store_##T(y + k * yw + c, x[k]);                         \
+            else EACH store_n_##T(y + k * yw + c, x[k], n);                                   \
+        } }                                                                                   \
+    VEC_INLINE void finish_as_##T(int which, real *y, ptrdiff_t yw, const real *residual,     \
+                                  ptrdiff_t rw, ptrdiff_t pixels, ptrdiff_t channels) {       \
+        for (int count; pixels > 0; pixels -= count) {                                        \
+            count = pixels < PACK ? 1 : PACK;                                                 \
+            if (count == 1) finish_pixels_##T(which, 1, y, yw, residual, rw, channels);       \
+            else finish_pixels_##T(which, PACK, y, yw, residual, rw, channels);               \
+            y += count * yw;                                                                  \
+            if (residual) residual += count * rw;                                             \
+        } }                                                                                   \
+    static __attribute__((unused))                                                            \
+    void finish_##T(int which, real *y, ptrdiff_t yw, const real *residual,                   \
+                    ptrdiff_t rw, ptrdiff_t pixels, ptrdiff_t channels) {                     \
+        switch (which) {                                                                      \
+        case ACT_HARDSIGMOID: finish_as_##T(ACT_HARDSIGMOID, FINISH); break;                  \
+        case ACT_HARDSWISH: finish_as_##T(ACT_HARDSWISH, FINISH); break;                      \
+        case ACT_SIGMOID: finish_as_##T(ACT_SIGMOID, FINISH); break;                          \
+        case ACT_SILU: finish_as_##T(ACT_SILU, FINISH); break;                                \
+        case ACT_TANH: finish_as_##T(ACT_TANH, FINISH); break;                                \
+        } }
+#define FINISH y, yw, residual, rw, pixels, channels
+
+VMATH_FINISH(f32, float)
+VMATH_FINISH(f64, double)
 
 #endif

@@ -5,8 +5,8 @@ written here, which is the order of the compiled core (``ext/vmath.h``, where th
 and their errors in ULP stand).  So both engines give the same bits.
 
     e^x       = (1 + (e^r - 1)) 2^n,        n the integer nearest to x / ln 2, r = x - n ln 2
-    sigmoid   = (x < 0 ? e : 1) / (1 + e),  e = e^-|x|
-    silu      = x sigmoid(x), the power of two of e applied last
+    sigmoid   = c / (c + c e^-x),           c a small power of two
+    silu      = x sigmoid(x)
     tanh |x|  = -t / (2 + t),               t = e^(-2|x|) - 1
     ln x      = k ln 2 + 2 atanh(s),        x = m 2^k, f = m - 1, s = f / (2 + f)
 """
@@ -28,6 +28,7 @@ from minigrad.kernels._numba.vectors import Value, Vectors, intrinsic, literal, 
 from minigrad.kernels.contract import Array
 
 NUMBERS = 16_384  # of one task
+_LOG2E = float.fromhex("0x1.71547652b82fep+0")
 
 
 class Constants(NamedTuple):
@@ -38,10 +39,12 @@ class Constants(NamedTuple):
     ln2: tuple[float, float]
     digits: int
     bias: int
-    lowest: float  # below it, x e^x rounds to zero
+    lowest: float  # below it, e^x rounds to zero
     highest: float  # there, e^x is infinite
     flat: float  # e^flat is nothing beside 1
     least: float  # the smallest normal number
+    small: float  # c of the sigmoid
+    vanishing: float  # there, c e^-x is infinite
 
 
 def _hex(*numbers: str) -> tuple[float, ...]:
@@ -52,7 +55,7 @@ _F32 = Constants(
     _hex("0x1p-1", "0x1.5554dcp-3", "0x1.55551ap-5", "0x1.120b76p-7", "0x1.6d111p-10"),
     _hex("0x1.555556p-1", "0x1.9999ecp-2", "0x1.245c08p-2", "0x1.dddbaap-3"),
     (float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.7f7d1cp-20")),
-    23, 127, -110.0, 90.0, -30.0, 2.0**-126,
+    23, 127, -110.0, 90.0, -30.0, 2.0**-126, 2.0**-32, -111.0,
 )  # fmt: skip
 _F64 = Constants(
     _hex(
@@ -67,7 +70,7 @@ _F64 = Constants(
         "0x1.0fbd1232ee60ap-3", "0x1.0c135903f19f3p-3",
     ),
     (float.fromhex("0x1.62e42fefa2p-1"), float.fromhex("0x1.9ef35793c7673p-41")),
-    52, 1023, -754.0, 710.0, -60.0, 2.0**-1022,
+    52, 1023, -754.0, 710.0, -60.0, 2.0**-1022, 2.0**-64, -754.0,
 )  # fmt: skip
 
 
@@ -160,9 +163,7 @@ class Functions(Vectors):
     def _reduced(self, x: Value) -> tuple[Value, Value]:
         """n, and e^r - 1."""
         shifter = self._shifter()
-        n = self.sub(
-            self.fma(x, self.number(float.fromhex("0x1.71547652b82fep+0")), shifter), shifter
-        )
+        n = self.sub(self.fma(x, self.number(_LOG2E), shifter), shifter)
         r = self.fma(n, self.number(-self.c.ln2[0]), x)
         r = self.fma(n, self.number(-self.c.ln2[1]), r)
         return n, self.fma(self.mul(r, r), self._polynomial(r, self.c.exp), r)
@@ -173,16 +174,20 @@ class Functions(Vectors):
         return self._scale(self.add(self.number(1.0), t), n)
 
     def sigmoid(self, x: Value) -> Value:
-        one, e = self.number(1.0), self.exp(self.neg(self.abs(x)))
-        return self.div(self.where(self.less(x, self.zero), e, one), self.add(one, e))
+        one, small, shifter = self.number(1.0), self.number(self.c.small), self._shifter()
+        r = self.max(self.number(-60.0), self.neg(x))
+        r = self.min(self.number(-self.c.vanishing), r)
+        shifted = self.fma(r, self.number(_LOG2E), shifter)
+        n = self.sub(shifted, shifter)
+        r = self.fma(n, self.number(-self.c.ln2[0]), r)
+        r = self.fma(n, self.number(-self.c.ln2[1]), r)
+        power = self.builder.shl(self.bits(shifted), self.pattern(self.c.digits))
+        power = self.floats(self.builder.add(power, self.bits(small)))  # c 2^n
+        e = self.fma(self.fma(self._polynomial(r, self.c.exp), r, one), r, one)
+        return self.div(small, self.fma(e, power, small))
 
     def silu(self, x: Value) -> Value:
-        one, lowest = self.number(1.0), self.number(self.c.lowest)
-        n, t = self._reduced(self.max(lowest, self.neg(self.abs(x))))
-        p, below = self.add(one, t), self.less(x, self.zero)
-        negative = self.mul(x, self.where(self.less(x, lowest), self.zero, p))
-        y = self.div(self.where(below, negative, x), self.add(one, self._scale(p, n)))
-        return self._scale(y, self.where(below, n, self.zero))
+        return self.mul(x, self.sigmoid(x))
 
     def tanh(self, x: Value) -> Value:
         a, one = self.abs(x), self.number(1.0)
