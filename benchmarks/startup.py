@@ -210,7 +210,9 @@ def installed_mb(package: str) -> float:
     minigrad requires nothing else, and may lie in a source tree: its folder counts.
     """
     if package == "minigrad":
-        (folder,) = util.find_spec(package).submodule_search_locations
+        found = util.find_spec(package)
+        assert found is not None
+        (folder,) = found.submodule_search_locations or [""]
         return sum(_size(f) for f in Path(folder).rglob("*") if f.suffix != ".pyc") / 1e6
     seen: dict[str, int] = {"numpy": 0}
     _add_sizes(package, seen)
@@ -225,7 +227,8 @@ def _add_sizes(package: str, seen: dict[str, int]) -> None:
         found = metadata.distribution(package)
     except metadata.PackageNotFoundError:
         return  # required on other systems only
-    seen[package.lower()] = sum(_size(Path(found.locate_file(f))) for f in found.files or ())
+    files = [Path(str(found.locate_file(f))) for f in found.files or ()]
+    seen[package.lower()] = sum(map(_size, files))
     for line in found.requires or ():
         name, _, marker = line.partition(";")
         if "extra" not in marker:

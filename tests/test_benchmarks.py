@@ -22,9 +22,11 @@ from minigrad.cli import stopwatch
 from minigrad.errors import BackendError
 
 sys.path.append(str(Path(__file__).parents[1]))  # after the installed minigrad
-formats, layers, machine, ours, report, startup, timing, work = (
+formats, layers, machine, ours, report, startup, timing, work, worst = (
     importlib.import_module(f"benchmarks.{name}")
-    for name in ("formats", "layers", "machine", "ours", "report", "startup", "timing", "work")
+    for name in (
+        *("formats", "layers", "machine", "ours", "report", "startup", "timing", "work", "worst"),
+    )
 )
 
 ROW_KEYS = [
@@ -439,3 +441,44 @@ def test_a_failing_child_tells_its_last_line():
 def test_the_parent_of_the_measured_processes_imports_the_standard_library_alone():
     loaded = _in_small_parent("print([m for m in ('numpy', 'minigrad') if m in sys.modules])")
     assert loaded.strip() == "[]"
+
+
+# ---------------------------------------------------------------- several runs
+
+
+def _of_run(name, ratio, threads=1, us=10.0):
+    return {
+        **dict(zip(ROW_KEYS, (name, "cython", threads, 1, "forward", us, us, 5.0), strict=False)),
+        "percent_of_peak": 50.0,
+        "best_peer": "torch",
+        "ratio_to_best_peer": ratio,
+        "group": "dense",
+        "limit_gflops": 5.0,
+        "peak_gflops": 9.0,
+        "percent_of_limit": 90.0,
+    }
+
+
+def test_of_several_runs_the_worst_ratio_is_shown():
+    first, second = (
+        [_of_run("a", 1.2), _of_run("b", 0.9)],
+        [_of_run("b", 1.1), _of_run("a", 1.1, us=12.0)],
+    )
+    found = {row["name"]: row for row in worst.worst([first, second])}
+    assert (found["a"]["ratio_to_best_peer"], found["a"]["median_us"]) == (1.1, 12.0)
+    assert found["b"]["ratio_to_best_peer"] == 0.9
+    (text,) = worst.tables(list(found.values()))
+    assert "| a | 12.0 | 50 | 90 | torch | 1.10 |" in text
+    assert "| geometric mean of the ratios | 0.99 |" in text
+
+
+def test_without_peers_the_slowest_run_is_shown():
+    (row,) = worst.worst([[_of_run("a", None, us=9.0)], [_of_run("a", None, us=11.0)]])
+    assert row["median_us"] == 11.0
+
+
+def test_runs_of_other_rows_do_not_belong_together(capsys, tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(json.dumps([_of_run(name, 1.0)]))
+    assert worst.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+    assert "not of the same rows" in capsys.readouterr().err
