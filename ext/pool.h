@@ -15,8 +15,10 @@
  *   closes the word when no task is left and waits only for those that have joined, so a
  *   worker that is asleep, or kept off its CPU, costs nothing.
  * - After fork the child has no workers: it forgets them and makes its own.
- * - Workers inherit the CPU affinity of the thread that made them, and block every signal:
- *   Ctrl-C goes to the Python thread.
+ * - The caller works too, so a worker on its CPU is worse than none.  Some schedulers wake it
+ *   there all the same; so, on Linux, workers may use the CPUs that the caller may use, but
+ *   for the one it is on.  That is asked again when the caller has moved.
+ * - Workers block every signal: Ctrl-C goes to the Python thread.
  */
 #ifndef MINIGRAD_POOL_H
 #define MINIGRAD_POOL_H
@@ -39,7 +41,7 @@ static void pool_run(pool_task task, void *context, ptrdiff_t n, int threads) {
 #include <signal.h>
 #include <time.h>
 
-enum { POOL_MAX = 256, SPIN_NS = 60000, SPINS_BEFORE_YIELD = 4000 };
+enum { POOL_MAX = 256, SPIN_NS = 60000, SPINS_BEFORE_YIELD = 4000, MOVES_NS = 1000000 };
 
 #define CLOSED ((uint64_t)1 << 31)
 #define JOINED(word) ((word) & (CLOSED - 1))
@@ -51,6 +53,9 @@ static struct {
     pthread_cond_t wake;
     int workers, sleeping;
     int fork_handler;
+    int cpu;                      /* of the caller, when the workers were told to avoid it */
+    int64_t moved;                /* and when that was */
+    pthread_t thread[POOL_MAX];
     _Alignas(64) uint64_t word;   /* generation << 32 | closed << 31 | joined */
     pool_task task;
     void *context;
@@ -60,6 +65,7 @@ static struct {
 } pool = {.owner = PTHREAD_MUTEX_INITIALIZER,
           .sleep_lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER,
+          .cpu = -1,
           .word = CLOSED};
 
 #define LOAD(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
@@ -139,6 +145,7 @@ static void pool_after_fork(void) {
     pthread_mutex_init(&pool.sleep_lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
     pool.workers = pool.sleeping = 0;
+    pool.cpu = -1;
     pool.word = (pool.word & ~(CLOSED - 1)) | CLOSED;
 }
 
@@ -149,13 +156,30 @@ static void pool_grow(int workers) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.workers < workers) {
-        pthread_t thread;
         void *number = (void *)(intptr_t)(pool.workers + 1);
-        if (pthread_create(&thread, NULL, pool_worker, number)) break;
-        pthread_detach(thread);
+        if (pthread_create(&pool.thread[pool.workers], NULL, pool_worker, number)) break;
+        pthread_detach(pool.thread[pool.workers]);
         pool.workers++;
+        pool.cpu = -1;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Keep the workers off the caller's CPU, where there is another.  The owner lock is held. */
+static void pool_make_way(void) {
+#if defined(__linux__) && defined(CPU_COUNT)
+    int here = sched_getcpu();
+    if (here == pool.cpu) return;
+    int64_t now = pool_clock();
+    if (pool.cpu >= 0 && now - pool.moved < MOVES_NS) return;   /* callers that take turns */
+    cpu_set_t mine;
+    if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof mine, &mine)) return;
+    if (CPU_COUNT(&mine) > 1) CPU_CLR(here, &mine);
+    for (int k = 0; k < pool.workers; k++)
+        pthread_setaffinity_np(pool.thread[k], sizeof mine, &mine);
+    pool.cpu = here;
+    pool.moved = now;
+#endif
 }
 
 static void pool_open(pool_task task, void *context, ptrdiff_t n, int threads) {
@@ -188,6 +212,7 @@ static void pool_run(pool_task task, void *context, ptrdiff_t n, int threads) {
         return;
     }
     if (pool.workers < threads - 1) pool_grow(threads - 1);
+    pool_make_way();
     pool_open(task, context, n, threads);
     pool_work(0);
     pool_close();
