@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 
 from minigrad.engine.fuse import Note
 from minigrad.engine.trace import Graph, Step
-from minigrad.kernels.contract import classify
+from minigrad.geometry import ConvSpec
+from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython_blocks import Stage, block_bytes, ghost
 
 __all__ = ["BLOCKS", "gated_stages", "recognise", "scratch_bytes", "stages_of"]
@@ -121,9 +122,9 @@ def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
             if found is None or any(k not in steps or steps[k].op != "conv2d" for k in found):
                 continue
             block = _block(pattern.name, graph, sorted(found))
-            why = unfused(graph, block)
-            notes.append(Note(pattern.name.replace("_", " "), block.layer, not why, why))
-            if not why:
+            streams, why = verdict(graph, block)
+            notes.append(Note(pattern.name.replace("_", " "), block.layer, streams, why))
+            if streams:
                 steps = {k: s for k, s in steps.items() if k not in found or k == number}
                 steps[number] = block
     return replace(graph, steps=dict(sorted(steps.items()))), notes
@@ -150,18 +151,29 @@ def _shared(paths: Sequence[Sequence[str]]) -> list[str]:
     return [names[0] for names in takewhile(lambda n: len(set(n)) == 1, zip(*paths, strict=False))]
 
 
-def unfused(graph: Graph, block: Step) -> str:
-    """Why a block is better run as separate steps; empty if it is not."""
+def verdict(graph: Graph, block: Step) -> tuple[bool, str]:
+    """Whether a block is better streamed by rows than run as separate steps, and why."""
     parts: dict[int, Step] = block.params["parts"]
     item = graph.dtype.itemsize
     inner = max(math.prod(part.shape) * item for k, part in parts.items() if k != max(parts))
     weights = sum(part.inputs[1].size * item for part in parts.values())
-    if weights <= max(inner, WEIGHTS_IN_CACHE):
-        return ""
-    return "its weights are larger than any map inside it, and would be read for every few rows"
+    if weights <= WEIGHTS_IN_CACHE:
+        return True, "by rows, for its weights stay in cache beside them"
+    if weights <= inner:
+        return True, "by rows, for its weights are smaller than the largest map inside it"
+    return False, (
+        "its weights are larger than any map inside it, and would be read for every few rows"
+    )
 
 
-def stages_of(step: Step, value: Callable[[Any], Any]) -> list[Stage]:
+def as_given(w: Array, spec: ConvSpec) -> Any:
+    """Weights not packed."""
+    return w
+
+
+def stages_of(
+    step: Step, value: Callable[[Any], Any], packed: Callable[[Array, ConvSpec], Any] = as_given
+) -> list[Stage]:
     """The stages of a block; ``value`` gives the array that a reference outside stands for."""
     parts: dict[int, Step] = step.params["parts"]
     place = {number: k for k, number in enumerate(parts)}
@@ -172,7 +184,7 @@ def stages_of(step: Step, value: Callable[[Any], Any]) -> list[Stage]:
     return [
         Stage(
             source(part.inputs[0]),
-            part.inputs[1],
+            packed(part.inputs[1], part.params["spec"]),
             part.params["spec"],
             part.inputs[2],
             source(part.epilogue.get("residual")),
@@ -182,13 +194,15 @@ def stages_of(step: Step, value: Callable[[Any], Any]) -> list[Stage]:
     ]
 
 
-def gated_stages(step: Step, value: Callable[[Any], Any]) -> list[Stage]:
+def gated_stages(
+    step: Step, value: Callable[[Any], Any], packed: Callable[[Array, ConvSpec], Any] = as_given
+) -> list[Stage]:
     """The two stages of a convolution with a gate: multiply, convolve."""
-    x, w, bias = (value(ref) for ref in step.inputs)
+    x, w, bias = value(step.inputs[0]), *step.inputs[1:]
     gate = value(step.epilogue["gate"]).reshape(x.shape[:2])
     residual, activation = value(step.epilogue.get("residual")), step.epilogue.get("activation")
     spec = step.params["spec"]
-    return [Stage(x, gate, None), Stage(0, w, spec, bias, residual, activation)]
+    return [Stage(x, gate, None), Stage(0, packed(w, spec), spec, bias, residual, activation)]
 
 
 def scratch_bytes(graph: Graph) -> int:

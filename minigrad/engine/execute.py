@@ -1,99 +1,209 @@
-"""The fast interpreter: every step bound to a compiled kernel, all values in one arena.
+"""The fast interpreter: every step bound to a compiled kernel, all values in arenas.
 
 Binding decides everything once: where each value lies, which kernel serves the step, its
-packed weights, its tiles and tasks.  Running is then one call of the core, which goes
-through the bound steps without the GIL; a step that has no bound kernel runs in Python.
+packed weights, its tiles and tasks.  Running is then one call of the core for each group
+of images (``schedule``), which goes through the bound steps without the GIL; a step that
+has no bound kernel runs in Python.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
+from minigrad.engine.describe import macs
 from minigrad.engine.interpret import perform
+from minigrad.engine.memory import Arena, arena, in_order, is_alias
+from minigrad.engine.schedule import Schedule
 from minigrad.engine.trace import Graph, Step
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython_backend
 from minigrad.kernels._ext import core
 from minigrad.kernels.cython_blocks import bind_block, new_scratch
 from minigrad.tensor import Array, Shape
+from minigrad.threads import threads as using_threads
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "has_kernel"]
 
-Get = Callable[[Any], Any]
+WORTH_A_THREAD = 32_000  # numbers touched, or 8 multiply-adds each: about a microsecond
+
+Times = dict[int, float]
 
 
 class Execution:
-    """The bound calls of a graph.
+    """A schedule bound to memory: the head once for each thread that runs it, and the tails.
 
-    Parameters
+    Attributes
     ----------
-    graph : Graph
-    offsets : {value: byte offset in the arena}
-    size : int
-        Bytes of the arena.
+    lanes : list of Bound
+        The head, in an arena for one image each; made when first needed.
+    tails : {images: Bound}
     """
 
-    def __init__(self, graph: Graph, offsets: Mapping[int, int], size: int) -> None:
-        self.graph = graph
-        self.lock = threading.Lock()
-        self.scratch = new_scratch()
-        arena = np.empty(size + 64, np.uint8)
-        start = -arena.ctypes.data % 64
-        self.values = {
-            number: _placed(arena[start + offset :], graph.shape_of(number), graph.dtype)
-            for number, offset in offsets.items()
+    def __init__(self, plan: Schedule) -> None:
+        self.schedule, self.lock = plan, threading.Lock()
+        self.scratch, self.packed = new_scratch(), _Packed()
+        self.head = arena(plan.head)
+        self.lanes: list[Bound] = []
+        places = {size: arena(tail) for size, tail in plan.tails.items()}
+        memory = np.empty(max(place.size for place in places.values()) + 64, np.uint8)
+        self.tails = {
+            size: Bound(tail, places[size], memory, self.scratch, self.packed)
+            for size, tail in plan.tails.items()
         }
-        self.calls = [(number, self._bound(step, number)) for number, step in graph.steps.items()]
-        self.programs = list(self._programs())
+        self.images: dict[int, Any] = {}
 
     def __call__(self, x: Array, threads: int) -> list[Array]:
-        """Copy x in, run every call, and copy the outputs out."""
+        """The outputs for a batch, group by group."""
         with self.lock:
-            self._enter(x, threads)
-            for program in self.programs:
+            return self._run(x, threads)
+
+    def _run(self, x: Array, threads: int) -> list[Array]:
+        self._widen(min(threads, max(self.schedule.groups)))
+        rows, first = _as_maps(x), 0
+        made: list[list[Array]] = []
+        for size in self.schedule.groups:
+            self.images[size].run(rows, first, size, threads)
+            tail = self.tails[size]
+            for _, program in tail.programs:
                 program.run(threads)
-            return [np.array(self.values[number], order="C") for number in self.graph.outputs]
+            made.append([np.array(tail.values[k], order="C") for k in tail.graph.outputs])
+            first += size
+        return made[0] if len(made) == 1 else [np.concatenate(y) for y in zip(*made, strict=True)]
 
-    def _programs(self) -> Iterator[Any]:
-        """All steps as one call of the core, unless some of them are Python's."""
-        assert core is not None
-        for bound, calls in groupby((call for _, call in self.calls), core.is_bound):
-            if bound:
-                yield core.Program(list(calls), self.scratch)
-            else:
-                yield from calls
+    def _widen(self, lanes: int) -> None:
+        """Have a head for so many threads."""
+        if lanes <= len(self.lanes):
+            return
+        while len(self.lanes) < lanes:
+            memory = np.empty(self.head.size + 64, np.uint8)
+            self.lanes.append(
+                Bound(self.schedule.head, self.head, memory, self.scratch, self.packed)
+            )
+        for size, tail in self.tails.items():
+            crossing = self.schedule.head.outputs
+            self.images[size] = _core().Images(
+                [lane.program for lane in self.lanes],
+                [_as_maps(lane.values[0]) for lane in self.lanes],
+                [[lane.values[k] for k in crossing] for lane in self.lanes],
+                [tail.values[k] for k in crossing],
+                self.scratch,
+            )
 
-    def _enter(self, x: Array, threads: int) -> None:
-        into = self.values[0]
-        if x.ndim == 4 and x.flags.aligned and x.flags.c_contiguous:
-            core.to_channels_last(x, into, threads)  # type: ignore[union-attr]
-        else:
-            np.copyto(into, x)
-
-    def times(self, repeats: int, threads: int) -> dict[int, float]:
-        """Median microseconds of each step, run in order."""
-        seen: dict[int, list[float]] = {number: [] for number, _ in self.calls}
+    def times(self, x: Array, repeats: int, threads: int) -> Times:
+        """Median microseconds of each step in a run; of step 0, of bringing the input in."""
         with self.lock:
+            self._run(x, threads)
+            parts = [*self.lanes, *self.tails.values()]
+            runs = []
             for _ in range(repeats):
-                for number, call in self.calls:
-                    start = time.perf_counter_ns()
-                    call.run(threads)
-                    seen[number].append((time.perf_counter_ns() - start) / 1e3)
-        return {number: float(np.median(t)) for number, t in seen.items()}
+                for part in parts:
+                    part.start_clocks()
+                self._run(x, threads)
+                runs.append(self._read_clocks(parts))
+        return {k: 1e6 * float(np.median([run[k] for run in runs])) for k in runs[0]}
 
-    def _get(self, ref: Any) -> Any:
+    def peak(self, threads: int) -> float:
+        """The most FMAs the core does in the plan's dtype, in GFLOP/s."""
+        return float(_core().peak(0.1, threads, self.schedule.head.dtype.itemsize))
+
+    def _read_clocks(self, parts: list[Bound]) -> Times:
+        total = {0: sum(images.entering() for images in self.images.values())}
+        for part in parts:
+            for number, seconds in part.read_clocks():
+                total[number] = total.get(number, 0.0) + seconds
+        return total
+
+
+class Bound:
+    """The calls of a graph, and its values in an arena.
+
+    Attributes
+    ----------
+    values : {number: ndarray}
+    programs : list of (numbers, program)
+        The steps in order: runs of the core, and single steps of Python.
+    """
+
+    def __init__(
+        self, graph: Graph, place: Arena, memory: Array, scratch: Any, packed: _Packed
+    ) -> None:
+        start = -memory.ctypes.data % 64
+        self.graph, self.scratch, self.packed = graph, scratch, packed
+        self.values = {
+            number: _placed(memory[start + offset :], graph.shape_of(number), graph.dtype)
+            for number, offset in place.offsets.items()
+        }
+        self.programs = list(self._programs())
+
+    @property
+    def program(self) -> Any:
+        """The only one, of a graph without steps in Python."""
+        return self.programs[0][1] if self.programs else _core().Program([], [], self.scratch)
+
+    def get(self, ref: Any) -> Any:
+        """The array that a reference stands for."""
         return self.values[ref] if type(ref) is int else ref
 
-    def _bound(self, step: Step, number: int) -> Any:
-        binder = _BINDERS.get(step.op, _PythonCall)
-        return binder(step, self._get, self.values[number], self.scratch)
+    def _programs(self) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """All steps as one call of the core, unless some of them are Python's."""
+        steps = [
+            (number, step)
+            for number, step in self.graph.steps.items()
+            if step.op != "given" and not is_alias(self.graph, step)
+        ]
+        for compiled, found in groupby(steps, lambda pair: has_kernel(self.graph, pair[1])):
+            run = list(found)
+            if compiled:
+                calls = [_BINDERS[step.op](step, self, self.values[k]) for k, step in run]
+                shares = [_threads_worth(self.graph, step) for _, step in run]
+                yield tuple(k for k, _ in run), _core().Program(calls, shares, self.scratch)
+            else:
+                yield from (((k,), _PythonCall(step, self, self.values[k])) for k, step in run)
+
+    def start_clocks(self) -> None:
+        """From now on each step is timed."""
+        for _, program in self.programs:
+            program.start_clocks()
+
+    def read_clocks(self) -> Iterator[tuple[int, float]]:
+        """(number, seconds) of each step since then."""
+        for numbers, program in self.programs:
+            yield from zip(numbers, program.read_clocks(), strict=True)
+
+
+class _Packed:
+    """Weights in the order in which the kernels read them, packed once for all lanes."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[int, ConvSpec], Any] = {}
+
+    def __call__(self, w: Array, spec: ConvSpec) -> Any:
+        """``w``, a constant of the graph; that of ``linear`` has two axes."""
+        key = id(w), spec
+        if key not in self.made:
+            self.made[key] = cython_backend.pack(w if w.ndim == 4 else w[:, :, None, None], spec)
+        return self.made[key]
+
+
+def _threads_worth(graph: Graph, step: Step) -> int:
+    """How many threads a step is worth: waking one costs as much as a little work."""
+    numbers = math.prod(step.shape) + sum(math.prod(graph.shape_of(r)) for r in step.reads())
+    return 1 + (macs(step) // 8 + numbers) // WORTH_A_THREAD
+
+
+def _as_maps(x: Array) -> Array:
+    """x as a map of NCHW shape, in a memory order that the core can read."""
+    if not x.flags.aligned or any(step % x.itemsize for step in x.strides):
+        x = np.array(x, order="C")
+    return x if x.ndim == 4 else x.reshape(*(x.shape[:1] or (1,)), -1, 1, 1)
 
 
 def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -107,51 +217,53 @@ def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     return placed
 
 
-def _bind_conv2d(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+def has_kernel(graph: Graph, step: Step) -> bool:
+    """Whether the compiled core can run a step, or nothing has to be run."""
+    if step.op == "reshape":
+        shapes = graph.shape_of(step.inputs[0]), step.shape
+        return all(in_order(shape) for shape in shapes)
+    return step.op in _BINDERS
+
+
+def _bind_conv2d(step: Step, bound: Bound, y: Array) -> Any:
     if "gate" in step.epilogue:
-        return bind_block(gated_stages(step, get), y, scratch)
-    x, w, bias = (get(ref) for ref in step.inputs)
-    residual = get(step.epilogue["residual"]) if "residual" in step.epilogue else None
-    packed = cython_backend.pack(w, step.params["spec"])
-    bias = None if bias is None else np.ascontiguousarray(bias)
-    return cython_backend.bind_conv2d(x, packed, y, bias, residual, step.epilogue.get("activation"))
+        return bind_block(gated_stages(step, bound.get, bound.packed), y, bound.scratch)
+    return _bind_linear_map(step, bound, y, step.params["spec"])
 
 
-def _bind_block(step: Step, get: Get, y: Array, scratch: Any) -> Any:
-    return bind_block(stages_of(step, get), y, scratch)
-
-
-def _bind_linear(step: Step, get: Get, y: Array, scratch: Any) -> Any:
+def _bind_linear(step: Step, bound: Bound, y: Array) -> Any:
     """A pointwise convolution on a map of one pixel: the same sum, in the same order."""
-    x, w, bias = (get(ref) for ref in step.inputs)
-    packed = cython_backend.pack(w[:, :, None, None], ConvSpec())
+    return _bind_linear_map(step, bound, y, ConvSpec())
+
+
+def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
+    x, w, bias = step.inputs
+    residual = bound.get(step.epilogue.get("residual"))
     bias = None if bias is None else np.ascontiguousarray(bias)
-    return cython_backend.bind_conv2d(x[:, :, None, None], packed, y[:, :, None, None], bias)
+    return cython_backend.bind_conv2d(
+        _as_maps(bound.get(x)), bound.packed(w, spec), _as_maps(y), bias,
+        None if residual is None else _as_maps(residual), step.epilogue.get("activation"),
+    )  # fmt: skip
 
 
-def _bind_mean(step: Step, get: Get, y: Array, scratch: Any) -> Any:
-    x = get(step.inputs[0])
+def _bind_block(step: Step, bound: Bound, y: Array) -> Any:
+    return bind_block(stages_of(step, bound.get, bound.packed), y, bound.scratch)
+
+
+def _bind_mean(step: Step, bound: Bound, y: Array) -> Any:
+    x = bound.get(step.inputs[0])
     n, c, h, w = x.shape
     return _core().MeanCall(x.transpose(0, 2, 3, 1).reshape(n, h * w, c), y.reshape(n, c))
 
 
-def _bind_max_pool(step: Step, get: Get, y: Array, scratch: Any) -> Any:
-    x = get(step.inputs[0])
+def _bind_max_pool(step: Step, bound: Bound, y: Array) -> Any:
+    x = bound.get(step.inputs[0])
     window = step.params["window"]
     return _core().MaxPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window)
 
 
-def _bind_reshape(step: Step, get: Get, y: Array, scratch: Any) -> Any:
-    x = get(step.inputs[0])
-    if not (x.flags.c_contiguous and y.flags.c_contiguous):
-        return _PythonCall(step, get, y)
-    return _core().CopyCall(x, y)
-
-
-def _bind_map(step: Step, get: Get, y: Array, scratch: Any) -> Any:
-    if step.epilogue:
-        return _PythonCall(step, get, y)
-    return _core().MapCall(step.op, get(step.inputs[0]), y)
+def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
+    return _core().MapCall(step.op, bound.get(step.inputs[0]), y)
 
 
 def _core() -> Any:
@@ -162,22 +274,31 @@ def _core() -> Any:
 class _PythonCall:
     """A step without a bound kernel: its definition, and a copy into its place."""
 
-    def __init__(self, step: Step, get: Get, y: Array, scratch: Any = None) -> None:
-        self.step, self.get, self.y = step, get, y
+    def __init__(self, step: Step, bound: Bound, y: Array) -> None:
+        self.step, self.bound, self.y = step, bound, y
+        self.seconds = 0.0
 
     def run(self, threads: int) -> None:
-        np.copyto(self.y, perform(self.step, self.get))
+        start = time.perf_counter()
+        with using_threads(threads):
+            np.copyto(self.y, perform(self.step, self.bound.get))
+        self.seconds += time.perf_counter() - start
+
+    def start_clocks(self) -> None:
+        self.seconds = 0.0
+
+    def read_clocks(self) -> list[float]:
+        return [self.seconds]
 
 
 ELEMENTWISE = (
     "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
 )  # fmt: skip
-_BINDERS: dict[str, Callable[[Step, Get, Array, Any], Any]] = {
+_BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
     "conv2d": _bind_conv2d,
     "linear": _bind_linear,
     "global_avg_pool": _bind_mean,
     "max_pool2d": _bind_max_pool,
-    "reshape": _bind_reshape,
     **dict.fromkeys(ELEMENTWISE, _bind_map),
     **{pattern.name: _bind_block for pattern in BLOCKS},
 }

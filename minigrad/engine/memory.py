@@ -6,14 +6,20 @@ least memory is NP-hard (it is dynamic storage allocation, Garey & Johnson probl
 the greedy used here, largest first, each at the lowest free offset, is at most a small
 factor off, and the plan prints both what it reached and the lower bound: the largest sum
 of the sizes that live at one step.
+
+A reshape that leaves every number where it is makes no value of its own: it lies where
+its input lies, and the two live as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ALIGNMENT", "Life", "live_peak", "place"]
+from minigrad.engine.trace import Graph, Step
+
+__all__ = ["ALIGNMENT", "Arena", "Life", "arena", "is_alias", "live_peak", "lives", "place"]
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest register
 
@@ -24,6 +30,67 @@ class Life(NamedTuple):
     size: int
     first: int
     last: int
+
+
+class Arena(NamedTuple):
+    """Where each value of a graph lies.
+
+    Attributes
+    ----------
+    offsets : {value: first byte}
+    size : int
+        Bytes of the whole.
+    live : int
+        The largest sum of sizes needed at one step: no arena can be smaller.
+    """
+
+    offsets: dict[int, int]
+    size: int
+    live: int
+
+
+def arena(graph: Graph) -> Arena:
+    """A place for every value of a graph, by lifetime."""
+    needed, roots = lives(graph), _roots(graph)
+    offsets, size = place(needed)
+    places = {k: offsets[root] for k, root in roots.items() if root in offsets}
+    return Arena(places, size, live_peak(needed))
+
+
+def lives(graph: Graph) -> dict[int, Life]:
+    """From when to when each value with memory of its own is needed, and how large it is."""
+    last: dict[int, int] = {}
+    end, roots = max(graph.steps, default=0) + 1, _roots(graph)
+    for number, readers in graph.uses().items():
+        for reader in readers:
+            root = roots[number]
+            last[root] = max(last.get(root, 0), end if reader < 0 else reader)
+    size = graph.dtype.itemsize
+    return {
+        number: Life(math.prod(graph.shape_of(number)) * size, number, last[number])
+        for number in (0, *graph.steps)
+        if number in last
+    }
+
+
+def _roots(graph: Graph) -> dict[int, int]:
+    """For each value the one in whose memory it lies: mostly itself."""
+    roots = {0: 0}
+    for number, step in graph.steps.items():
+        roots[number] = roots[step.inputs[0]] if is_alias(graph, step) else number
+    return roots
+
+
+def is_alias(graph: Graph, step: Step) -> bool:
+    """Whether a step only gives the numbers of its input another shape."""
+    if step.op != "reshape" or type(step.inputs[0]) is not int:
+        return False
+    return in_order(graph.shape_of(step.inputs[0])) and in_order(step.shape)
+
+
+def in_order(shape: Sequence[int]) -> bool:
+    """Whether channels-last memory holds a value of this NCHW shape in row-major order."""
+    return len(shape) != 4 or shape[1] == 1 or shape[2] * shape[3] == 1
 
 
 def aligned(size: int) -> int:

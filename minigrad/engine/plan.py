@@ -5,13 +5,13 @@
 
 A plan is data, the steps of a Graph, with two interpreters.  ``interpret`` is their
 definition: each step its primitive, and around it what was fused into it, on whatever
-backend is current.  ``execute`` binds the steps to compiled kernels in one arena.  The
-two agree to the bit on the compiled backend.
+backend is current.  ``execute`` binds the steps to compiled kernels in one arena, a batch
+image by image where that keeps its maps in cache (``schedule``).  The two agree to the bit
+on the compiled backend.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,11 @@ import numpy as np
 
 from minigrad.engine import describe
 from minigrad.engine.blocks import recognise, scratch_bytes
-from minigrad.engine.execute import Execution
+from minigrad.engine.execute import Execution, has_kernel
 from minigrad.engine.fuse import Note, rewrite
 from minigrad.engine.interpret import interpret
-from minigrad.engine.memory import Life, live_peak, place
+from minigrad.engine.memory import arena
+from minigrad.engine.schedule import schedule, with_batch
 from minigrad.engine.trace import Graph, Step, trace
 from minigrad.errors import DtypeError, GraphError, ShapeError
 from minigrad.tensor import Array, Tensor
@@ -33,22 +34,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Plan", "compile", "interpret"]
-
-
-def lives(graph: Graph) -> dict[int, Life]:
-    """From when to when each value is needed, and how large it is."""
-    size = graph.dtype.itemsize
-    last = {number: max(readers) for number, readers in graph.uses().items() if readers}
-    end = max(graph.steps, default=0) + 1
-    return {
-        number: Life(
-            math.prod(graph.shape_of(number)) * size,
-            number,
-            end if number in graph.outputs else last[number],
-        )
-        for number in (0, *graph.steps)
-        if number in last
-    }
 
 
 class Plan:
@@ -66,25 +51,52 @@ class Plan:
         The same with the parts of each block as steps of their own: the same bits.
     notes : list of Note
         What each rewrite did or did not do, and why.
+    schedule : Schedule
+        Which steps see one image of a batch at a time, and which several.
     arena_bytes : int
-        Memory of all activations together.
+        Memory of all activations together, with one thread.  Further threads that work on
+        images of their own have ``head_bytes`` each.
     scratch_bytes : int
         Memory that each thread needs besides, for the rows of streamed blocks.
     """
 
     def __init__(self, graph: Graph, notes: list[Note], name: str, threads: int | None) -> None:
         self.unfused, self.name, self.threads = graph, name, threads
-        self.graph, found = recognise(graph)
+        self.graph, found = _with_blocks(graph)
         self.notes = [*notes, *found]
         self.scratch_bytes = scratch_bytes(self.graph)
-        self._lives = lives(self.graph)
-        self._offsets, self.arena_bytes = place(self._lives)
+        self.schedule = schedule(self.graph, has_kernel)
+        self._head = arena(self.schedule.head)
+        self._tails = {size: arena(tail) for size, tail in self.schedule.tails.items()}
         self._execution: Execution | None = None
 
     @property
     def live_bytes(self) -> int:
-        """The largest sum of activations needed at one step: the arena's lower bound."""
-        return live_peak(self._lives)
+        """The largest sum of activations needed at one step of each part of the schedule."""
+        return self._head.live + max(tail.live for tail in self._tails.values())
+
+    @property
+    def one_image(self) -> Graph:
+        """The unfused steps for one image; for the batch, if its images cannot be parted."""
+        one = with_batch(self.unfused, 1) if len(self.unfused.shape) > 0 else None
+        return one or self.unfused
+
+    def offset(self, number: int) -> int:
+        """Where a value lies in the arena, or in the arena of its image."""
+        for place in (self._head, *self._tails.values()):
+            if number in place.offsets:
+                return place.offsets[number]
+        raise KeyError(number)
+
+    @property
+    def head_bytes(self) -> int:
+        """Memory of the activations of one image, up to where a batch goes on together."""
+        return self._head.size
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory of all activations together, with one thread."""
+        return self._head.size + max(tail.size for tail in self._tails.values())
 
     def __call__(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Any:
         """The outputs for a batch x of the plan's shape and dtype.
@@ -96,7 +108,7 @@ class Plan:
         """
         array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
         if self._execution is None:
-            self._execution = Execution(self.graph, self._offsets, self.arena_bytes)
+            self._execution = Execution(self.schedule)
         outputs = self._execution(array, threads or self.threads or num_threads())
         return outputs[0] if self.graph.returns_one else outputs
 
@@ -136,19 +148,30 @@ class Plan:
         return step.absorbed[-1] if step.absorbed else step.layer
 
     def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> describe.Profile:
-        """Microseconds of every step, the median of ``repeats`` runs."""
+        """Microseconds of every step, the median of ``repeats`` runs with batch x."""
         self(x)
         assert self._execution is not None
-        times = self._execution.times(repeats, self.threads or num_threads())
-        return describe.Profile(self.graph, times)
+        array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
+        threads = self.threads or num_threads()
+        times = self._execution.times(array, repeats, threads)
+        return describe.Profile(self.graph, times, self._execution.peak(threads))
 
     def __str__(self) -> str:
-        return describe.table(self.name, self.graph, self.notes, self._offsets,
-                              self.arena_bytes, self.live_bytes, self.scratch_bytes,
-                              live_peak(lives(self.unfused)))  # fmt: skip
+        return describe.table(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_execution": None}
+
+
+def _with_blocks(graph: Graph) -> tuple[Graph, list[Note]]:
+    """Whole blocks as steps; which, is decided for one image, so that no batch differs."""
+    one = with_batch(graph, 1) if graph.shape and graph.shape[0] > 1 else None
+    if one is None:
+        return recognise(graph)
+    blocks, found = recognise(one)
+    whole = with_batch(blocks, graph.shape[0])
+    assert whole is not None
+    return whole, found
 
 
 def compile(

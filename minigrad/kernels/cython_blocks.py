@@ -38,7 +38,8 @@ class Stage(NamedTuple):
     x, residual : ndarray or int
         Arrays of NCHW shape, channels-last, or the number of an earlier stage.
     w : ndarray
-        (Cout, Cin/groups, kh, kw); or the gate (N, C), C-contiguous, if spec is None.
+        (Cout, Cin/groups, kh, kw), or the same packed; or the gate (N, C), C-contiguous, if
+        spec is None.
     """
 
     x: Any
@@ -66,7 +67,7 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
     maps = [*(ghost(shape, y.dtype) for shape in shapes[:-1]), y]
     made = [
         (
-            stage.w if stage.spec is None else pack(stage.w, stage.spec),
+            _packed(stage),
             _array(stage.x, maps),
             maps[k],
             None if stage.bias is None else np.ascontiguousarray(stage.bias),
@@ -78,6 +79,12 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
         for k, stage in enumerate(stages)
     ]
     return core.StreamCall(made, scratch, chunk, capacities)
+
+
+def _packed(stage: Stage) -> Any:
+    """The stage's weights as the kernels read them; a gate, and what is packed, as it is."""
+    as_it_is = stage.spec is None or not isinstance(stage.w, np.ndarray)
+    return stage.w if as_it_is else pack(stage.w, stage.spec)
 
 
 def block_bytes(stages: Sequence[Stage], dtype: np.dtype[Any]) -> int:
