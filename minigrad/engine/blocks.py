@@ -1,12 +1,13 @@
 """Whole blocks as single steps, where streaming them through cache pays.
 
-After the rewrites of ``fuse`` a network is a row of convolutions.  Three patterns among
+After the rewrites of ``fuse`` a network is a row of convolutions.  Four patterns among
 them are worth one call, in which each stage hands rows to the next and no map between them
 is ever written out (``ext/blocks.pyx.tp``):
 
     inverted residual    [expand 1x1, or a stem k x k,] depthwise, project 1x1 [+ residual]
     expand, depthwise    the same up to a squeeze-and-excitation, which must see the whole map
     SqueezeNeXt          1x1, 1x1, 3x1 and 1x3, 1x1 + residual [, the shortcut's 1x1]
+    stem and pool        k x k, the maximum of windows
 
 The new step keeps the old ones as its ``parts``: running them one after the other is its
 meaning, and gives the same bits.
@@ -46,7 +47,9 @@ class Pattern(NamedTuple):
 
 
 def kind(step: Step | None) -> str:
-    """What sort of stage a step can be: pointwise, depthwise, dense, general, or ""."""
+    """What sort of stage a step can be: pointwise, depthwise, dense, general, pool, or ""."""
+    if step is not None and step.op == "max_pool2d":
+        return "pool"
     if step is None or step.op != "conv2d" or "gate" in step.epilogue:
         return ""
     return classify(step.params["spec"], step.inputs[1].shape)
@@ -105,10 +108,16 @@ def squeezenext(graph: Graph, number: int, uses: Uses) -> list[int] | None:
     return [ref, *chain] if set(uses[ref]) <= {number, chain[0]} else chain
 
 
+def stem_pool(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+    """A dense convolution, and the pool that alone reads its map."""
+    return _chain(graph, number, uses, [("dense",), ("pool",)])
+
+
 BLOCKS = (
     Pattern("squeezenext", squeezenext),
     Pattern("inverted_residual", inverted_residual),
     Pattern("expand_depthwise", expand_depthwise),
+    Pattern("stem_pool", stem_pool),
 )
 
 
@@ -119,7 +128,9 @@ def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
     for pattern in BLOCKS:
         for number in graph.steps:
             found = pattern.find(graph, number, uses) if number in steps else None
-            if found is None or any(k not in steps or steps[k].op != "conv2d" for k in found):
+            if found is None or not all(
+                k in steps and "parts" not in steps[k].params for k in found
+            ):
                 continue
             block = _block(pattern.name, graph, sorted(found))
             streams, why = verdict(graph, block)
@@ -128,6 +139,11 @@ def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
                 steps = {k: s for k, s in steps.items() if k not in found or k == number}
                 steps[number] = block
     return replace(graph, steps=dict(sorted(steps.items()))), notes
+
+
+def _is_free(number: int, steps: dict[int, Step]) -> bool:
+    """Whether no block has taken a step yet."""
+    return number in steps and "parts" not in steps[number].params
 
 
 def _block(name: str, graph: Graph, numbers: Sequence[int]) -> Step:
@@ -156,7 +172,7 @@ def verdict(graph: Graph, block: Step) -> tuple[bool, str]:
     parts: dict[int, Step] = block.params["parts"]
     item = graph.dtype.itemsize
     inner = max(math.prod(part.shape) * item for k, part in parts.items() if k != max(parts))
-    weights = sum(part.inputs[1].size * item for part in parts.values())
+    weights = sum(part.inputs[1].size * item for part in parts.values() if part.op == "conv2d")
     if weights <= WEIGHTS_IN_CACHE:
         return True, "by rows, for its weights stay in cache beside them"
     if weights <= inner:
@@ -181,17 +197,15 @@ def stages_of(
     def source(ref: Any) -> Any:
         return place[ref] if type(ref) is int and ref in place else value(ref)
 
-    return [
-        Stage(
-            source(part.inputs[0]),
-            packed(part.inputs[1], part.params["spec"]),
-            part.params["spec"],
-            part.inputs[2],
-            source(part.epilogue.get("residual")),
-            part.epilogue.get("activation"),
-        )
-        for part in parts.values()
-    ]
+    def stage(part: Step) -> Stage:
+        x = source(part.inputs[0])
+        if part.op == "max_pool2d":
+            return Stage(x, None, part.params["window"])
+        w, spec = part.inputs[1], part.params["spec"]
+        residual, activation = part.epilogue.get("residual"), part.epilogue.get("activation")
+        return Stage(x, packed(w, spec), spec, part.inputs[2], source(residual), activation)
+
+    return [stage(part) for part in parts.values()]
 
 
 def gated_stages(

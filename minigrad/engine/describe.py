@@ -41,9 +41,7 @@ def kernel_name(graph: Graph, step: Step) -> str:
     parts = [step.op]
     if step.op == "conv2d":
         spec, w = step.params["spec"], step.inputs[1].shape
-        parts = [classify(spec, w)]
-        parts += [f"{w[2]}x{w[3]}"] if w[2:] != (1, 1) else []
-        parts += [f"s{spec.stride[0]}"] if spec.stride != (1, 1) else []
+        parts = [classify(spec, w), *_window(step)]
         parts += [f"d{spec.dilation[0]}"] if spec.dilation != (1, 1) else []
     if "gate" in step.epilogue:
         parts.insert(0, "gate *")
@@ -56,18 +54,28 @@ def kernel_name(graph: Graph, step: Step) -> str:
 
 def _block_name(parts: Sequence[Step]) -> str:
     """A streamed block: its channels, its windows, the activation inside, what it adds."""
-    channels = [parts[0].inputs[1].shape[1], *(part.shape[1] for part in parts)]
-    kinds = [classify(part.params["spec"], part.inputs[1].shape) for part in parts]
+    convs = [part for part in parts if part.op == "conv2d"]
+    channels = [convs[0].inputs[1].shape[1], *(part.shape[1] for part in convs)]
+    kinds = [classify(part.params["spec"], part.inputs[1].shape) for part in convs]
     words = ["rows:", "-".join(str(c) for c, _ in groupby(channels))]
     if "depthwise" in (kinds[0], ""):
-        words[1] = "-".join(str(part.shape[1]) for part in parts)
+        words[1] = "-".join(str(part.shape[1]) for part in convs)
     for part in parts:
-        w, spec = part.inputs[1].shape, part.params["spec"]
-        words += [f"{w[2]}x{w[3]}"] if w[2:] != (1, 1) else []
-        words += [f"s{spec.stride[0]}"] if spec.stride != (1, 1) else []
-    words.append(parts[0].epilogue.get("activation", ""))
+        words += _window(part)
+    words.append(convs[0].epilogue.get("activation", ""))
     words += [f"+ {parts[-1].epilogue['residual']}"] if "residual" in parts[-1].epilogue else []
     return " ".join(word for word in words if word)
+
+
+def _window(part: Step) -> list[str]:
+    """Its size, and its stride, where they are not one."""
+    if part.op == "max_pool2d":
+        kernel, stride, *_ = part.params["window"]
+        words = ["max"]
+    else:
+        kernel, stride, words = part.inputs[1].shape[2:], part.params["spec"].stride, []
+    words += [f"{kernel[0]}x{kernel[1]}"] if tuple(kernel) != (1, 1) else []
+    return words + ([f"s{stride[0]}"] if tuple(stride) != (1, 1) else [])
 
 
 def _size(value: float) -> str:

@@ -4,7 +4,7 @@ A block is a list of stages, each a convolution
 
     y_k = activation(T(x_k, w_k) + bias_k) + residual_k
 
-or a gate, y_k = x_k s.  What a stage reads or adds is an array, or what an earlier stage
+or a gate, y_k = x_k s, or the maxima of windows.  What a stage reads or adds is an array, or what an earlier stage
 makes; only the last stage's map is written out, the others pass through cache by rows.
 The numbers are those of the stages run one after the other, to the bit.
 """
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from minigrad.geometry import ConvSpec, conv_output_shape
 from minigrad.kernels._ext import core
-from minigrad.kernels.contract import Array
+from minigrad.kernels.contract import Array, PoolWindow
 from minigrad.kernels.cython_backend import _activation_number, pack
 
 __all__ = ["Stage", "bind_block", "block_bytes", "ghost", "new_scratch"]
@@ -39,12 +39,12 @@ class Stage(NamedTuple):
         Arrays of NCHW shape, channels-last, or the number of an earlier stage.
     w : ndarray
         (Cout, Cin/groups, kh, kw), or the same packed; or the gate (N, C), C-contiguous, if
-        spec is None.
+        spec is None; None if spec is a PoolWindow.
     """
 
     x: Any
-    w: Array
-    spec: ConvSpec | None
+    w: Any
+    spec: ConvSpec | PoolWindow | None
     bias: Array | None = None
     residual: Any = None
     activation: str | None = None
@@ -82,9 +82,11 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
 
 
 def _packed(stage: Stage) -> Any:
-    """The stage's weights as the kernels read them; a gate, and what is packed, as it is."""
-    as_it_is = stage.spec is None or not isinstance(stage.w, np.ndarray)
-    return stage.w if as_it_is else pack(stage.w, stage.spec)
+    """The stage's weights as the kernels read them; a gate, a window, what is packed, as it is."""
+    if isinstance(stage.spec, PoolWindow):
+        return tuple(stage.spec)
+    packed = stage.spec is None or not isinstance(stage.w, np.ndarray)
+    return stage.w if packed else pack(stage.w, cast(ConvSpec, stage.spec))
 
 
 def block_bytes(stages: Sequence[Stage], dtype: np.dtype[Any]) -> int:
@@ -107,7 +109,9 @@ def map_shapes(stages: Sequence[Stage]) -> list[Shape]:
     for stage in stages:
         x_shape = shapes[stage.x] if isinstance(stage.x, int) else stage.x.shape
         made = x_shape
-        if stage.spec is not None:
+        if isinstance(stage.spec, PoolWindow):
+            made = stage.spec.output_shape(x_shape)
+        elif stage.spec is not None:
             made = conv_output_shape(x_shape, stage.w.shape, stage.spec)
         shapes.append(made)
     return shapes
@@ -150,7 +154,8 @@ def _under(stage: Stage, low: int, high: int) -> tuple[int, int]:
         return low, high
     stride, dilation = stage.spec.stride[0], stage.spec.dilation[0]
     first = low * stride - stage.spec.padding[0][0]
-    reach = (stage.w.shape[2] - 1) * dilation + 1
+    kernel = stage.spec.kernel if isinstance(stage.spec, PoolWindow) else stage.w.shape[2:]
+    reach = (kernel[0] - 1) * dilation + 1
     return first, first + (high - 1 - low) * stride + reach
 
 
