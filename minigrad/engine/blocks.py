@@ -15,7 +15,8 @@ meaning, and gives the same bits.
 The mode is chosen here, from shapes alone.  Streaming saves the traffic of the maps in
 between and the fork-joins, and reads the weights once for every few rows instead of once.
 So a block streams ("rows") if its weights stay in cache beside the rows, or are at least
-smaller than the largest map inside it.
+smaller than the largest map inside it.  A dense expansion and its projection (EfficientNetV2)
+gain nothing: their arithmetic hides the traffic.
 """
 
 from __future__ import annotations

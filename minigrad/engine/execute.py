@@ -262,6 +262,12 @@ def _bind_max_pool(step: Step, bound: Bound, y: Array) -> Any:
     return _core().MaxPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window)
 
 
+def _bind_avg_pool(step: Step, bound: Bound, y: Array) -> Any:
+    x, window = bound.get(step.inputs[0]), step.params["window"]
+    counts = step.params["count_include_pad"]
+    return _core().AvgPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window, counts)
+
+
 def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
     return _core().MapCall(step.op, bound.get(step.inputs[0]), y)
 
@@ -298,6 +304,7 @@ _BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
     "conv2d": _bind_conv2d,
     "linear": _bind_linear,
     "global_avg_pool": _bind_mean,
+    "avg_pool2d": _bind_avg_pool,
     "max_pool2d": _bind_max_pool,
     **dict.fromkeys(ELEMENTWISE, _bind_map),
     **{pattern.name: _bind_block for pattern in BLOCKS},

@@ -86,12 +86,14 @@ def fold_batch_norm(graph: Graph, number: int, uses: dict[int, list[int]]) -> Ve
 
 
 def _folded(w: Array, b: Array | None, norm: tuple[Array, ...], eps: float) -> tuple[Array, Array]:
-    """(w', b') in float64, rounded once to the dtype of w."""
+    """(w', b'): in float64, rounded once to the dtype of w, which no map of float64 is made for."""
     mean, var, gamma, beta = norm
     scale = np.float64(1) * gamma / np.sqrt(np.float64(1) * var + eps)
     per_filter = scale.reshape(-1, *(1,) * (w.ndim - 1))
     shift = beta + ((0.0 if b is None else b) - np.float64(1) * mean) * scale
-    return (w * per_filter).astype(w.dtype), shift.astype(w.dtype)
+    folded = np.empty(w.shape, w.dtype)
+    np.multiply(w, per_filter, out=folded, dtype=np.float64, casting="same_kind")
+    return folded, shift.astype(w.dtype)
 
 
 def fuse_activation(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verdict:

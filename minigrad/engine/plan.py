@@ -207,16 +207,22 @@ def compile(
         if module.training:
             where = f"its layer {name!r}" if name else "the model"
             raise GraphError(f"{where} is in training mode: call model.eval() before compile")
-    graph, notes = rewrite(trace(model, tuple(shape), dtype), () if fold else ("fold batch norm",))
-    return Plan(_own(graph), notes, getattr(model, "name", "") or type(model).__name__, threads)
+    traced = trace(model, tuple(shape), dtype)
+    graph, notes = rewrite(traced, () if fold else ("fold batch norm",))
+    graph = _own(graph, traced)
+    return Plan(graph, notes, getattr(model, "name", "") or type(model).__name__, threads)
 
 
-def _own(graph: Graph) -> Graph:
-    """The graph with copies of its constants, so that nothing outside can change them."""
+def _own(graph: Graph, traced: Graph) -> Graph:
+    """The graph with copies of the constants it shares with the model, which may change them.
+
+    What folding made is the plan's own already.
+    """
+    shared = {id(r) for step in traced.steps.values() for r in step.inputs}
     copies: dict[int, Array] = {}
 
     def mine(ref: Any) -> Any:
-        if not isinstance(ref, np.ndarray):
+        if not isinstance(ref, np.ndarray) or id(ref) not in shared:
             return ref
         return copies.setdefault(id(ref), ref.copy())
 

@@ -4,8 +4,9 @@ A block is a list of stages, each a convolution
 
     y_k = activation(T(x_k, w_k) + bias_k) + residual_k
 
-or a gate, y_k = x_k s, or the maxima of windows.  What a stage reads or adds is an array, or what an earlier stage
-makes; only the last stage's map is written out, the others pass through cache by rows.
+or a gate, y_k = x_k s, or the maxima of windows.  What a stage reads or adds is an array, or
+what an earlier stage makes; only the last stage's map is written out, the others pass through
+cache by rows.
 The numbers are those of the stages run one after the other, to the bit.
 """
 
