@@ -16,8 +16,7 @@ import mmap as _mmap
 import os
 import stat
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,9 @@ import numpy.typing as npt
 from minigrad.errors import DtypeError, FormatError
 from minigrad.formats.limits import default_budget, quote
 from minigrad.formats.pth import read_legacy, read_zip
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["load", "save"]
 
@@ -73,14 +75,14 @@ def load(
     OSError
         If the file cannot be opened.
     """
-    path = Path(path)
+    path = os.fspath(path)
     try:
         return _without_prefix(_read(path, budget, copy=not mmap))
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
 
 
-def _read(path: Path, budget: int | None, copy: bool) -> dict[str, Array]:
+def _read(path: str, budget: int | None, copy: bool) -> dict[str, Array]:
     data = _map_file(path, _mmap.ACCESS_READ if copy else _mmap.ACCESS_COPY)
     limit = default_budget(len(data)) if budget is None else budget
     magic = bytes(data[:9])
@@ -89,20 +91,22 @@ def _read(path: Path, budget: int | None, copy: bool) -> dict[str, Array]:
     if magic.startswith(PICKLES):
         return read_legacy(data, limit, copy)
     if magic[8:] == b"{":
+        from pathlib import Path
+
         from minigrad.formats.safetensors import read_safetensors
 
-        return read_safetensors(path, len(data), limit)
+        return read_safetensors(Path(path), len(data), limit)
     raise FormatError(f"the file begins with {magic!r}, as no .pth, .npz or .safetensors does")
 
 
-def _map_file(path: Path, access: int) -> memoryview:
+def _map_file(path: str, access: int) -> memoryview:
     """The bytes of a file, none of them read yet; writing to them never reaches the file."""
-    status = path.stat()
+    status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise FormatError("this is not a file")
     if status.st_size == 0:
         raise FormatError("the file is empty")
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         return memoryview(_mmap.mmap(file.fileno(), 0, access=access))
 
 
@@ -141,6 +145,8 @@ def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
     MissingExtra
         If a ``.safetensors`` file is written without the package of that name.
     """
+    from pathlib import Path
+
     path = Path(path)
     _check_dtypes(state_dict)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

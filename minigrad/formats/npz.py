@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,9 @@ import numpy.typing as npt
 from minigrad.errors import FormatError
 from minigrad.formats.limits import Budget, byte_count, quote
 from minigrad.formats.zip_reader import Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["read_npz", "write_npz"]
 
