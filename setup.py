@@ -19,6 +19,7 @@ its core: NumPy takes over, and ``minigrad doctor`` says so.
 
 import os
 import platform
+from itertools import product
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -35,6 +36,9 @@ HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 # lie outside the map, to the left and to the right, with the usual padding.
 EDGES = {(3, 1): (1, 1), (3, 2): (1, 1), (5, 1): (2, 2), (5, 2): (2, 1)}
 
+# Depthwise tiles of two output rows have at least so many pixels in each.
+PAIRED = 4
+
 # A register tile is (pixels) x (vectors of channels); TILES says, for each number of
 # vectors, how many pixels fit the registers beside the weights and one broadcast value.
 LEVELS = {
@@ -44,6 +48,7 @@ LEVELS = {
         "REGISTERS": 32,
         "TILES": {1: 14, 2: 14, 3: 9},
         "STRIP": 8,
+        "TALLEST": 2,
     },
     "avx2": {
         "flags": ["-mavx2", "-mfma"],
@@ -51,6 +56,7 @@ LEVELS = {
         "REGISTERS": 16,
         "TILES": {1: 12, 2: 6, 3: 4},
         "STRIP": 8,
+        "TALLEST": 1,
     },
     "baseline": {
         "flags": ["-Os"],  # half the size; without AVX it is no slower
@@ -58,8 +64,16 @@ LEVELS = {
         "REGISTERS": 16,
         "TILES": {1: 12, 2: 6, 3: 4},
         "STRIP": 8,
+        "TALLEST": 1,
     },
-    "neon": {"flags": [], "BYTES": 16, "REGISTERS": 32, "TILES": {1: 14, 2: 14, 3: 9}, "STRIP": 8},
+    "neon": {
+        "flags": [],
+        "BYTES": 16,
+        "REGISTERS": 32,
+        "TILES": {1: 14, 2: 14, 3: 9},
+        "STRIP": 8,
+        "TALLEST": 2,
+    },
 }
 
 FLAGS = [
@@ -97,32 +111,41 @@ def namespace(level: str) -> dict:
         "STRIP": strip,
         "WINDOWS": list(EDGES),
         "EDGES": EDGES,
+        "TALLEST": config["TALLEST"],
+        "MASKED": level == "avx512",  # loads and stores of part of a register cost nothing
+        "PAIRED": PAIRED,
         "WALKS": [
-            (kernel, stride, pixels, edge)
+            (rows, kernel, stride, pixels, careful)
             for kernel, stride in EDGES
             for pixels in range(1, strip + 1)
-            for edge in edges(kernel, stride)
-            if len(columns(kernel, stride, pixels, edge)) >= 1
+            for rows, careful in [(1, True), (1, False), (2, False)]
+            if rows <= config["TALLEST"] and pixels >= (PAIRED if rows > 1 else 1)
         ],
-        "GATHERS": [(0, 1, pixels, "AnyEdge") for pixels in range(1, strip + 1)],
-        "columns": columns,
+        "GATHERS": [(1, 0, 1, pixels, True) for pixels in range(1, strip + 1)],
+        "product": product,
+        "input_rows": input_rows,
+        "input_columns": input_columns,
     }
 
 
-def edges(kernel: int, stride: int) -> list[str]:
-    """The edges of the map that a depthwise tile may have beside it."""
-    left, right = EDGES[kernel, stride]
-    sides = ["LeftEdge"] * (left > 0) + ["RightEdge"] * (right > 0)
-    return ["Inside", *sides, *["BothEdges"] * (len(sides) == 2), "AnyEdge"]
+def input_rows(rows: int, kernel: int, stride: int) -> list[tuple]:
+    """Runs (first, last) of the input rows of a depthwise tile, and which output rows read them."""
+    if rows == 1:
+        return [(None, None, [0])]
+    return [(None, stride, [0]), (stride, kernel, [0, 1]), (kernel, None, [1])]
 
 
-def columns(kernel: int, stride: int, pixels: int, edge: str) -> range:
-    """The input columns that a depthwise tile of so many pixels walks over."""
-    left, right = EDGES.get((kernel, stride), (0, 0))
+def input_columns(kernel: int, stride: int, pixels: int, careful: bool) -> list[tuple]:
+    """Runs of the input columns of a depthwise tile, and when they are inside the map."""
     wide = (pixels - 1) * stride + kernel
-    first = left if edge in ("LeftEdge", "BothEdges") else 0
-    last = wide - right if edge in ("RightEdge", "BothEdges") else wide
-    return range(first, last)
+    if careful:
+        return [(f"inside <= {k} < inside_end", range(k, k + 1)) for k in range(wide)]
+    left, right = EDGES[kernel, stride]
+    return [
+        ("inside == 0", range(left)),
+        ("True", range(left, wide - right)),
+        (f"inside_end == {wide}", range(wide - right, wide)),
+    ]
 
 
 def extension(name: str, sources: list[str], flags: list[str]) -> Extension:
