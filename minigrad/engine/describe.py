@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.engine.fuse import Note
 from minigrad.engine.memory import arena, is_alias
+from minigrad.engine.schedule import macs
 from minigrad.engine.trace import Graph, Step
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Shape
@@ -18,18 +19,7 @@ from minigrad.tensor import Shape
 if TYPE_CHECKING:
     from minigrad.engine.plan import Plan
 
-__all__ = ["Profile", "kernel_name", "macs", "table"]
-
-
-def macs(step: Step) -> int:
-    """Multiply-adds of a step's convolution or matrix product, taps on padding counted."""
-    if "parts" in step.params:
-        return sum(macs(part) for part in step.params["parts"].values())
-    if step.op not in ("conv2d", "linear"):
-        return 0
-    w = step.inputs[1].shape
-    total: int = math.prod(step.shape) * math.prod(w[1:])
-    return total
+__all__ = ["Profile", "kernel_name", "table"]
 
 
 def kernel_name(graph: Graph, step: Step) -> str:

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
-from minigrad.engine.describe import macs
 from minigrad.engine.interpret import perform
 from minigrad.engine.memory import Arena, arena, in_order, is_alias
-from minigrad.engine.schedule import Schedule
+from minigrad.engine.schedule import Schedule, macs
 from minigrad.engine.trace import Graph, Step
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython_backend

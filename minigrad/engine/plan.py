@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.engine import describe
 from minigrad.engine.blocks import recognise, scratch_bytes
 from minigrad.engine.execute import Execution, has_kernel
 from minigrad.engine.fuse import Note, rewrite
@@ -32,6 +31,8 @@ from minigrad.threads import num_threads
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from minigrad.engine.describe import Profile
 
 __all__ = ["Plan", "compile", "interpret"]
 
@@ -147,17 +148,21 @@ class Plan:
         """The name of the last layer whose work a step does."""
         return step.absorbed[-1] if step.absorbed else step.layer
 
-    def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> describe.Profile:
+    def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> Profile:
         """Microseconds of every step, the median of ``repeats`` runs with batch x."""
+        from minigrad.engine.describe import Profile  # a plan that only runs has no use for it
+
         self(x)
         assert self._execution is not None
         array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
         threads = self.threads or num_threads()
         times = self._execution.times(array, repeats, threads)
-        return describe.Profile(self.graph, times, self._execution.peak(threads))
+        return Profile(self.graph, times, self._execution.peak(threads))
 
     def __str__(self) -> str:
-        return describe.table(self)
+        from minigrad.engine.describe import table
+
+        return table(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_execution": None}

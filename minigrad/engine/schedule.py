@@ -28,7 +28,7 @@ import numpy as np
 
 from minigrad.engine.trace import Graph, Step
 
-__all__ = ["Schedule", "schedule", "with_batch"]
+__all__ = ["Schedule", "macs", "schedule", "with_batch"]
 
 GROUP = 8  # images of the tail at a time
 
@@ -116,6 +116,17 @@ def _cheapest_cut(one: Graph, batch: int, groups: int, most: int) -> int:
         return batch * (sum(weights[:cut]) + sum(maps[cut:])) + groups * sum(weights[cut:])
 
     return min(range(most + 1), key=lambda cut: (moved(cut), cut))
+
+
+def macs(step: Step) -> int:
+    """Multiply-adds of a step's convolution or matrix product, taps on padding counted."""
+    if "parts" in step.params:
+        return sum(macs(part) for part in step.params["parts"].values())
+    if step.op not in ("conv2d", "linear"):
+        return 0
+    w = step.inputs[1].shape
+    total: int = math.prod(step.shape) * math.prod(w[1:])
+    return total
 
 
 def weight_bytes(step: Step) -> int:
