@@ -8,7 +8,6 @@ has no bound kernel runs in Python.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import numpy as np
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
 from minigrad.engine.interpret import perform
 from minigrad.engine.memory import Arena, arena, in_order, is_alias
-from minigrad.engine.schedule import Schedule, macs
+from minigrad.engine.schedule import Schedule, macs, map_bytes, weight_bytes
 from minigrad.engine.trace import Graph, Step
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython_backend
@@ -194,7 +193,7 @@ class _Packed:
 
 def _threads_worth(graph: Graph, step: Step) -> int:
     """How many threads a step is worth: waking one costs as much as a little work."""
-    numbers = math.prod(step.shape) + sum(math.prod(graph.shape_of(r)) for r in step.reads())
+    numbers = (map_bytes(graph, step) + weight_bytes(step)) // graph.dtype.itemsize
     return 1 + (macs(step) // 8 + numbers) // WORTH_A_THREAD
 
 
