@@ -1,8 +1,9 @@
 """Where the polynomials of vmath.h come from: ``python ext/coefficients.py`` prints its tables.
 
-Two functions are needed, on a short interval each:
+Two functions are needed, on a short interval each (the first on two, the shorter of which
+goes with the table of 2^(j/8)):
 
-    e^r   = 1 + r + r² Q(r)                       |r| <= ln(2)/2
+    e^r   = 1 + r + r² Q(r)                       |r| <= ln(2)/2 or ln(2)/16
     ln m  = 2 atanh(s) = 2 s + s z P(z),          s = (m - 1)/(m + 1),  z = s²,
                                                   sqrt(1/2) <= m < sqrt(2), so z < 0.0295
 
@@ -57,12 +58,21 @@ def interpolate(
     return result
 
 
-def split_ln2(bits: int, real: Callable[[Fraction], float]) -> tuple[float, float]:
-    """ln 2 as high + low: the high part has ``bits`` bits, so that times n it is exact."""
+def eighths_of_two(real: Callable[[Fraction], float]) -> list[float]:
+    """2^(j/8) for j = 0 ... 7, by square roots of whole numbers."""
+    unit = 2**256
+    root = 2 * unit
+    for _ in range(3):
+        root = math.isqrt(root * unit)
+    return [real(Fraction(root**j, unit**j)) for j in range(8)]
+
+
+def split_ln2(bits: int, real: Callable[[Fraction], float], parts: int = 1) -> tuple[float, float]:
+    """ln(2) / parts as high + low: high, a multiple of 2^-bits, times n is exact."""
     # ln 2 = 2 atanh(1/3)
     ln2 = 2 * sum((Fraction(1, 3) ** (2 * k + 1) / (2 * k + 1) for k in range(60)), Fraction(0))
-    high = Fraction(int(ln2 * 2**bits), 2**bits)
-    return float(high), real(ln2 - high)
+    high = Fraction(int(ln2 / parts * 2**bits), 2**bits)
+    return float(high), real(ln2 / parts - high)
 
 
 def as_float(x: Fraction) -> float:
@@ -81,20 +91,25 @@ def literal(x: float, suffix: str) -> str:
 HALF_LN2 = Fraction(34658, 100000)
 LOG_RANGE = Fraction(295, 10000)
 
-# Terms of Q and P, bits of the high part of ln 2.
+# Terms of Q, of Q on the shorter interval, and of P; bits of the high part of ln 2, to which
+# an eighth of it, whose n has three bits more, adds none.
 PRECISIONS = {
-    "f32": ("float", "f", as_float, 5, 4, 15),
-    "f64": ("double", "", float, 10, 8, 40),
+    "f32": ("float", "f", as_float, 5, 2, 4, 15),
+    "f64": ("double", "", float, 10, 6, 8, 40),
 }
 
 
 def tables(dtype: str) -> list[str]:
     """The lines of vmath.h for one precision."""
-    ctype, suffix, real, q, p, bits = PRECISIONS[dtype]
+    ctype, suffix, real, q, short, p, bits = PRECISIONS[dtype]
+    eighth = HALF_LN2 / 8
     found = {
         "EXP": [real(c) for c in interpolate(exp_tail, -HALF_LN2, HALF_LN2, q)],
+        "SHORT": [real(c) for c in interpolate(exp_tail, -eighth, eighth, short)],
+        "ROOTS": eighths_of_two(real),
         "LOG": [real(c) for c in interpolate(log_tail, Fraction(0), LOG_RANGE, p)],
         "LN2": list(split_ln2(bits, real)),
+        "EIGHTH": list(split_ln2(bits, real, 8)),
     }
     return [
         line

@@ -5,7 +5,7 @@ written here, which is the order of the compiled core (``ext/vmath.h``, where th
 and their errors in ULP stand).  So both engines give the same bits.
 
     e^x       = (1 + (e^r - 1)) 2^n,        n the integer nearest to x / ln 2, r = x - n ln 2
-    sigmoid   = c / (c + c e^-x),           c a small power of two
+    sigmoid   = c / (c + c e^-x),           c a small power of two, n a multiple of 1/8
     silu      = x sigmoid(x)
     tanh |x|  = -t / (2 + t),               t = e^(-2|x|) - 1
     ln x      = k ln 2 + 2 atanh(s),        x = m 2^k, f = m - 1, s = f / (2 + f)
@@ -35,15 +35,18 @@ class Constants(NamedTuple):
     """What differs between float32 and float64."""
 
     exp: tuple[float, ...]  # (e^r - 1 - r) / r^2
+    short: tuple[float, ...]  # the same for |r| <= ln(2)/16
+    roots: tuple[float, ...]  # 2^(j/8)
     log: tuple[float, ...]  # (2 atanh(s) / s - 2) / s^2
     ln2: tuple[float, float]
+    eighth: tuple[float, float]  # of ln 2
     digits: int
     bias: int
     lowest: float  # below it, e^x rounds to zero
     highest: float  # there, e^x is infinite
     flat: float  # e^flat is nothing beside 1
     least: float  # the smallest normal number
-    small: float  # c of the sigmoid
+    log_small: int  # of c of the sigmoid, to base 2
     vanishing: float  # there, c e^-x is infinite
 
 
@@ -53,9 +56,17 @@ def _hex(*numbers: str) -> tuple[float, ...]:
 
 _F32 = Constants(
     _hex("0x1p-1", "0x1.5554dcp-3", "0x1.55551ap-5", "0x1.120b76p-7", "0x1.6d111p-10"),
+    _hex(
+        "0x1.00052p-1", "0x1.55596ep-3",
+    ),
+    _hex(
+        "0x1p0", "0x1.172b84p0", "0x1.306fep0", "0x1.4bfdaep0",
+        "0x1.6a09e6p0", "0x1.8ace54p0", "0x1.ae89fap0", "0x1.d5818ep0",
+    ),
     _hex("0x1.555556p-1", "0x1.9999ecp-2", "0x1.245c08p-2", "0x1.dddbaap-3"),
     (float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.7f7d1cp-20")),
-    23, 127, -110.0, 90.0, -30.0, 2.0**-126, 2.0**-32, -111.0,
+    (float.fromhex("0x1.62ep-4"), float.fromhex("0x1.0bfbe8p-18")),
+    23, 127, -110.0, 90.0, -30.0, 2.0**-126, -32, -110.9,
 )  # fmt: skip
 _F64 = Constants(
     _hex(
@@ -65,12 +76,22 @@ _F64 = Constants(
         "0x1.af3896df537eep-26",
     ),
     _hex(
+        "0x1.000000000002fp-1", "0x1.555555555556ap-3", "0x1.5555554e8f77dp-5",
+        "0x1.1111110e0e76dp-7", "0x1.6c1b72a6dd17dp-10", "0x1.a01e2d6166846p-13",
+    ),
+    _hex(
+        "0x1p0", "0x1.172b83c7d517bp0", "0x1.306fe0a31b715p0",
+        "0x1.4bfdad5362a27p0", "0x1.6a09e667f3bcdp0", "0x1.8ace5422aa0dbp0",
+        "0x1.ae89f995ad3adp0", "0x1.d5818dcfba487p0",
+    ),
+    _hex(
         "0x1.5555555555555p-1", "0x1.9999999999a3ap-2", "0x1.24924924766bap-2",
         "0x1.c71c720201bf9p-3", "0x1.745cf8bf23ce2p-3", "0x1.3b1c43f226a3p-3",
         "0x1.0fbd1232ee60ap-3", "0x1.0c135903f19f3p-3",
     ),
     (float.fromhex("0x1.62e42fefa2p-1"), float.fromhex("0x1.9ef35793c7673p-41")),
-    52, 1023, -754.0, 710.0, -60.0, 2.0**-1022, 2.0**-64, -754.0,
+    (float.fromhex("0x1.62e42fefap-4"), float.fromhex("0x1.cf79abc9e3b3ap-43")),
+    52, 1023, -754.0, 710.0, -60.0, 2.0**-1022, -64, -754.14,
 )  # fmt: skip
 
 
@@ -173,17 +194,30 @@ class Functions(Vectors):
         n, t = self._reduced(x)
         return self._scale(self.add(self.number(1.0), t), n)
 
+    def _root(self, bits: Value) -> Value:
+        """2^(j/8), j the last three bits."""
+        table = [self.number(root) for root in self.c.roots]
+        for bit in (1, 2, 4):
+            unset = self.builder.and_(bits, self.pattern(bit))
+            unset = self.builder.icmp_unsigned("==", unset, self.pattern(0))
+            pairs = zip(table[::2], table[1::2], strict=True)
+            table = [self.where(unset, a, b) for a, b in pairs]
+        return table[0]
+
     def sigmoid(self, x: Value) -> Value:
-        one, small, shifter = self.number(1.0), self.number(self.c.small), self._shifter()
+        one, small = self.number(1.0), self.number(2.0**self.c.log_small)
+        shifter = self.number(1.5 * 2.0**self.c.digits + 8 * self.c.log_small)
         r = self.max(self.number(-60.0), self.neg(x))
         r = self.min(self.number(-self.c.vanishing), r)
-        shifted = self.fma(r, self.number(_LOG2E), shifter)
+        shifted = self.fma(r, self.number(8 * _LOG2E), shifter)
         n = self.sub(shifted, shifter)
-        r = self.fma(n, self.number(-self.c.ln2[0]), r)
-        r = self.fma(n, self.number(-self.c.ln2[1]), r)
-        power = self.builder.shl(self.bits(shifted), self.pattern(self.c.digits))
-        power = self.floats(self.builder.add(power, self.bits(small)))  # c 2^n
-        e = self.fma(self.fma(self._polynomial(r, self.c.exp), r, one), r, one)
+        r = self.fma(n, self.number(-self.c.eighth[0]), r)
+        r = self.fma(n, self.number(-self.c.eighth[1]), r)
+        whole = self.builder.and_(self.bits(shifted), self.pattern(-8))
+        power = self.builder.shl(whole, self.pattern(self.c.digits - 3))
+        root = self.bits(self._root(self.bits(shifted)))
+        power = self.floats(self.builder.add(root, power))  # c 2^n
+        e = self.fma(self.fma(self._polynomial(r, self.c.short), r, one), r, one)
         return self.div(small, self.fma(e, power, small))
 
     def silu(self, x: Value) -> Value:
