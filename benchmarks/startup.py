@@ -213,7 +213,7 @@ def installed_mb(package: str) -> float:
         found = util.find_spec(package)
         assert found is not None
         (folder,) = found.submodule_search_locations or [""]
-        return sum(_size(f) for f in Path(folder).rglob("*") if f.suffix != ".pyc") / 1e6
+        return sum(_size(f) for f in Path(folder).rglob("*") if "__pycache__" not in f.parts) / 1e6
     seen: dict[str, int] = {"numpy": 0}
     _add_sizes(package, seen)
     return sum(seen.values()) / 1e6
