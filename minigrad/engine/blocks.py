@@ -28,7 +28,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from minigrad.engine.fuse import Note
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.trace import Graph, Step, is_conv
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython_blocks import Stage, block_bytes, ghost
@@ -51,7 +51,7 @@ def kind(step: Step | None) -> str:
     """What sort of stage a step can be: pointwise, depthwise, dense, general, pool, or ""."""
     if step is not None and step.op == "max_pool2d":
         return "pool"
-    if step is None or step.op != "conv2d" or "gate" in step.epilogue:
+    if step is None or not is_conv(step) or "gate" in step.epilogue:
         return ""
     return classify(step.params["spec"], step.inputs[1].shape)
 

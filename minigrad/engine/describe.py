@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.engine.fuse import Note
 from minigrad.engine.memory import arena, is_alias
 from minigrad.engine.schedule import macs
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.trace import Graph, Step, is_conv
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Shape
 
@@ -29,7 +29,7 @@ def kernel_name(graph: Graph, step: Step) -> str:
     if is_alias(graph, step):
         return f"{step.op}: the same memory"
     parts = [step.op]
-    if step.op == "conv2d":
+    if is_conv(step):
         spec, w = step.params["spec"], step.inputs[1].shape
         parts = [classify(spec, w), *_window(step)]
         parts += [f"d{spec.dilation[0]}"] if spec.dilation != (1, 1) else []
@@ -78,7 +78,7 @@ WIDTH = 120  # columns of a table
 def table(plan: Plan) -> str:
     """One line a step: number, layer, kernel, output, MACs, bytes, and its place in the arena."""
     graph = plan.graph
-    total = sum(macs(step) for step in graph.steps.values())
+    total = sum(macs(graph, step) for step in graph.steps.values())
     lines = [
         f"{plan.name} for {graph.shape} {graph.dtype}: {len(graph.steps)} steps, {total:,} MACs",
         *_memory(plan),
@@ -140,8 +140,7 @@ def split_bound(graph: Graph) -> float:
 
 
 def _kind(step: Step | None) -> str:
-    is_conv = step is not None and step.op == "conv2d"
-    return classify(step.params["spec"], step.inputs[1].shape) if step and is_conv else ""
+    return classify(step.params["spec"], step.inputs[1].shape) if step and is_conv(step) else ""
 
 
 def _line(plan: Plan, number: int, step: Step) -> str:
@@ -151,7 +150,7 @@ def _line(plan: Plan, number: int, step: Step) -> str:
     kernel = kernel_name(plan.graph, step)
     return (
         f"{number:3} {layer:24} {kernel:45} {shape:16} "
-        f"{macs(step):11,} {size:6.0f} {plan.offset(number) / 1024:6.0f}"
+        f"{macs(plan.graph, step):11,} {size:6.0f} {plan.offset(number) / 1024:6.0f}"
     )
 
 
@@ -164,7 +163,8 @@ def _notes(notes: list[Note]) -> list[str]:
             counts[note.rule] = counts.get(note.rule, 0) + 1
         if note.why:
             told.setdefault((note.rule, note.applied, note.why), []).append(note.layer)
-    lines = ["rewrites: " + ", ".join(f"{rule} {n}" for rule, n in counts.items())]
+    done = ", ".join(f"{rule} {n}" for rule, n in counts.items())
+    lines = [f"rewrites: {done or 'none'}"]
     for (rule, applied, why), layers in told.items():
         where = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
         lines.append(f"{'' if applied else 'not applied: '}{rule} at {where}: {why}")
@@ -195,10 +195,9 @@ class Profile:
         ]
         for number, step in graph.steps.items():
             moved = sum(_bytes(graph, shape) for shape in (step.shape, *_read(graph, step)))
-            self.rows.append(
-                self._row(number, step.layer, kernel_name(graph, step), step.shape, macs(step),
-                          0 if is_alias(graph, step) else moved, times.get(number, 0.0))
-            )  # fmt: skip
+            moved = 0 if is_alias(graph, step) else moved
+            kernel, work, us = kernel_name(graph, step), macs(graph, step), times.get(number, 0.0)
+            self.rows.append(self._row(number, step.layer, kernel, step.shape, work, moved, us))
 
     def _row(
         self, number: int, layer: str, kernel: str, shape: Shape, work: int, moved: int, us: float

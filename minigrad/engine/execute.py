@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,10 +20,12 @@ from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
 from minigrad.engine.interpret import perform
 from minigrad.engine.memory import Arena, arena, in_order, is_alias
 from minigrad.engine.schedule import Schedule, macs, map_bytes, weight_bytes
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.slab import Slab
+from minigrad.engine.trace import Graph, Step, has_constants
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython_backend
 from minigrad.kernels._ext import core
+from minigrad.kernels.contract import classify
 from minigrad.kernels.cython_blocks import bind_block, new_scratch
 from minigrad.tensor import Array, Shape
 from minigrad.threads import threads as using_threads
@@ -47,7 +49,7 @@ class Execution:
 
     def __init__(self, plan: Schedule) -> None:
         self.schedule, self.lock = plan, threading.Lock()
-        self.scratch, self.packed = new_scratch(), _Packed()
+        self.scratch, self.packed = new_scratch(), _Packed([plan.head, plan.tails[plan.groups[0]]])
         self.head = arena(plan.head)
         self.lanes: list[Bound] = []
         places = {size: arena(tail) for size, tail in plan.tails.items()}
@@ -180,21 +182,35 @@ class Bound:
 class _Packed:
     """Weights in the order in which the kernels read them, packed once for all lanes."""
 
-    def __init__(self) -> None:
+    def __init__(self, graphs: Sequence[Graph]) -> None:
         self.made: dict[tuple[int, ConvSpec], Any] = {}
+        steps = [step for graph in graphs for step in graph.steps.values()]
+        parts = [part for step in steps for part in step.params.get("parts", {0: step}).values()]
+        self.room = Slab(sum(_packed_bytes(part) for part in parts))
 
     def __call__(self, w: Array, spec: ConvSpec) -> Any:
         """``w``, a constant of the graph; that of ``linear`` has two axes."""
         key = id(w), spec
         if key not in self.made:
-            self.made[key] = cython_backend.pack(w if w.ndim == 4 else w[:, :, None, None], spec)
+            self.made[key] = cython_backend.pack(_as_maps(w), spec, self.room)
         return self.made[key]
+
+
+def _packed_bytes(step: Step) -> int:
+    """What the weights of a convolution that is not depthwise take, packed."""
+    if step.op not in ("conv2d", "linear") or not has_constants(step):
+        return 0
+    w, spec = step.inputs[1], step.params.get("spec", ConvSpec())
+    if w.ndim == 4 and classify(spec, w.shape) == "depthwise":
+        return 0
+    shape = w.shape if w.ndim == 4 else (*w.shape, 1, 1)
+    return 64 + int(_core().packed_bytes(shape, spec.groups, w.itemsize))
 
 
 def _threads_worth(graph: Graph, step: Step) -> int:
     """How many threads a step is worth: waking one costs as much as a little work."""
     numbers = (map_bytes(graph, step) + weight_bytes(step)) // graph.dtype.itemsize
-    return 1 + (macs(step) // 8 + numbers) // WORTH_A_THREAD
+    return 1 + (macs(graph, step) // 8 + numbers) // WORTH_A_THREAD
 
 
 def _as_maps(x: Array) -> Array:
@@ -220,6 +236,8 @@ def has_kernel(graph: Graph, step: Step) -> bool:
     if step.op == "reshape":
         shapes = graph.shape_of(step.inputs[0]), step.shape
         return all(in_order(shape) for shape in shapes)
+    if step.op in ("conv2d", "linear") and not has_constants(step):
+        return False
     return step.op in _BINDERS
 
 

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.engine.trace import Graph, Step, needed
+from minigrad.engine.slab import Slab
+from minigrad.engine.trace import Graph, Step, is_conv, needed
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Array
 
@@ -52,6 +54,7 @@ class Match(NamedTuple):
 
 Verdict = Match | str | None
 Rule = Callable[[Graph, int, dict[int, list[int]]], Verdict]
+Room = Callable[[int], Array]  # memory of so many bytes
 
 
 def _only_reader(number: int, uses: dict[int, list[int]]) -> bool:
@@ -68,7 +71,9 @@ def _joined(host: Step, guest: Step, **changes: Any) -> Step:
     return replace(host, absorbed=(*host.absorbed, guest.layer), shape=guest.shape, **changes)
 
 
-def fold_batch_norm(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verdict:
+def fold_batch_norm(
+    graph: Graph, number: int, uses: dict[int, list[int]], room: Room | None = None
+) -> Verdict:
     """Batch norm after a convolution: scale its filters instead of its output."""
     norm = graph.steps[number]
     if norm.op != "batch_norm_eval":
@@ -81,17 +86,19 @@ def fold_batch_norm(graph: Graph, number: int, uses: dict[int, list[int]]) -> Ve
     if any(not isinstance(v, np.ndarray) for v in (*norm.inputs[1:], maker.inputs[1])):
         return "the weights are not constants"
     w, b = maker.inputs[1:]
-    w, bias = _folded(w, b, norm.inputs[1:], norm.params["eps"])
+    w, bias = _folded(w, b, norm.inputs[1:], norm.params["eps"], room)
     return Match(_joined(maker, norm, inputs=(maker.inputs[0], w, bias)), norm.inputs[0])
 
 
-def _folded(w: Array, b: Array | None, norm: tuple[Array, ...], eps: float) -> tuple[Array, Array]:
-    """(w', b'): in float64, rounded once to the dtype of w, which no map of float64 is made for."""
+def _folded(
+    w: Array, b: Array | None, norm: tuple[Array, ...], eps: float, room: Room | None
+) -> tuple[Array, Array]:
+    """(w', b'): computed in float64, rounded once to the dtype of w."""
     mean, var, gamma, beta = norm
     scale = np.float64(1) * gamma / np.sqrt(np.float64(1) * var + eps)
     per_filter = scale.reshape(-1, *(1,) * (w.ndim - 1))
     shift = beta + ((0.0 if b is None else b) - np.float64(1) * mean) * scale
-    folded = np.empty(w.shape, w.dtype)
+    folded = room(w.nbytes).view(w.dtype).reshape(w.shape) if room else np.empty(w.shape, w.dtype)
     np.multiply(w, per_filter, out=folded, dtype=np.float64, casting="same_kind")
     return folded, shift.astype(w.dtype)
 
@@ -155,7 +162,7 @@ def fuse_residual(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verd
 def fuse_gate(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verdict:
     """A convolution of x s, s one number a channel, scales x while it reads it."""
     conv = graph.steps[number]
-    if conv.op != "conv2d":
+    if not is_conv(conv):
         return None
     product = _maker(graph, conv.inputs[0])
     if product is None or product.op != "mul":
@@ -195,7 +202,9 @@ def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[
     notes: list[Note] = []
     graph = replace(graph, steps=dict(graph.steps))
     uses = graph.uses()
-    for name, rule in RULES.items():
+    fold = partial(fold_batch_norm, room=Slab(_foldable(graph)))
+    rules: dict[str, Rule] = {**RULES, "fold batch norm": fold}
+    for name, rule in rules.items():
         if name in leave_out:
             continue
         for number in list(graph.steps):
@@ -208,6 +217,13 @@ def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[
             if isinstance(verdict, Match):
                 _apply(graph, number, verdict, uses)
     return replace(graph, steps=needed(graph.steps, graph.outputs)), notes
+
+
+def _foldable(graph: Graph) -> int:
+    """The bytes that folded weights may take together."""
+    norms = [s.inputs[0] for s in graph.steps.values() if s.op == "batch_norm_eval"]
+    makers = [step for ref in norms if (step := _maker(graph, ref)) and step.op in LINEAR]
+    return sum(s.inputs[1].nbytes + 64 for s in makers if isinstance(s.inputs[1], np.ndarray))
 
 
 def _apply(graph: Graph, number: int, match: Match, uses: dict[int, list[int]]) -> None:

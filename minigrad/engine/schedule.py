@@ -22,11 +22,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.trace import Graph, Step, has_constants
 
 __all__ = ["Schedule", "macs", "schedule", "with_batch"]
 
@@ -118,15 +118,15 @@ def _cheapest_cut(one: Graph, batch: int, groups: int, most: int) -> int:
     return min(range(most + 1), key=lambda cut: (moved(cut), cut))
 
 
-def macs(step: Step) -> int:
+def macs(graph: Graph, step: Step) -> int:
     """Multiply-adds of a step's convolution or matrix product, taps on padding counted."""
     if "parts" in step.params:
-        return sum(macs(part) for part in step.params["parts"].values())
+        return sum(macs(graph, part) for part in step.params["parts"].values())
     if step.op not in ("conv2d", "linear"):
         return 0
-    w = step.inputs[1].shape
-    total: int = math.prod(step.shape) * math.prod(w[1:])
-    return total
+    w = step.inputs[1]
+    filters = graph.shape_of(w) if type(w) is int else w.shape
+    return math.prod(step.shape) * math.prod(filters[1:])
 
 
 def weight_bytes(step: Step) -> int:
@@ -187,7 +187,6 @@ def _step_with_batch(step: Step, batch: int) -> Step | None:
 
 def _same_for_every_image(step: Step) -> bool:
     """Whether only the first input depends on the image, or all do."""
-    inputs: tuple[Any, ...] = step.inputs
     if step.op in ("conv2d", "linear", "batch_norm_eval"):
-        return type(inputs[0]) is int and not any(type(ref) is int for ref in inputs[1:])
-    return all(type(ref) is int for ref in inputs)
+        return type(step.inputs[0]) is int and has_constants(step)
+    return all(type(ref) is int for ref in step.inputs)

@@ -33,7 +33,7 @@ from minigrad.tensor import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Graph", "Ref", "Step", "Symbol", "needed", "trace"]
+__all__ = ["Graph", "Ref", "Step", "Symbol", "has_constants", "is_conv", "needed", "trace"]
 
 Ref = "int | Array | None"  # a value by its number, a constant, or an argument left out
 
@@ -104,6 +104,16 @@ class Graph:
     def shape_of(self, number: int) -> Shape:
         """The shape of a value."""
         return self.steps[number].shape if number else self.shape
+
+
+def is_conv(step: Step | None) -> bool:
+    """Whether a step is a convolution whose weights and bias are constants."""
+    return step is not None and step.op == "conv2d" and has_constants(step)
+
+
+def has_constants(step: Step) -> bool:
+    """Whether all inputs of a step but the first are constants."""
+    return not any(type(ref) is int for ref in step.inputs[1:])
 
 
 class Symbol(Shaped):

@@ -14,6 +14,7 @@ be given in place of ``w``, again and again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,18 @@ __all__ = [
 UNAVAILABLE: str | None = REASON
 
 
-def pack(w: Array, spec: ConvSpec) -> Any:
-    """w, of shape (Cout, Cin/groups, kh, kw), in the order in which the kernels read it."""
+def pack(w: Array, spec: ConvSpec, room: Callable[[int], Array] | None = None) -> Any:
+    """w, of shape (Cout, Cin/groups, kh, kw), in the order in which the kernels read it.
+
+    ``room(size)`` gives zeroed memory for it, of so many bytes, where it shall be put.
+    """
     if not w.flags.aligned or any(step % w.itemsize for step in w.strides):
         w = np.array(w, order="C")
     assert core is not None
-    depthwise = classify(spec, w.shape) == "depthwise"
-    return (core.DepthwiseWeights if depthwise else core.DenseWeights)(w, spec)
+    if classify(spec, w.shape) == "depthwise":
+        return core.DepthwiseWeights(w, spec)
+    size = core.packed_bytes(w.shape, spec.groups, w.itemsize)
+    return core.DenseWeights(w, spec, room(size) if room else None)
 
 
 def bind_conv2d(

@@ -40,7 +40,7 @@ def images(n: int, side: int = 33) -> Any:
 def recorded(name: str, batch: int) -> Graph:
     """The steps of a network whose weights take no memory, folded or not."""
     with shapes_only(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fuse, "_folded", lambda w, b, norm, eps: (w, norm[0]))
+        patch.setattr(fuse, "_folded", lambda w, b, norm, eps, room: (w, norm[0]))
         model = mg.models.create(name).eval()
         return fuse.rewrite(trace(model, (batch, 3, 64, 64), np.float32))[0]
 
@@ -130,6 +130,7 @@ def conv(cin: int, cout: int, size: int = 3, seed: int = 0, **options: Any) -> A
 MIXED: dict[str, Callable[[mg.Tensor], mg.Tensor]] = {
     "a mean over the batch": net(conv(3, 8), lambda x: x - x.sum((0,), keepdims=True), mg.relu),
     "the batch turned about": net(conv(3, 8), lambda x: x.transpose(1, 0, 2, 3)),
+    "weights that are computed": net(lambda x: mg.conv2d(x, mg.relu(x)[:, :, :3, :3]), mg.relu),
     "images as channels": net(lambda x: x.reshape(1, -1, 9, 9), mg.relu),
 }
 PARTED: dict[str, Callable[[mg.Tensor], mg.Tensor]] = {
@@ -197,3 +198,20 @@ def test_a_profile_says_of_each_step_what_it_did() -> None:
         assert {"layer", "kernel", "shape", "macs", "bytes", "us", "percent_of_peak"} <= set(row)
         work = row["macs"] > 0
         assert (row["us"] > 0 and row["bytes"] > 0 and row["percent_of_peak"] > 0) or not work
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_plan_fits_two_screens_and_states_the_papers_bound(batch: int) -> None:
+    model = mg.models.create("mobilenet_v2", rng=0).eval()
+    plan = mg.compile(model, (batch, 3, 224, 224))
+    lines = str(plan).splitlines()
+    assert len(lines) <= 100
+    assert max(map(len, lines)) <= 120
+    # |x| + |y| of the first block, 32 and 16 maps of 112 x 112, and two maps of one channel
+    bound = 4 * 112 * 112 * (32 + 16 + 2)
+    assert f"{bound / 1024:.0f} KiB is the bound of" in " ".join(" ".join(lines).split())
+    assert plan.arena_bytes < bound or batch > 1
+    blocks = [note for note in plan.notes if note.rule == "inverted residual"]
+    assert len(blocks) == 17
+    assert all(note.why for note in blocks)
+    assert ("image by image" in str(plan)) == (batch > 1)
