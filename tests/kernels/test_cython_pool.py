@@ -49,6 +49,24 @@ for _ in range(5):
     assert done.returncode == 0, done.stderr
 
 
+AFFINITIES = """
+mine = os.sched_getaffinity(0)
+workers = {int(t) for t in os.listdir("/proc/self/task")} - before
+print(*(len(mine - os.sched_getaffinity(t)) for t in workers))
+assert all(os.sched_getaffinity(t) <= mine for t in workers)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_a_worker_may_run_where_the_caller_may_but_not_on_its_cpu(run_python):
+    cpus = sorted(os.sched_getaffinity(0))
+    for allowed in (cpus[:1], cpus[:2]):
+        before = f"import os, numpy\nos.sched_setaffinity(0, {set(allowed)})\n"
+        before += "before = {int(t) for t in os.listdir('/proc/self/task')}\n"
+        done = run_python("-c", before + WORK + AFFINITIES)
+        assert done.stdout.split() == [str(len(allowed) - 1)] * 2, done.stderr
+
+
 def test_many_python_threads_share_the_pool():
     r = np.random.default_rng(0)
     spec = ConvSpec((1, 1), ((1, 1), (1, 1)), (1, 1), 24)
