@@ -39,13 +39,18 @@ from minigrad.kernels.contract import (
     one_dtype,
 )
 from minigrad.kernels.numba_ops import *  # noqa: F403  the other functions
+from minigrad.threads import num_threads
 
 __all__ = [
     "UNAVAILABLE",
     "PackedWeights",
+    "bind_conv2d",
+    "bind_input_grad",
+    "bind_weight_grad",
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
+    "empty_channels_last",
     "linear",
     "pack",
 ]
@@ -77,25 +82,57 @@ def pack(w: Array, spec: ConvSpec) -> PackedWeights:
     return PackedWeights(w.shape, w.dtype, spec, panels)
 
 
+def empty_channels_last(shape: Sequence[int], dtype: Any) -> Array:
+    """An uninitialised map of NCHW shape, its channels adjacent, on a cache line."""
+    from minigrad.kernels._numba import launch
+
+    n, c, h, w = shape
+    y: Array = launch.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return y
+
+
+def bind_conv2d(x: Array, w: PackedWeights, y: Array, bias: Array | None = None) -> Any:
+    """The call that writes conv2d(x, w, bias) to y, of which only ``run(threads)`` is left.
+
+    x and y are channels-last; the call keeps the arrays, and reads x each time it is run.
+    """
+    forward = _forward(_sign(x), _sign(w), _sign(bias), w.spec)
+    return forward.bind(_pixels(x), w.panels, bias, _pixels(y))
+
+
+def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
+    """The call that writes dT/dx to dx; g and dx are channels-last.
+
+    The weights are read when the call is bound, g each time it is run.
+    """
+    back = _input_grad(_sign(g), _sign(w), dx.shape, spec)
+    return back.bind(_pixels(g), back.pack(w), None, _pixels(dx))
+
+
+def bind_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:
+    """The call that writes dT/dw to dw; g and x are channels-last.
+
+    dw is C-contiguous or, if depthwise, a view of (kh, kw, C).
+    """
+    back = _weight_grad(_sign(g), _sign(x), dw.shape, spec)
+    return back.bind(_pixels(g), _pixels(x), dw)
+
+
 def conv2d(x: Array, w: Array | PackedWeights, bias: Array | None, spec: ConvSpec) -> Array:
-    """y[n,o,p,q] = bias[o] + sum_{a,b,i} w[o,i,a,b] x[n, ch(o,i), p s - P + a d, q s' - P' + b d'].
+    """y[n,o] = bias[o] + sum_{a,b,i} w[o,i,a,b] x[n, ch(o,i), p s - P + a d, q s' - P' + b d'].
 
     Depthwise has no sum over i; pointwise has no a and b: a product of matrices.
     """
     from minigrad.kernels._numba import transpose
 
-    panels = None
-    if isinstance(w, PackedWeights):
-        if w.spec != spec:
-            raise ShapeError(f"conv2d: w was packed for {w.spec}, and is used with {spec}")
-        panels = w.panels
-    forward = _forward(
-        (x.shape, x.dtype),
-        (w.shape, w.dtype),
-        bias if bias is None else (bias.shape, bias.dtype),
-        spec,
-    )
-    y: Array = forward(transpose.channels_last(x), w, bias, panels).transpose(0, 3, 1, 2)
+    if isinstance(w, PackedWeights) and w.spec != spec:
+        raise ShapeError(f"conv2d: w was packed for {w.spec}, and is used with {spec}")
+    forward = _forward(_sign(x), _sign(w), _sign(bias), spec)
+    y = empty_channels_last(_nchw(forward.shape), x.dtype)
+    if y.size:
+        panels = w.panels if isinstance(w, PackedWeights) else forward.pack(w)
+        call = forward.bind(transpose.channels_last(x), panels, bias, _pixels(y))
+        call.run(num_threads())
     return y
 
 
@@ -107,8 +144,11 @@ def conv2d_input_grad(g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec
     """
     from minigrad.kernels._numba import transpose
 
-    back = _input_grad((g.shape, g.dtype), (w.shape, w.dtype), tuple(x_shape), spec)
-    dx: Array = back(transpose.channels_last(g), w).transpose(0, 3, 1, 2)
+    back = _input_grad(_sign(g), _sign(w), tuple(x_shape), spec)
+    dx = empty_channels_last(tuple(x_shape), g.dtype)
+    if dx.size:
+        call = back.bind(transpose.channels_last(g), back.pack(w), None, _pixels(dx))
+        call.run(num_threads())
     return dx
 
 
@@ -116,8 +156,11 @@ def conv2d_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpe
     """dw[o,i,a,b] = sum_{n,p,q} g[n,o,p,q] x[n, ch(o,i), p s - P + a d, q s' - P' + b d']."""
     from minigrad.kernels._numba import transpose
 
-    back = _weight_grad((g.shape, g.dtype), (x.shape, x.dtype), tuple(w_shape), spec)
-    dw: Array = back(transpose.channels_last(g), transpose.channels_last(x))
+    back = _weight_grad(_sign(g), _sign(x), tuple(w_shape), spec)
+    dw = np.empty(tuple(w_shape), g.dtype)
+    if classify(spec, w_shape) == "depthwise":  # as the sums lie
+        dw = np.empty((*w_shape[2:], w_shape[0]), g.dtype).transpose(2, 0, 1)[:, None]
+    back.bind(transpose.channels_last(g), transpose.channels_last(x), dw).run(num_threads())
     return dw
 
 
@@ -136,6 +179,18 @@ def linear(x: Array, w: Array, bias: Array | None) -> Array:
 
 Shape = tuple[int, ...]
 Signature = tuple[Shape, "np.dtype[Any]"]
+
+
+def _sign(array: Array | PackedWeights | None) -> Any:
+    return None if array is None else (array.shape, array.dtype)
+
+
+def _pixels(x: Array) -> Array:
+    """The (N, H, W, C) array behind a channels-last map."""
+    pixels: Array = x.transpose(0, 2, 3, 1)
+    if not (pixels.flags.c_contiguous and x.flags.aligned):
+        raise ValueError(f"a bound map must be channels-last, this one has strides {x.strides}")
+    return pixels
 
 
 def _like(signature: Signature | None) -> Any:
@@ -185,6 +240,11 @@ def _weight_grad(g: Signature, x: Signature, w_shape: Shape, spec: ConvSpec) -> 
 def _last(shape: Shape) -> Shape:
     n, c, h, w = shape
     return n, h, w, c
+
+
+def _nchw(shape: Shape) -> Shape:
+    n, h, w, c = shape
+    return n, c, h, w
 
 
 def _axes(x: Shape, w: Shape, y: Shape, spec: ConvSpec) -> tuple[Axis, Axis]:

@@ -15,9 +15,10 @@ import ctypes
 import functools
 import hashlib
 import itertools
+import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,10 @@ from minigrad.kernels._numba.vectors import I64, int64, intrinsic
 from minigrad.kernels.contract import Array
 from minigrad.threads import num_threads
 
-__all__ = ["STAMP", "address", "compiled", "job", "run", "vector_bytes"]
+__all__ = ["STAMP", "Call", "SumCall", "address", "compiled", "empty", "job", "run", "vector_bytes"]
+
+_LINE = 64  # bytes of a cache line
+_SHARES = 4  # tasks for each thread: who comes late does fewer
 
 _SIGNATURE = types.void(types.int64, types.int64, types.int64)
 
@@ -76,9 +80,55 @@ if ctypes.c_int64.from_address(id(_probe) + _HEAD).value == _probe.ctypes.data:
         return ctypes.c_int64.from_address(id(array) + _HEAD).value
 
 
-def run(kernel: Any, table: Array, tasks: int, small: bool = False) -> None:
-    """Run all tasks of the job on as many threads as the caller may use, on one if ``small``."""
-    workers = 1 if small else min(num_threads(), tasks)
+def empty(shape: Sequence[int], dtype: Any) -> Array:
+    """An uninitialised array that begins on a cache line: no vector of it lies across two."""
+    size, count = np.dtype(dtype).itemsize, math.prod(shape)
+    memory = np.empty(count + _LINE // size, dtype)
+    start = -address(memory) % _LINE // size
+    return memory[start : start + count].reshape(shape)
+
+
+class Call:
+    """A job with its arrays: every decision taken but the number of threads.
+
+    ``kept`` are the arrays that the table has addresses of.
+    """
+
+    def __init__(self, kernel: Any, table: Array, tasks: int, *kept: Any) -> None:
+        self._kernel, self._table, self._tasks, self._kept = kernel, table, tasks, kept
+
+    def run(self, threads: int = 1) -> None:
+        """Run all tasks on so many threads."""
+        if self._tasks:
+            run(self._kernel, self._table, self._tasks, threads)
+
+
+class SumCall:
+    """A weight gradient's job: the sums begin at +0, and ``deliver`` puts them where they belong.
+
+    Word ``place`` of the table says into how many tasks the tiles are cut.
+    """
+
+    def __init__(
+        self, kernel: Any, table: Array, place: int, tiles: int, sums: Array,
+        deliver: Callable[[], None], *kept: Any,
+    ) -> None:  # fmt: skip
+        self._kernel, self._table, self._place, self._tiles = kernel, table, place, tiles
+        self._sums, self._deliver, self._kept = sums, deliver, kept
+
+    def run(self, threads: int = 1) -> None:
+        """Run all tiles on so many threads."""
+        self._sums.fill(0)
+        if self._tiles:
+            tasks = min(threads * _SHARES if threads > 1 else 1, self._tiles)
+            self._table[self._place] = tasks
+            run(self._kernel, self._table, tasks, threads)
+        self._deliver()
+
+
+def run(kernel: Any, table: Array, tasks: int, threads: int | None = None) -> None:
+    """Run all tasks of the job on ``threads``, or on as many as the caller may use."""
+    workers = min(threads or num_threads(), tasks)
     if workers <= 1:
         kernel.ctypes(address(table), 0, tasks)
     elif _parallel_layer() and not _forked:

@@ -24,7 +24,7 @@ import numpy as np
 from numba import types
 
 from minigrad.kernels._numba import launch
-from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
+from minigrad.kernels._numba.launch import Call, address, compiled, job, vector_bytes
 from minigrad.kernels._numba.transpose import Pack
 from minigrad.kernels._numba.vectors import (
     Value,
@@ -120,17 +120,12 @@ class GatherSum:
         )  # fmt: skip
         self.kernel = _kernel(size, lanes, *tile)
 
-    def __call__(
-        self, source: Array, weights: Array, bias: Array | None = None, packed: Array | None = None
-    ) -> Array:
-        out = np.empty(self.shape, self.dtype)
-        if out.size:
-            packed = self.pack(weights) if packed is None else packed
-            start = self._start(bias)
-            table = self.job.copy()
-            table[:4] = address(out), address(source), address(packed), address(start)
-            run(self.kernel, table, self.shape[0] * len(self.tasks))
-        return out
+    def bind(self, source: Array, packed: Array, bias: Array | None, out: Array) -> Call:
+        """The call that writes the sum to ``out``; ``packed`` are the weights, see ``pack``."""
+        start, table = self._start(bias), self.job.copy()
+        table[:4] = address(out), address(source), address(packed), address(start)
+        tasks = self.shape[0] * len(self.tasks) if out.size else 0
+        return Call(self.kernel, table, tasks, self, source, packed, start, out)
 
     def _start(self, bias: Array | None) -> Array:
         if bias is None:

@@ -21,7 +21,7 @@ from numba import types
 
 from minigrad.geometry import valid_range
 from minigrad.kernels._numba import launch
-from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
+from minigrad.kernels._numba.launch import SumCall, address, compiled, empty, job, vector_bytes
 from minigrad.kernels._numba.vectors import (
     Value,
     Vectors,
@@ -33,7 +33,6 @@ from minigrad.kernels._numba.vectors import (
 )
 from minigrad.kernels._numba.windows import Axis
 from minigrad.kernels.contract import Array
-from minigrad.threads import num_threads
 
 _BLOCK_BYTES = 80_000  # of x and g, to stay in the caches while all tiles pass over them
 _ROWS = {64: {1: (12,), 2: (14, 12, 10, 8, 4)}, 32: {1: (8,), 2: (6, 5, 4)}}
@@ -75,7 +74,8 @@ class OuterSum:
         straight, turned = (
             _tile(a, b, lanes) for a, b in ((cin, cout // groups), (cout // groups, cin))
         )
-        self.turned = turned[0] < straight[0]
+        # The sums of a turned 1x1 window lie as dw does: worth a tile that fits a little worse.
+        self.turned = turned[0] < straight[0] * (1.25 if kh == kw == 1 else 1)
         tile = (turned if self.turned else straight)[1]
         a, b = (g_side, x_side) if self.turned else (x_side, g_side)
         self.shape = (groups, kh, kw, a.channels, b.channels)
@@ -91,19 +91,21 @@ class OuterSum:
         )  # fmt: skip
         self.kernel = _kernel(size, lanes, *tile)
 
-    def __call__(self, g: Array, x: Array) -> Array:
-        """(Cout, Cin/groups, kh, kw)."""
-        out = np.zeros(self.shape, self.dtype)
-        if out.size and g.size:
-            table = self.job.copy()
-            a, b = (g, x) if self.turned else (x, g)
-            table[:3] = address(out), address(a), address(b)
-            table[TASKS] = tasks = min(num_threads(), self.tiles)
-            run(self.kernel, table, tasks)
-        order = (0, 3, 4, 1, 2) if self.turned else (0, 4, 3, 1, 2)
-        _, kh, kw, *_ = self.shape
-        dw: Array = out.transpose(order).reshape(-1, self.shape[4 if self.turned else 3], kh, kw)
-        return dw
+    def bind(self, g: Array, x: Array, dw: Array) -> SumCall:
+        """The call that writes the sums to ``dw``, (Cout, Cin/groups, kh, kw) in C order."""
+        direct = self.turned and math.prod(self.shape[1:3]) == 1
+        sums = dw.reshape(self.shape) if direct else empty(self.shape, self.dtype)
+        ordered = sums.transpose((0, 3, 4, 1, 2) if self.turned else (0, 4, 3, 1, 2))
+        parts, table = dw.reshape(ordered.shape), self.job.copy()
+
+        def deliver() -> None:
+            if not direct:
+                parts[...] = ordered
+
+        a, b = (g, x) if self.turned else (x, g)
+        table[:3] = address(sums), address(a), address(b)
+        tiles = self.tiles if sums.size and g.size else 0
+        return SumCall(self.kernel, table, TASKS, tiles, sums, deliver, self, a, b)
 
 
 def _flat(rows: Axis, cols: Axis) -> bool:

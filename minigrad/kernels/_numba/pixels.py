@@ -2,17 +2,18 @@
 
     dw[c,a,b] = sum over (n, p, q) of g[n,c,p,q] x[n,c,h,v],    h = p s - P + a d, ...
 
-Lanes are channels.  A tile holds the accumulators of one row of the window, all kw taps of
-V vectors of channels, and walks along the lines of g: at each pixel it loads g once and
-x at each tap.  At the ends of a line some taps lie outside x; for small windows the tile
-knows when it is compiled which, and skips them.  For other windows each tap is a tile of
-its own, with its own range of q.  Pixels come in ascending order for every accumulator,
-and no sum is cut.
+Lanes are channels.  For small windows a tile holds the accumulators of R rows of the window,
+all kw taps of one vector of channels, and walks along the lines of g: at each pixel it loads
+g once, and each column of x once in a row of taps.  At the ends of a line some taps lie outside
+x; the tile knows when it is compiled which, and skips them.  Lines that lack a row of taps go
+row by row.  For other windows each tap is a tile of its own, of several vectors, with its own
+range of q.  Pixels come in ascending order for every accumulator, and no sum is cut.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from numba import types
 
 from minigrad.geometry import valid_range
 from minigrad.kernels._numba import launch
-from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
+from minigrad.kernels._numba.launch import SumCall, address, compiled, empty, job, vector_bytes
 from minigrad.kernels._numba.vectors import (
     Value,
     Vectors,
@@ -34,10 +35,10 @@ from minigrad.kernels._numba.vectors import (
 )
 from minigrad.kernels._numba.windows import Axis
 from minigrad.kernels.contract import Array
-from minigrad.threads import num_threads
 
 _BLOCK_BYTES = 100_000  # of x and g for one tile, to stay in a second-level cache
-_ACCUMULATORS = {64: 16, 32: 10, 16: 10}
+_ACCUMULATORS = {64: 25, 32: 10, 16: 10}
+_WIDEST = {64: 16, 32: 10, 16: 10}  # vectors of a tile of one tap
 
 
 class Ends(NamedTuple):
@@ -71,9 +72,11 @@ class PixelSum:
         self.lanes = vector_bytes() // size
         self.blocks = -(-channels // self.lanes)
         ends = _ends(cols)
-        taps = cols.kernel if ends else 1
-        wide = _width(self.blocks, taps)
-        self.taps = _taps(rows, cols, x, channels * size, whole=ends is not None)
+        taps, wide, tall = 1, _width(self.blocks), 1
+        if ends:
+            taps, wide = cols.kernel, 1
+            tall = max(min(_ACCUMULATORS[vector_bytes()] // taps, rows.kernel), 1)
+        self.taps = _taps(rows, cols, x, channels * size, tall, whole=ends is not None)
         self.groups = -(-self.blocks // wide)
         pixel, line, x_line = (n * channels * size for n in (1, g[2], x[2]))
         both = wide * self.lanes * size * (g[2] + x[2])
@@ -81,25 +84,28 @@ class PixelSum:
             0, 0, 0, address(self.taps), len(self.taps), self.groups, 0, channels, self.blocks,
             x[0], rows.out, max(1, _BLOCK_BYTES // max(1, both)), math.prod(x[1:]) * size,
             rows.stride * x_line, cols.stride * pixel, pixel, math.prod(g[1:]) * size, line, pixel,
-            math.prod(self.window) * self.lanes * size, self.lanes * size,
+            self.lanes * size, self.blocks * self.lanes * size,
+            rows.dilation * x_line,
         )  # fmt: skip
         self.kernel = _kernel(
-            size, self.lanes, wide, taps, cols.stride if ends else 0, *(ends or Ends(0, 0, 0, 0)),
-            int(channels % self.lanes != 0),
+            size, self.lanes, wide, tall, taps, cols.stride if ends else 0,
+            *(ends or Ends(0, 0, 0, 0)), int(channels % self.lanes != 0),
         )  # fmt: skip
 
-    def __call__(self, g: Array, x: Array) -> Array:
-        """(C, 1, kh, kw)."""
-        out = np.zeros((self.blocks, math.prod(self.window), self.lanes), self.dtype)
-        if out.size and g.size:
-            table = self.job.copy()
-            tiles = len(self.taps) * self.groups
-            table[:3] = address(out), address(x), address(g)
-            table[TASKS] = tasks = min(num_threads(), tiles)
-            run(self.kernel, table, tasks)
-        whole = out.transpose(0, 2, 1).reshape(-1, *self.window)
-        dw: Array = whole[: self.channels, None]
-        return dw
+    def bind(self, g: Array, x: Array, dw: Array) -> SumCall:
+        """The call that writes the sums to ``dw``, (C, 1, kh, kw), best a view of (kh, kw, C)."""
+        wanted, padded = dw[:, 0].transpose(1, 2, 0), (*self.window, self.blocks * self.lanes)
+        direct = wanted.shape == padded and wanted.flags.c_contiguous
+        sums = wanted if direct else empty(padded, self.dtype)
+        table = self.job.copy()
+
+        def deliver() -> None:
+            if not direct:
+                wanted[...] = sums[..., : self.channels]
+
+        table[:3] = address(sums), address(x), address(g)
+        tiles = self.groups if sums.size and g.size else 0
+        return SumCall(self.kernel, table, TASKS, tiles, sums, deliver, g, x)
 
 
 def _ends(cols: Axis) -> Ends | None:
@@ -115,95 +121,128 @@ def _ends(cols: Axis) -> Ends | None:
     return Ends(left, right, cols.before, cols.size + cols.before - last * cols.stride)
 
 
-def _width(blocks: int, taps: int) -> int:
-    """How many vectors of channels a tile takes: little waste first, then many."""
-    most = max(1, _ACCUMULATORS[vector_bytes()] // taps)
-    return min(
-        range(1, min(most, blocks) + 1), key=lambda v: (-(-blocks // v) * max(v * taps, 8), -v)
-    )
+def _width(blocks: int) -> int:
+    """How many vectors of channels a tile of one tap takes: little waste first, then many."""
+    most = min(_WIDEST[vector_bytes()], blocks)
+    return min(range(1, most + 1), key=lambda v: (-(-blocks // v) * max(v, 8), -v))
 
 
-def _taps(rows: Axis, cols: Axis, x: Sequence[int], pixel: int, whole: bool) -> Array:
-    """For each tile of taps: first and last p, how many q, where x and g begin, and the tap."""
+def _taps(rows: Axis, cols: Axis, x: Sequence[int], pixel: int, tall: int, whole: bool) -> Array:
+    """For each tile: first and last p, how many q, where x and g begin, the tap, rows of taps.
+
+    Tiles are in the order in which every tap meets its lines.  ``tall`` is the most rows of
+    taps that one has, ``whole`` whether it has all taps of a row.
+    """
     table = []
-    for a in range(rows.kernel):
-        p0, p1 = valid_range(rows.size, rows.out, a, rows.stride, rows.before, rows.dilation)
-        down = (a * rows.dilation - rows.before) * x[2] * pixel
-        for b in range(1 if whole else cols.kernel):
-            q0, q1 = 0, cols.out
-            if not whole:
-                q0, q1 = valid_range(
-                    cols.size, cols.out, b, cols.stride, cols.before, cols.dilation
-                )
-            v = q0 * cols.stride - cols.before + b * cols.dilation
-            table.append((p0, p1, q1 - q0, down + v * pixel, q0 * pixel, a * cols.kernel + b))
-    return np.array(table, np.int64)
+    for p0, p1, first, last in _runs(rows):
+        a = first
+        while a < last:
+            count = tall if a + tall <= last else 1
+            down = (a * rows.dilation - rows.before) * x[2] * pixel
+            for b in range(1 if whole else cols.kernel):
+                q0, q1 = 0, cols.out
+                if not whole:
+                    q0, q1 = valid_range(
+                        cols.size, cols.out, b, cols.stride, cols.before, cols.dilation
+                    )
+                v = q0 * cols.stride - cols.before + b * cols.dilation
+                tap = a * cols.kernel + b
+                table.append((p0, p1, q1 - q0, down + v * pixel, q0 * pixel, tap, count))
+            a += count
+    return np.array(table, np.int64).reshape(-1, TAP_WORDS)
+
+
+def _runs(rows: Axis) -> list[tuple[int, int, int, int]]:
+    """Lines p0 to p1 that have the same rows of taps, first to last."""
+    ranges = [
+        valid_range(rows.size, rows.out, a, rows.stride, rows.before, rows.dilation)
+        for a in range(rows.kernel)
+    ]
+    ends = sorted({p for r in ranges for p in r})
+    runs = []
+    for p0, p1 in itertools.pairwise(ends):
+        there = [a for a, r in enumerate(ranges) if r[0] <= p0 and p1 <= r[1]]
+        if there:
+            runs.append((p0, p1, there[0], there[-1] + 1))
+    return runs
 
 
 # The words of a job and of a tap.  Steps are in bytes.
 (
     OUT, X, G, TAPS, TAPS_COUNT, GROUPS, TASKS, CHANNELS, BLOCKS, IMAGES, LINES, BLOCK, X_IMAGE,
-    X_DOWN, X_ALONG, X_TAP, G_IMAGE, G_DOWN, G_ALONG, OUT_BLOCK, OUT_TAP,
-) = range(21)  # fmt: skip
-P_FIRST, P_LAST, COUNT, X_START, G_START, TAP, TAP_WORDS = range(7)
+    X_DOWN, X_ALONG, X_TAP, G_IMAGE, G_DOWN, G_ALONG, OUT_BLOCK, OUT_TAP, X_ROW,
+) = range(22)  # fmt: skip
+P_FIRST, P_LAST, COUNT, X_START, G_START, TAP, ROWS, TAP_WORDS = range(8)
 
 
 @functools.cache
 def _kernel(
-    itemsize: int, lanes: int, wide: int, taps: int, stride: int,
+    itemsize: int, lanes: int, wide: int, tall: int, taps: int, stride: int,
     left: int, right: int, before: int, after: int, partial: int,
 ) -> Any:  # fmt: skip
     stamp = launch.STAMP
 
     def pixels(table: int, first: int, last: int) -> None:
         stamp  # noqa: B018  part of the key of the cache
-        count, groups, tasks = word(table, TAPS_COUNT), word(table, GROUPS), word(table, TASKS)
-        begin, end = count * groups * first // tasks, count * groups * last // tasks
-        while begin < end:
-            group = begin // count
-            stop = min(end, (group + 1) * count)
+        groups, tasks = word(table, GROUPS), word(table, TASKS)
+        for group in range(groups * first // tasks, groups * last // tasks):
             block = group * wide
+            lane = block * lanes * itemsize
             for image in range(word(table, IMAGES)):
                 for line in range(0, word(table, LINES), word(table, BLOCK)):
-                    for number in range(begin - group * count, stop - group * count):
+                    for number in range(word(table, TAPS_COUNT)):
                         entry = word(table, TAPS) + 8 * TAP_WORDS * number
                         p = max(line, word(entry, P_FIRST))
                         lines = min(line + word(table, BLOCK), word(entry, P_LAST)) - p
-                        lane = block * lanes * itemsize
                         out = word(table, OUT) + block * word(table, OUT_BLOCK)
                         out += word(entry, TAP) * word(table, OUT_TAP)
                         x = word(table, X) + image * word(table, X_IMAGE) + word(entry, X_START)
                         x += p * word(table, X_DOWN) + lane
                         g = word(table, G) + image * word(table, G_IMAGE) + word(entry, G_START)
                         g += p * word(table, G_DOWN) + lane
-                        tile(
-                            out, word(table, OUT_BLOCK), x, word(table, X_DOWN),
-                            word(table, X_ALONG), word(table, X_TAP), g, word(table, G_DOWN),
-                            word(table, G_ALONG), lines, word(entry, COUNT),
-                            word(table, BLOCKS) - block, word(table, CHANNELS) - block * lanes,
-                            itemsize, lanes, wide, taps, stride,
-                            left, right, before, after, partial,
-                        )  # fmt: skip
-            begin = stop
+                        if lines <= 0:
+                            continue
+                        if word(entry, ROWS) == tall:
+                            tile(
+                                out, word(table, OUT_BLOCK), word(table, OUT_TAP), x,
+                                word(table, X_DOWN),
+                                word(table, X_ALONG), word(table, X_TAP), word(table, X_ROW), g,
+                                word(table, G_DOWN), word(table, G_ALONG), lines,
+                                word(entry, COUNT), word(table, BLOCKS) - block,
+                                word(table, CHANNELS) - block * lanes, itemsize, lanes, wide, tall,
+                                taps, stride, left, right, before, after, partial,
+                            )  # fmt: skip
+                        else:
+                            tile(
+                                out, word(table, OUT_BLOCK), word(table, OUT_TAP), x,
+                                word(table, X_DOWN),
+                                word(table, X_ALONG), word(table, X_TAP), word(table, X_ROW), g,
+                                word(table, G_DOWN), word(table, G_ALONG), lines,
+                                word(entry, COUNT), word(table, BLOCKS) - block,
+                                word(table, CHANNELS) - block * lanes, itemsize, lanes, wide, 1,
+                                taps, stride, left, right, before, after, partial,
+                            )  # fmt: skip
 
     return compiled(pixels)
 
 
 @intrinsic
 def tile(
-    typing: Any, out: Any, out_block: Any, x: Any, x_down: Any, x_along: Any, x_tap: Any, g: Any,
-    g_down: Any, g_along: Any, lines: Any, count: Any, there: Any, tail: Any,
-    itemsize: Any, lanes: Any, vectors: Any, taps: Any, stride: Any,
+    typing: Any, out: Any, out_block: Any, out_tap: Any, x: Any, x_down: Any, x_along: Any,
+    x_tap: Any, x_row: Any, g: Any, g_down: Any, g_along: Any, lines: Any, count: Any, there: Any,
+    tail: Any, itemsize: Any, lanes: Any, vectors: Any, rows: Any, taps: Any, stride: Any,
     left: Any, right: Any, before: Any, after: Any, partial: Any,
 ) -> Any:  # fmt: skip
-    """acc[v][b] += g[line, q, v] x[line, q s + b, v] over lines and q; blocks not there repeat."""
-    wide, kw = range(literal(vectors)), literal(taps)
+    """acc[v][a, b] += g[line, q, v] x[line, a, q s + b, v] over lines and q.
+
+    Blocks v that are not there repeat the last.
+    """
+    wide, tall, kw = range(literal(vectors)), range(literal(rows)), literal(taps)
     ends, s = Ends(*(literal(e) for e in (left, right, before, after))), literal(stride)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Value]) -> Value:
-        out, out_block, x, x_down, x_along, x_tap, g, g_down, g_along, lines, count, there, tail = (
-            args[:13]
-        )
+        out, out_block, out_tap, x, x_down, x_along, x_tap, x_row, g, g_down = args[:10]
+        g_along, lines, count, there, tail = args[10:15]
         size, n = literal(itemsize), literal(lanes)
         last = builder.sub(there, int64(1))
         blocks = [
@@ -221,30 +260,33 @@ def tile(
         v = vs[0]
         starts = [builder.mul(b, int64(v.bytes)) for b in blocks]
         places = [
-            builder.add(builder.add(out, builder.mul(block, out_block)), int64(b * v.bytes))
+            v.at(builder.add(out, builder.mul(block, out_block)), out_tap, b)
             for block in blocks
-            for b in range(kw)
+            for b in range(len(tall) * kw)
         ]
 
         def pixels(
             x_at: Value, g_at: Value, acc: list[Value], first: Sequence[Sequence[int]]
         ) -> list[Value]:
-            """Neighbouring pixels, ``first[i]`` the taps of the i-th; x is loaded once a column."""
+            """Neighbouring pixels, ``first[j]`` the taps of the j-th."""
             acc = list(acc)
             for i in wide:
                 gs = [
                     vs[i].load_tail(builder.add(v.at(g_at, g_along, j), starts[i]))
                     for j in range(len(first))
                 ]
-                columns: dict[int, Value] = {}
-                for j, valid in enumerate(first):
-                    for b in valid:
-                        e = j * s + b
-                        if e not in columns:
-                            columns[e] = vs[i].load_tail(
-                                builder.add(v.at(x_at, x_tap, e), starts[i])
-                            )
-                        acc[i * kw + b] = v.fma(gs[j], columns[e], acc[i * kw + b])
+                for a in tall:
+                    x_a = builder.add(v.at(x_at, x_row, a), starts[i])
+                    for e in range((len(first) - 1) * s + kw):
+                        pairs = [
+                            (j, e - j * s) for j, valid in enumerate(first) if e - j * s in valid
+                        ]
+                        if not pairs:
+                            continue
+                        column = vs[i].load_tail(v.at(x_a, x_tap, e))
+                        for j, b in pairs:
+                            k = (i * len(tall) + a) * kw + b
+                            acc[k] = v.fma(gs[j], column, acc[k])
             return acc
 
         every = range(kw)
@@ -283,10 +325,10 @@ def tile(
                 acc = pixels(*place(builder.add(count, int64(j - ends.right))), acc, [valid])
             return acc
 
-        begin = [vs[i // kw].load(place) for i, place in enumerate(places)]
+        begin = [v.load(place) for place in places]
         for i, acc in enumerate(fold(builder, lines, begin, line)):
             v.store(acc, places[i])
         return context.get_dummy_value()
 
-    literals = (itemsize, lanes, vectors, taps, stride, left, right, before, after, partial)
-    return types.void(*[types.int64] * 13, *literals), codegen
+    literals = (itemsize, lanes, vectors, rows, taps, stride, left, right, before, after, partial)
+    return types.void(*[types.int64] * 15, *literals), codegen

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from minigrad.kernels._numba import launch
-from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
+from minigrad.kernels._numba.launch import address, compiled, empty, job, run, vector_bytes
 from minigrad.kernels._numba.vectors import (
     Value,
     Vectors,
@@ -42,7 +42,7 @@ def channels_last(x: Array) -> Array:
     if wanted.flags.c_contiguous and x.flags.aligned:
         return wanted
     source = np.require(x, requirements=["C", "A"])
-    out = np.empty((n, h, w, c), x.dtype)
+    out = empty((n, h, w, c), x.dtype)
     if not out.size:
         return out
     size = x.itemsize
@@ -53,7 +53,7 @@ def channels_last(x: Array) -> Array:
         address(out), address(source), parts, out[0].nbytes, out[0].nbytes, part * size, part,
         h * w * size, c, h * w, 1, 1, 1, 0, 0, c * size, c * size,
     )  # fmt: skip
-    run(_kernel(size, lanes), table, n * parts, small=out.size < 20_000)
+    run(_kernel(size, lanes), table, n * parts, threads=1 if out.size < 20_000 else None)
     return out
 
 
@@ -94,7 +94,7 @@ class Pack:
         out = np.empty(self.shape, self.dtype)
         table = self.job.copy()
         table[DST], table[SRC] = address(out), address(source)
-        run(self.kernel, table, self.tasks, small=source.size < 20_000)
+        run(self.kernel, table, self.tasks, threads=1 if source.size < 20_000 else None)
         return out
 
 
