@@ -15,7 +15,7 @@ meaning, and gives the same bits.
 The mode is chosen here, from shapes alone.  Streaming saves the traffic of the maps in
 between and the fork-joins, and reads the weights once for every few rows instead of once.
 So a block streams ("rows") if its weights stay in cache beside the rows, or are at least
-smaller than the largest map inside it.  A dense expansion and its projection (EfficientNetV2)
+smaller than the maps inside it together.  A dense expansion and its projection (EfficientNetV2)
 gain nothing: their arithmetic hides the traffic.
 """
 
@@ -172,14 +172,14 @@ def verdict(graph: Graph, block: Step) -> tuple[bool, str]:
     """Whether a block is better streamed by rows than run as separate steps, and why."""
     parts: dict[int, Step] = block.params["parts"]
     item = graph.dtype.itemsize
-    inner = max(math.prod(part.shape) * item for k, part in parts.items() if k != max(parts))
+    inner = sum(math.prod(part.shape) * item for k, part in parts.items() if k != max(parts))
     weights = sum(part.inputs[1].size * item for part in parts.values() if part.op == "conv2d")
     if weights <= WEIGHTS_IN_CACHE:
         return True, "by rows, for its weights stay in cache beside them"
     if weights <= inner:
-        return True, "by rows, for its weights are smaller than the largest map inside it"
+        return True, "by rows, for its weights are smaller than the maps inside it"
     return False, (
-        "its weights are larger than any map inside it, and would be read for every few rows"
+        "its weights are larger than the maps inside it, and would be read for every few rows"
     )
 
 

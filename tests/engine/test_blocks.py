@@ -91,7 +91,7 @@ def test_a_block_of_large_weights_stays_apart_and_a_note_says_why() -> None:
     ops, notes = recognised(model)
     assert ops == ["conv2d"] * 4
     assert [n.why for n in notes] == [
-        "its weights are larger than any map inside it, and would be read for every few rows"
+        "its weights are larger than the maps inside it, and would be read for every few rows"
     ]
 
 
