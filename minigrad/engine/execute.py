@@ -1,36 +1,28 @@
 """The fast interpreter: every step bound to a compiled kernel, all values in arenas.
 
-Binding decides everything once: where each value lies, which kernel serves the step, its
-packed weights, its tiles and tasks.  Running is then one call of the core for each group
-of images (``schedule``), which goes through the bound steps without the GIL; a step that
-has no bound kernel runs in Python.
+Binding (``bind``) decides everything once: where each value lies, which kernel serves the
+step, its packed weights, its tiles and tasks.  Running is then one call of the core for
+each group of images (``schedule``), which goes through the bound steps without the GIL; a
+step that has no kernel runs in Python.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
-from minigrad.engine.interpret import perform
-from minigrad.engine.memory import Arena, arena, in_order, is_alias
+from minigrad.engine.bind import BINDERS, Packed, PythonCall, as_maps, core_module, has_kernel
+from minigrad.engine.memory import Arena, arena, is_alias
 from minigrad.engine.schedule import Schedule, macs, map_bytes, weight_bytes
-from minigrad.engine.slab import Slab
-from minigrad.engine.trace import Graph, Step, has_constants
-from minigrad.geometry import ConvSpec
-from minigrad.kernels import cython_backend
-from minigrad.kernels._ext import core
-from minigrad.kernels.contract import classify
-from minigrad.kernels.cython_blocks import bind_block, new_scratch
+from minigrad.engine.trace import Graph, Step
+from minigrad.kernels.cython_blocks import new_scratch
 from minigrad.tensor import Array, Shape
-from minigrad.threads import threads as using_threads
 
-__all__ = ["Execution", "has_kernel"]
+__all__ = ["Execution"]
 
 WORTH_A_THREAD = 32_000  # numbers touched, or 8 multiply-adds each: about a microsecond
 
@@ -49,7 +41,7 @@ class Execution:
 
     def __init__(self, plan: Schedule) -> None:
         self.schedule, self.lock = plan, threading.Lock()
-        self.scratch, self.packed = new_scratch(), _Packed([plan.head, plan.tails[plan.groups[0]]])
+        self.scratch, self.packed = new_scratch(), Packed([plan.head, plan.tails[plan.groups[0]]])
         self.head = arena(plan.head)
         self.lanes: list[Bound] = []
         places = {size: arena(tail) for size, tail in plan.tails.items()}
@@ -67,7 +59,7 @@ class Execution:
 
     def _run(self, x: Array, threads: int) -> list[Array]:
         self._widen(min(threads, max(self.schedule.groups)))
-        rows, first = _as_maps(x), 0
+        rows, first = as_maps(x), 0
         made: list[list[Array]] = []
         for size in self.schedule.groups:
             self.images[size].run(rows, first, size, threads)
@@ -89,9 +81,9 @@ class Execution:
             )
         for size, tail in self.tails.items():
             crossing = self.schedule.head.outputs
-            self.images[size] = _core().Images(
+            self.images[size] = core_module().Images(
                 [lane.program for lane in self.lanes],
-                [_as_maps(lane.values[0]) for lane in self.lanes],
+                [as_maps(lane.values[0]) for lane in self.lanes],
                 [[lane.values[k] for k in crossing] for lane in self.lanes],
                 [tail.values[k] for k in crossing],
                 self.scratch,
@@ -112,7 +104,7 @@ class Execution:
 
     def peak(self, threads: int) -> float:
         """The most FMAs the core does in the plan's dtype, in GFLOP/s."""
-        return float(_core().peak(0.1, threads, self.schedule.head.dtype.itemsize))
+        return float(core_module().peak(0.1, threads, self.schedule.head.dtype.itemsize))
 
     def _read_clocks(self, parts: list[Bound]) -> Times:
         total = {0: sum(images.entering() for images in self.images.values())}
@@ -133,7 +125,7 @@ class Bound:
     """
 
     def __init__(
-        self, graph: Graph, place: Arena, memory: Array, scratch: Any, packed: _Packed
+        self, graph: Graph, place: Arena, memory: Array, scratch: Any, packed: Packed
     ) -> None:
         start = -memory.ctypes.data % 64
         self.graph, self.scratch, self.packed = graph, scratch, packed
@@ -146,7 +138,7 @@ class Bound:
     @property
     def program(self) -> Any:
         """The only one, of a graph without steps in Python."""
-        return self.programs[0][1] if self.programs else _core().Program([], [], self.scratch)
+        return self.programs[0][1] if self.programs else core_module().Program([], [], self.scratch)
 
     def get(self, ref: Any) -> Any:
         """The array that a reference stands for."""
@@ -162,11 +154,11 @@ class Bound:
         for compiled, found in groupby(steps, lambda pair: has_kernel(self.graph, pair[1])):
             run = list(found)
             if compiled:
-                calls = [_BINDERS[step.op](step, self, self.values[k]) for k, step in run]
+                calls = [BINDERS[step.op](step, self, self.values[k]) for k, step in run]
                 shares = [_threads_worth(self.graph, step) for _, step in run]
-                yield tuple(k for k, _ in run), _core().Program(calls, shares, self.scratch)
+                yield tuple(k for k, _ in run), core_module().Program(calls, shares, self.scratch)
             else:
-                yield from (((k,), _PythonCall(step, self, self.values[k])) for k, step in run)
+                yield from (((k,), PythonCall(step, self, self.values[k])) for k, step in run)
 
     def start_clocks(self) -> None:
         """From now on each step is timed."""
@@ -179,45 +171,10 @@ class Bound:
             yield from zip(numbers, program.read_clocks(), strict=True)
 
 
-class _Packed:
-    """Weights in the order in which the kernels read them, packed once for all lanes."""
-
-    def __init__(self, graphs: Sequence[Graph]) -> None:
-        self.made: dict[tuple[int, ConvSpec], Any] = {}
-        steps = [step for graph in graphs for step in graph.steps.values()]
-        parts = [part for step in steps for part in step.params.get("parts", {0: step}).values()]
-        self.room = Slab(sum(_packed_bytes(part) for part in parts))
-
-    def __call__(self, w: Array, spec: ConvSpec) -> Any:
-        """``w``, a constant of the graph; that of ``linear`` has two axes."""
-        key = id(w), spec
-        if key not in self.made:
-            self.made[key] = cython_backend.pack(_as_maps(w), spec, self.room)
-        return self.made[key]
-
-
-def _packed_bytes(step: Step) -> int:
-    """What the weights of a convolution that is not depthwise take, packed."""
-    if step.op not in ("conv2d", "linear") or not has_constants(step):
-        return 0
-    w, spec = step.inputs[1], step.params.get("spec", ConvSpec())
-    if w.ndim == 4 and classify(spec, w.shape) == "depthwise":
-        return 0
-    shape = w.shape if w.ndim == 4 else (*w.shape, 1, 1)
-    return 64 + int(_core().packed_bytes(shape, spec.groups, w.itemsize))
-
-
 def _threads_worth(graph: Graph, step: Step) -> int:
     """How many threads a step is worth: waking one costs as much as a little work."""
     numbers = (map_bytes(graph, step) + weight_bytes(step)) // graph.dtype.itemsize
     return 1 + (macs(graph, step) // 8 + numbers) // WORTH_A_THREAD
-
-
-def _as_maps(x: Array) -> Array:
-    """x as a map of NCHW shape, in a memory order that the core can read."""
-    if not x.flags.aligned or any(step % x.itemsize for step in x.strides):
-        x = np.array(x, order="C")
-    return x if x.ndim == 4 else x.reshape(*(x.shape[:1] or (1,)), -1, 1, 1)
 
 
 def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -229,99 +186,3 @@ def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     n, c, h, w = shape
     placed: Array = flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
     return placed
-
-
-def has_kernel(graph: Graph, step: Step) -> bool:
-    """Whether the compiled core can run a step, or nothing has to be run."""
-    if step.op == "reshape":
-        shapes = graph.shape_of(step.inputs[0]), step.shape
-        return all(in_order(shape) for shape in shapes)
-    if step.op in ("conv2d", "linear") and not has_constants(step):
-        return False
-    return step.op in _BINDERS
-
-
-def _bind_conv2d(step: Step, bound: Bound, y: Array) -> Any:
-    if "gate" in step.epilogue:
-        return bind_block(gated_stages(step, bound.get, bound.packed), y, bound.scratch)
-    return _bind_linear_map(step, bound, y, step.params["spec"])
-
-
-def _bind_linear(step: Step, bound: Bound, y: Array) -> Any:
-    """A pointwise convolution on a map of one pixel: the same sum, in the same order."""
-    return _bind_linear_map(step, bound, y, ConvSpec())
-
-
-def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
-    x, w, bias = step.inputs
-    residual = bound.get(step.epilogue.get("residual"))
-    bias = None if bias is None else np.ascontiguousarray(bias)
-    return cython_backend.bind_conv2d(
-        _as_maps(bound.get(x)), bound.packed(w, spec), _as_maps(y), bias,
-        None if residual is None else _as_maps(residual), step.epilogue.get("activation"),
-    )  # fmt: skip
-
-
-def _bind_block(step: Step, bound: Bound, y: Array) -> Any:
-    return bind_block(stages_of(step, bound.get, bound.packed), y, bound.scratch)
-
-
-def _bind_mean(step: Step, bound: Bound, y: Array) -> Any:
-    x = bound.get(step.inputs[0])
-    n, c, h, w = x.shape
-    return _core().MeanCall(x.transpose(0, 2, 3, 1).reshape(n, h * w, c), y.reshape(n, c))
-
-
-def _bind_max_pool(step: Step, bound: Bound, y: Array) -> Any:
-    x = bound.get(step.inputs[0])
-    window = step.params["window"]
-    return _core().MaxPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window)
-
-
-def _bind_avg_pool(step: Step, bound: Bound, y: Array) -> Any:
-    x, window = bound.get(step.inputs[0]), step.params["window"]
-    counts = step.params["count_include_pad"]
-    return _core().AvgPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window, counts)
-
-
-def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
-    return _core().MapCall(step.op, bound.get(step.inputs[0]), y)
-
-
-def _core() -> Any:
-    assert core is not None
-    return core
-
-
-class _PythonCall:
-    """A step without a bound kernel: its definition, and a copy into its place."""
-
-    def __init__(self, step: Step, bound: Bound, y: Array) -> None:
-        self.step, self.bound, self.y = step, bound, y
-        self.seconds = 0.0
-
-    def run(self, threads: int) -> None:
-        start = time.perf_counter()
-        with using_threads(threads):
-            np.copyto(self.y, perform(self.step, self.bound.get))
-        self.seconds += time.perf_counter() - start
-
-    def start_clocks(self) -> None:
-        self.seconds = 0.0
-
-    def read_clocks(self) -> list[float]:
-        return [self.seconds]
-
-
-ELEMENTWISE = (
-    "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
-)  # fmt: skip
-_BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
-    "conv2d": _bind_conv2d,
-    "linear": _bind_linear,
-    "global_avg_pool": _bind_mean,
-    "avg_pool2d": _bind_avg_pool,
-    "max_pool2d": _bind_max_pool,
-    **dict.fromkeys(ELEMENTWISE, _bind_map),
-    **{pattern.name: _bind_block for pattern in BLOCKS},
-}

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise, scratch_bytes
-from minigrad.engine.execute import Execution, has_kernel
+from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import Note, rewrite
 from minigrad.engine.interpret import interpret
 from minigrad.engine.memory import arena

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise
-from minigrad.engine.execute import Execution, has_kernel
+from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import rewrite
 from minigrad.engine.plan import Plan, interpret
 from minigrad.engine.schedule import schedule

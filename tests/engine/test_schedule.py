@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.engine import fuse
-from minigrad.engine.execute import has_kernel
+from minigrad.engine.bind import has_kernel
 from minigrad.engine.memory import arena
 from minigrad.engine.plan import interpret
 from minigrad.engine.schedule import GROUP, even_groups, schedule, with_batch

@@ -1,0 +1,172 @@
+"""Steps bound to compiled kernels: which kernel, its packed weights, its arrays.
+
+A bound step is a call: everything is decided but the number of threads.  What has no
+kernel is a call all the same, of its definition in Python.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
+from minigrad.engine.interpret import perform
+from minigrad.engine.memory import in_order
+from minigrad.engine.slab import Slab
+from minigrad.engine.trace import Graph, Step, has_constants
+from minigrad.geometry import ConvSpec
+from minigrad.kernels import cython_backend
+from minigrad.kernels._ext import core
+from minigrad.kernels.contract import classify
+from minigrad.kernels.cython_blocks import bind_block
+from minigrad.tensor import Array
+from minigrad.threads import threads as using_threads
+
+__all__ = ["BINDERS", "Packed", "PythonCall", "as_maps", "core_module", "has_kernel"]
+
+
+class Bound(Protocol):
+    """What a step is bound to: where values lie, packed weights, and rows of blocks."""
+
+    packed: Packed
+    scratch: Any
+
+    def get(self, ref: Any) -> Any:
+        """The array that a reference stands for."""
+
+
+class Packed:
+    """Weights in the order in which the kernels read them, packed once for all lanes."""
+
+    def __init__(self, graphs: Sequence[Graph]) -> None:
+        self.made: dict[tuple[int, ConvSpec], Any] = {}
+        steps = [step for graph in graphs for step in graph.steps.values()]
+        parts = [part for step in steps for part in step.params.get("parts", {0: step}).values()]
+        self.room = Slab(sum(_packed_bytes(part) for part in parts))
+
+    def __call__(self, w: Array, spec: ConvSpec) -> Any:
+        """``w``, a constant of the graph; that of ``linear`` has two axes."""
+        key = id(w), spec
+        if key not in self.made:
+            self.made[key] = cython_backend.pack(as_maps(w), spec, self.room)
+        return self.made[key]
+
+
+def _packed_bytes(step: Step) -> int:
+    """What the weights of a convolution that is not depthwise take, packed."""
+    if step.op not in ("conv2d", "linear") or not has_constants(step):
+        return 0
+    w, spec = step.inputs[1], step.params.get("spec", ConvSpec())
+    if w.ndim == 4 and classify(spec, w.shape) == "depthwise":
+        return 0
+    shape = w.shape if w.ndim == 4 else (*w.shape, 1, 1)
+    return 64 + int(core_module().packed_bytes(shape, spec.groups, w.itemsize))
+
+
+def as_maps(x: Array) -> Array:
+    """x as a map of NCHW shape, in a memory order that the core can read."""
+    if not x.flags.aligned or any(step % x.itemsize for step in x.strides):
+        x = np.array(x, order="C")
+    return x if x.ndim == 4 else x.reshape(*(x.shape[:1] or (1,)), -1, 1, 1)
+
+
+def has_kernel(graph: Graph, step: Step) -> bool:
+    """Whether the compiled core can run a step, or nothing has to be run."""
+    if step.op == "reshape":
+        shapes = graph.shape_of(step.inputs[0]), step.shape
+        return all(in_order(shape) for shape in shapes)
+    if step.op in ("conv2d", "linear") and not has_constants(step):
+        return False
+    return step.op in BINDERS
+
+
+def _bind_conv2d(step: Step, bound: Bound, y: Array) -> Any:
+    if "gate" in step.epilogue:
+        return bind_block(gated_stages(step, bound.get, bound.packed), y, bound.scratch)
+    return _bind_linear_map(step, bound, y, step.params["spec"])
+
+
+def _bind_linear(step: Step, bound: Bound, y: Array) -> Any:
+    """A pointwise convolution on a map of one pixel: the same sum, in the same order."""
+    return _bind_linear_map(step, bound, y, ConvSpec())
+
+
+def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
+    x, w, bias = step.inputs
+    residual = bound.get(step.epilogue.get("residual"))
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    return cython_backend.bind_conv2d(
+        as_maps(bound.get(x)), bound.packed(w, spec), as_maps(y), bias,
+        None if residual is None else as_maps(residual), step.epilogue.get("activation"),
+    )  # fmt: skip
+
+
+def _bind_block(step: Step, bound: Bound, y: Array) -> Any:
+    return bind_block(stages_of(step, bound.get, bound.packed), y, bound.scratch)
+
+
+def _bind_mean(step: Step, bound: Bound, y: Array) -> Any:
+    x = bound.get(step.inputs[0])
+    n, c, h, w = x.shape
+    return core_module().MeanCall(x.transpose(0, 2, 3, 1).reshape(n, h * w, c), y.reshape(n, c))
+
+
+def _bind_max_pool(step: Step, bound: Bound, y: Array) -> Any:
+    x = bound.get(step.inputs[0])
+    window = step.params["window"]
+    return core_module().MaxPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window)
+
+
+def _bind_avg_pool(step: Step, bound: Bound, y: Array) -> Any:
+    x, window = bound.get(step.inputs[0]), step.params["window"]
+    counts = step.params["count_include_pad"]
+    return core_module().AvgPoolCall(
+        x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window, counts
+    )
+
+
+def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
+    return core_module().MapCall(step.op, bound.get(step.inputs[0]), y)
+
+
+def core_module() -> Any:
+    """The compiled core, which a bound step cannot do without."""
+    assert core is not None
+    return core
+
+
+class PythonCall:
+    """A step without a bound kernel: its definition, and a copy into its place."""
+
+    def __init__(self, step: Step, bound: Bound, y: Array) -> None:
+        self.step, self.bound, self.y = step, bound, y
+        self.seconds = 0.0
+
+    def run(self, threads: int) -> None:
+        start = time.perf_counter()
+        with using_threads(threads):
+            np.copyto(self.y, perform(self.step, self.bound.get))
+        self.seconds += time.perf_counter() - start
+
+    def start_clocks(self) -> None:
+        self.seconds = 0.0
+
+    def read_clocks(self) -> list[float]:
+        return [self.seconds]
+
+
+ELEMENTWISE = (
+    "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
+)  # fmt: skip
+BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
+    "conv2d": _bind_conv2d,
+    "linear": _bind_linear,
+    "global_avg_pool": _bind_mean,
+    "avg_pool2d": _bind_avg_pool,
+    "max_pool2d": _bind_max_pool,
+    **dict.fromkeys(ELEMENTWISE, _bind_map),
+    **{pattern.name: _bind_block for pattern in BLOCKS},
+}
