@@ -51,9 +51,11 @@ def test_a_case_reaches_the_primitive_of_its_row(case):
     assert case.primitive in seen
 
 
+@each_backend
 @each_case
-def test_gradients_to_second_order(case):
-    mg.check_grads(case, *case.arrays(), order=2)
+def test_gradients_to_second_order(case, backend):
+    with mg.backend(backend):
+        mg.check_grads(case, *case.arrays(), order=2)
 
 
 @each_case
