@@ -21,7 +21,9 @@ from hypothesis import settings
 sys.path.append(str(Path(__file__).parents[1]))
 
 import minigrad
+from minigrad.kernels._ext import LEVEL
 
+NO_FMA = "without FMA a product is rounded by itself"
 settings.register_profile("quick", derandomize=True, database=None, deadline=None, max_examples=40)
 # Derandomize is said, because where it is not, hypothesis sets it by whether CI is in the
 # environment.
@@ -66,6 +68,10 @@ def pytest_report_header():
 
 def pytest_collection_modifyitems(config, items):
     """Without `--full`, tests marked full are left out (and counted as deselected)."""
+    if LEVEL == "baseline":
+        for item in items:
+            if item.get_closest_marker("fma"):
+                item.add_marker(pytest.mark.skip(reason=NO_FMA))
     if config.getoption("full"):
         return
     long = [item for item in items if item.get_closest_marker("full")]

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from minigrad.kernels import unavailable
-from minigrad.kernels._ext import LEVEL
 
 sys.path.append(str(Path(__file__).with_name("golden")))
 make_bits = importlib.import_module("make_bits")
@@ -23,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(
         bool(unavailable("cython")), reason=f"no compiled core: {unavailable('cython')}"
     ),
-    pytest.mark.skipif(LEVEL == "baseline", reason="without FMA a product is rounded by itself"),
+    pytest.mark.fma,
 ]
 
 

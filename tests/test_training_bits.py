@@ -111,6 +111,7 @@ def test_a_training_step_knows_nothing_of_the_threads(build, dtype, name, worker
 @needs("cython", "numba")
 @training
 @dtypes
+@pytest.mark.fma
 def test_both_compiled_backends_train_to_the_same_bits(build, dtype):
     assert_same_bits(trained(build, dtype, "numba", 2), trained(build, dtype, "cython", 2))
 
@@ -130,6 +131,7 @@ OTHERS += [("cython", level) for level in _ext.levels() if level not in (_ext.LE
 
 
 @pytest.mark.parametrize(("name", "level"), OTHERS)
+@pytest.mark.fma
 def test_other_vectors_train_to_the_same_bits(name, level, run_python):
     done = run_python(__file__, name, MINIGRAD_ISA=level)
     assert done.returncode == 0, done.stderr

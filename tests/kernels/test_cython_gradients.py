@@ -150,6 +150,7 @@ numba = pytest.mark.skipif(
 
 @numba
 @given(conv_problems())
+@pytest.mark.fma
 def test_numba_gives_the_same_bits(p):
     x, w, _, g = p.arrays()
     dx, dw = both(p, x, w, g)
@@ -160,6 +161,7 @@ def test_numba_gives_the_same_bits(p):
 @numba
 @large
 @dtypes
+@pytest.mark.fma
 def test_numba_gives_the_same_bits_on_large_ones(name, dtype):
     p = LARGE[name]._replace(dtype=dtype)
     x, w, _, g = p.arrays()

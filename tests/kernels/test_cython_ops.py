@@ -151,6 +151,7 @@ def test_every_function_of_the_contract_is_compiled_and_exercised_here():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 class TestTheResultKnowsNothingOf:
+    @pytest.mark.fma
     def test_the_registers(self, name, dtype):
         function, arrays = calls(dtype)[name]
         expected = function(*arrays)

@@ -27,6 +27,7 @@ def test_gradients_to_second_order(case):
 @compiled
 @each_dtype
 @each_case
+@pytest.mark.fma
 def test_each_step_forward_and_backward_has_the_bits_of_the_core(case, dtype):
     """Each primitive that runs is run again on the other backend, from the same inputs."""
 

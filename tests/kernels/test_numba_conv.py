@@ -297,6 +297,7 @@ def both_compiled_backends_agree(x, w, bias, spec):
 @compiled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.fma
 def test_the_compiled_backends_agree_to_the_bit_on_layers(name, dtype):
     both_compiled_backends_agree(*_layer(dtype, **LAYERS[name]))
 
@@ -304,6 +305,7 @@ def test_the_compiled_backends_agree_to_the_bit_on_layers(name, dtype):
 @compiled
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
+@pytest.mark.fma
 def test_the_compiled_backends_agree_to_the_bit(kind, data):
     both_compiled_backends_agree(*data.draw(convolutions(kind)))
 

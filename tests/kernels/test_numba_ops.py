@@ -53,6 +53,7 @@ def numbers(dtype, count=20_003):
 @compiled
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.fma
 def test_functions_have_the_bits_of_the_core(name, dtype):
     x = numbers(dtype)
     same_bits(getattr(numba_backend, name)(x), getattr(cython_ops, name)(x))
@@ -61,6 +62,7 @@ def test_functions_have_the_bits_of_the_core(name, dtype):
 @compiled
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS[:7])
+@pytest.mark.fma
 def test_slopes_have_the_bits_of_the_core(name, dtype):
     at, function = numbers(dtype), f"{name}_input_grad"
     g = np.random.default_rng(12).permutation(at)
@@ -128,6 +130,7 @@ def test_sums_have_the_bits_of_the_core(shape, dtype):
 
 @compiled
 @given(st.integers(0, 40), st.integers(1, 12_000), st.sampled_from(DTYPES))
+@pytest.mark.fma
 def test_rows_have_the_bits_of_the_core(seed, length, dtype):
     x = np.random.default_rng(seed).standard_normal((2, length)).astype(dtype)
     same_bits(numba_backend.sum(x, (1,), True), cython_ops.sum(x, (1,), True))
@@ -150,6 +153,7 @@ def test_sums_of_whole_numbers_are_exact():
     st.integers(0, 9), st.integers(0, 70), st.sampled_from([1, 3, 17, 33, 100]),
     st.sampled_from(DTYPES), st.booleans(),
 )  # fmt: skip
+@pytest.mark.fma
 def test_linear_has_the_bits_of_the_core(n, inputs, outputs, dtype, with_bias):
     rng = np.random.default_rng(n)
     x, w, bias = (
