@@ -26,7 +26,8 @@ from minigrad.engine.interpret import interpret
 from minigrad.engine.memory import arena
 from minigrad.engine.schedule import schedule, with_batch
 from minigrad.engine.trace import Graph, Step, trace
-from minigrad.errors import DtypeError, GraphError, ShapeError
+from minigrad.errors import BackendError, DtypeError, GraphError, ShapeError
+from minigrad.kernels import unavailable
 from minigrad.tensor import Array, Tensor
 from minigrad.threads import num_threads
 
@@ -103,16 +104,24 @@ class Plan:
     def __call__(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Any:
         """The outputs for a batch x of the plan's shape and dtype.
 
+        Without the compiled core the plan is interpreted, on the backend that is current.
+
         Raises
         ------
         ShapeError, DtypeError
             If x is of another shape or dtype.
         """
         array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
+        if unavailable("cython"):
+            outputs = interpret(self.unfused, array)
+        else:
+            outputs = self._bound()(array, threads or self.threads or num_threads())
+        return outputs[0] if self.graph.returns_one else outputs
+
+    def _bound(self) -> Execution:
         if self._execution is None:
             self._execution = Execution(self.schedule)
-        outputs = self._execution(array, threads or self.threads or num_threads())
-        return outputs[0] if self.graph.returns_one else outputs
+        return self._execution
 
     def _checked(self, x: Array) -> Array:
         if x.shape != self.graph.shape:
@@ -150,15 +159,22 @@ class Plan:
         return step.absorbed[-1] if step.absorbed else step.layer
 
     def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> Profile:
-        """Microseconds of every step, the median of ``repeats`` runs with batch x."""
+        """Microseconds of every step, the median of ``repeats`` runs with batch x.
+
+        Raises
+        ------
+        BackendError
+            Without the compiled core, whose clocks these are.
+        """
         from minigrad.engine.describe import Profile  # a plan that only runs has no use for it
 
-        self(x)
-        assert self._execution is not None
+        if reason := unavailable("cython"):
+            raise BackendError(f"profile: {reason}")
         array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
         threads = self.threads or num_threads()
-        times = self._execution.times(array, repeats, threads)
-        return Profile(self.graph, times, self._execution.peak(threads))
+        execution = self._bound()
+        times = execution.times(array, repeats, threads)
+        return Profile(self.graph, times, execution.peak(threads))
 
     def __str__(self) -> str:
         from minigrad.engine.describe import table

@@ -11,7 +11,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.engine.plan import interpret
-from minigrad.errors import DtypeError, GraphError, ShapeError
+from minigrad.errors import BackendError, DtypeError, GraphError, ShapeError
 
 NAMES = (
     "mobilenet_v2",
@@ -174,3 +174,12 @@ def test_a_block_of_the_smallest_maps_has_its_own_bits(side: int, channels: int)
     plan = mg.compile(block, x.shape)
     with mg.backend("cython"):
         assert np.array_equal(plan(x), interpret(plan.graph, x)[0])
+
+
+def test_without_the_core_a_plan_is_interpreted(small: Any, monkeypatch: Any) -> None:
+    plan, x = mg.compile(small, (1, 3, 32, 32)), batch(1, 32)
+    monkeypatch.setattr("minigrad.engine.plan.unavailable", lambda name: "it is not built")
+    with mg.backend("numpy"):
+        assert np.array_equal(plan(x), interpret(plan.graph, x)[0])
+    with pytest.raises(BackendError, match="profile: it is not built"):
+        plan.profile(x)
