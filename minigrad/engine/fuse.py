@@ -94,10 +94,10 @@ def _folded(
     w: Array, b: Array | None, norm: tuple[Array, ...], eps: float, room: Room | None
 ) -> tuple[Array, Array]:
     """(w', b'): computed in float64, rounded once to the dtype of w."""
-    mean, var, gamma, beta = norm
-    scale = np.float64(1) * gamma / np.sqrt(np.float64(1) * var + eps)
+    mean, var, gamma, beta = (np.asarray(v, np.float64) for v in norm)
+    scale = gamma / np.sqrt(var + eps)
     per_filter = scale.reshape(-1, *(1,) * (w.ndim - 1))
-    shift = beta + ((0.0 if b is None else b) - np.float64(1) * mean) * scale
+    shift = beta + ((0.0 if b is None else b) - mean) * scale
     folded = room(w.nbytes).view(w.dtype).reshape(w.shape) if room else np.empty(w.shape, w.dtype)
     np.multiply(w, per_filter, out=folded, dtype=np.float64, casting="same_kind")
     return folded, shift.astype(w.dtype)
