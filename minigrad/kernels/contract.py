@@ -69,8 +69,10 @@ __all__ = [
     "PoolWindow",
     "check_conv2d",
     "check_input_grad",
+    "check_like",
     "check_weight_grad",
     "classify",
+    "in_one_order",
     "one_dtype",
 ]
 
@@ -136,6 +138,25 @@ def one_dtype(function: str, **arrays: Array | None) -> np.dtype[Any]:
         got = ", ".join(f"{name} is {d}" for name, d in dtypes.items())
         raise DtypeError(f"{function} takes float32 or float64, one for all arrays; {got}")
     return first
+
+
+def check_like(function: str, g: Array, at: Array) -> None:
+    """g has the dtype and the shape of ``at``, the x or y that tells the slope."""
+    one_dtype(function, g=g, at=at)
+    if g.shape != at.shape:
+        raise ShapeError(f"{function}: g must have the shape {at.shape}, got {g.shape}")
+
+
+def in_one_order(x: Array) -> tuple[Array, Array]:
+    """(x, y) with y new and in the memory order of x, of which both are without gaps.
+
+    x is copied where it has gaps, repetitions or odd addresses.
+    """
+    y = np.empty_like(x, subok=False)
+    if x.strides == y.strides and x.flags.aligned:
+        return x, y
+    x = x.copy(order="K")
+    return x, np.empty_like(x, subok=False)
 
 
 def check_conv2d(

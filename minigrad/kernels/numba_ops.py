@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad.errors import ShapeError
 from minigrad.kernels._numba.windows import Axis
-from minigrad.kernels.contract import Array, PoolWindow, one_dtype
+from minigrad.kernels.contract import Array, PoolWindow, check_like, one_dtype
 
 __all__ = [
     "avg_pool2d",
@@ -80,18 +80,12 @@ def _input_grad(of: str, formula: str) -> Callable[[Array, Array], Array]:
     def function(g: Array, at: Array) -> Array:
         from minigrad.kernels._numba import slopes
 
-        _check_cotangent(name, g, at)
+        check_like(name, g, at)
         return slopes.input_grad(of, g, at)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = formula
     return function
-
-
-def _check_cotangent(function: str, g: Array, at: Array) -> None:
-    one_dtype(function, g=g, at=at)
-    if g.shape != at.shape:
-        raise ShapeError(f"{function}: g must have the shape {at.shape}, got {g.shape}")
 
 
 # As in ``numpy_functions``, where the table stands.
@@ -146,7 +140,7 @@ def log_softmax_input_grad(g: Array, y: Array) -> Array:
 def _softmax_input_grad(function: str, g: Array, y: Array, logarithm: bool) -> Array:
     from minigrad.kernels._numba import sums
 
-    _check_cotangent(function, g, y)
+    check_like(function, g, y)
     if y.ndim == 0:
         raise ShapeError(f"{function}: y must have an axis, got shape ()")
     return sums.softmax_gradient(g, y, logarithm)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minigrad.errors import ShapeError
 from minigrad.kernels._cython import memory
-from minigrad.kernels.contract import Array, one_dtype
+from minigrad.kernels.contract import Array, check_like, in_one_order, one_dtype
 from minigrad.threads import num_threads
 
 __all__ = [
@@ -37,10 +36,7 @@ def _elementwise(name: str, formula: str) -> Callable[[Array], Array]:
     def function(x: Array) -> Array:
         if x.dtype is not _FLOAT32 and x.dtype is not _FLOAT64:
             one_dtype(name, x=x)
-        y = np.empty_like(x, subok=False)
-        if x.strides != y.strides or not x.flags.aligned:  # gaps, repetitions, odd addresses
-            x = x.copy(order="K")
-            y = np.empty_like(x, subok=False)
+        x, y = in_one_order(x)
         memory.core.elementwise(name, x, y, x.size, num_threads())
         return y
 
@@ -64,13 +60,8 @@ def _input_grad(of: str, formula: str) -> Callable[[Array, Array], Array]:
     name = f"{of}_input_grad"
 
     def function(g: Array, at: Array) -> Array:
-        one_dtype(name, g=g, at=at)
-        if g.shape != at.shape:
-            raise ShapeError(f"{name}: g must have the shape {at.shape}, got {g.shape}")
-        dx = np.empty_like(at, subok=False)
-        if at.strides != dx.strides or not at.flags.aligned:
-            at = at.copy(order="K")
-            dx = np.empty_like(at, subok=False)
+        check_like(name, g, at)
+        at, dx = in_one_order(at)
         g = memory.in_order_of(at, g)
         memory.core.elementwise(name, at, dx, at.size, num_threads(), g)
         return dx

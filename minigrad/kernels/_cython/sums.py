@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.errors import ShapeError
 from minigrad.kernels._cython import memory
-from minigrad.kernels.contract import Array, one_dtype
+from minigrad.kernels.contract import Array, check_like, one_dtype
 from minigrad.threads import num_threads
 
 __all__ = [
@@ -61,9 +61,9 @@ def log_softmax_input_grad(g: Array, y: Array) -> Array:
 
 
 def _softmax_input_grad(function: str, g: Array, y: Array, logarithm: bool) -> Array:
-    one_dtype(function, g=g, y=y)
-    if y.ndim == 0 or g.shape != y.shape:
-        raise ShapeError(f"{function}: g {g.shape} and y {y.shape} must be equal, with an axis")
+    check_like(function, g, y)
+    if y.ndim == 0:
+        raise ShapeError(f"{function}: y must have an axis, got shape ()")
     g, y = memory.dense(g), memory.dense(y)
     dx = np.empty_like(y)
     if y.size:

@@ -18,14 +18,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 
 from minigrad.kernels._numba import launch
 from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
 from minigrad.kernels._numba.vectors import Value, Vectors, intrinsic, literal, word
-from minigrad.kernels.contract import Array
+from minigrad.kernels.contract import Array, in_one_order
 
 NUMBERS = 16_384  # of one task
 _LOG2E = float.fromhex("0x1.71547652b82fep+0")
@@ -272,10 +271,7 @@ NAMES = ("relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh",
 
 def elementwise(name: str, x: Array) -> Array:
     """y = f(x), in the memory order of x."""
-    y = np.empty_like(x)
-    if x.strides != y.strides or not x.flags.aligned:  # gaps, repetitions, odd addresses
-        x = x.copy(order="K")
-        y = np.empty_like(x)
+    x, y = in_one_order(x)
     if x.size:
         lanes = vector_bytes() // x.itemsize
         kernel = _kernel(NAMES.index(name), x.itemsize, lanes)

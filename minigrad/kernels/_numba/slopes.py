@@ -17,7 +17,7 @@ from minigrad.kernels._numba import launch
 from minigrad.kernels._numba.functions import NUMBERS, Functions
 from minigrad.kernels._numba.launch import address, compiled, job, run, vector_bytes
 from minigrad.kernels._numba.vectors import Value, intrinsic, literal, word
-from minigrad.kernels.contract import Array
+from minigrad.kernels.contract import Array, in_one_order
 
 __all__ = ["input_grad"]
 
@@ -66,10 +66,7 @@ class Slopes(Functions):
 
 def input_grad(of: str, g: Array, at: Array) -> Array:
     """dx = g f'(x), in the memory order of ``at``."""
-    dx = np.empty_like(at)
-    if at.strides != dx.strides or not at.flags.aligned:  # gaps, repetitions, odd addresses
-        at = at.copy(order="K")
-        dx = np.empty_like(at)
+    at, dx = in_one_order(at)
     if g.strides != at.strides or not g.flags.aligned:
         given, g = g, np.empty_like(at)
         g[...] = given
