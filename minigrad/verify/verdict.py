@@ -5,7 +5,17 @@
 exact being the primitive in float64 on the NumPy backend, and bound the theorem's for one
 evaluation in the dtype of y and one in float64 (``bounds``).  A no is a proof that y was not
 computed by the formula in that dtype, in whatever order; a yes leaves room for errors below
-the bound only.  What is not finite must be the same.
+the bound only.
+
+The theorem's premise is that nothing overflows, so the premise is part of the verdict.  A
+partial sum of the terms t_k, in whatever order, lies between -N and P, where
+
+    P = sum of the positive t_k = (T + exact) / 2,    N = (T - exact) / 2,    T = sum |t_k|.
+
+Where T and its bound stay below the largest number of the dtype, y must be finite.  Elsewhere
+a finite y is held to its bound, inf is right if P can overflow, -inf if N can, and NaN if both
+can.  Where the exact value of finite inputs is beyond float64, any value passes.  What is not
+finite because an input is not must be the same.
 """
 
 from __future__ import annotations
@@ -18,7 +28,7 @@ import numpy as np
 from minigrad import kernels
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.tensor import PRIMITIVES, Array
-from minigrad.verify.bounds import step_bound
+from minigrad.verify.bounds import roundings
 
 __all__ = ["Verdict", "judge"]
 
@@ -81,12 +91,17 @@ def judge(
     """
     arrays = [None if x is None else np.asarray(x) for x in inputs]
     _check_dtypes(primitive, y, arrays)
-    with kernels.backend("numpy"):
+    # What overflows is looked at in the verdict.
+    with kernels.backend("numpy"), np.errstate(over="ignore", invalid="ignore"):
         exact = _exact(primitive, arrays, params or {})
         if y.shape != exact.shape:
             raise ShapeError(f"{primitive} gives an array of shape {exact.shape}, got {y.shape}")
-        allowed = step_bound(primitive, arrays, params or {}, exact, y.dtype)
-    return _verdict(y, exact, allowed)
+        steps = roundings(primitive, arrays, params or {}, exact)
+        allowed = steps.bound(y.dtype) + steps.bound(np.float64)
+    excused = _overflowed(y, exact, np.maximum(np.abs(exact), steps.magnitude) + allowed)
+    if all(x is None or np.all(np.isfinite(x)) for x in arrays):
+        excused |= ~np.isfinite(exact)
+    return _verdict(y, exact, allowed, excused)
 
 
 def _check_dtypes(primitive: str, y: Array, inputs: Sequence[Array | None]) -> None:
@@ -101,9 +116,31 @@ def _exact(primitive: str, inputs: Sequence[Array | None], params: Mapping[str, 
     return np.asarray(result[0] if isinstance(result, tuple) else result)
 
 
-def _verdict(y: Array, exact: Array, allowed: Array) -> Verdict:
-    same = (y == exact) | (np.isnan(y) & np.isnan(exact))
-    with np.errstate(divide="ignore", invalid="ignore"):
+def _overflowed(y: Array, exact: Array, size: Array) -> Array:
+    """Where y is not finite and may be: some order of the sum overflows in that direction.
+
+    Parameters
+    ----------
+    y : array
+        The judged values.
+    exact : array of float64
+        The exact values.
+    size : array of float64
+        The sum of the absolute values of all terms, and the bound.
+
+    Returns
+    -------
+    array of bool
+    """
+    largest = float(np.finfo(y.dtype).max)
+    with np.errstate(over="ignore", invalid="ignore"):
+        up, down = (size + exact) / 2 > largest, (size - exact) / 2 > largest
+    return np.where(np.isnan(y), up & down, np.where(y > 0, up, down) & np.isinf(y))
+
+
+def _verdict(y: Array, exact: Array, allowed: Array, excused: Array) -> Verdict:
+    same = (y == exact) | (np.isnan(y) & np.isnan(exact)) | excused
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         used = np.abs(y - exact) / allowed
     used = np.where(same, 0.0, np.where(np.isfinite(used), used, np.inf))
     if not used.size:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import ConvSpec
@@ -68,3 +72,65 @@ def test_questions_that_make_no_sense_are_refused() -> None:
         judge("conv2d", np.zeros(1, np.float32), [x, w], HOW)
     with pytest.raises(DtypeError, match="y is float64, but input 0 is float32"):
         judge("conv2d", np.zeros((1, 1, 1, 1)), [x, w], HOW)
+
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def sum_of(terms: list[float], y: float) -> bool:
+    """The verdict on y as the sum of float32 terms."""
+    x = np.float32(terms)
+    return judge("sum", np.float32(y), [x], {"axes": (0,), "keepdims": False}).within
+
+
+@pytest.mark.parametrize(("y", "right"), [(np.inf, True), (LARGEST, False), (-np.inf, False)])
+def test_a_product_beyond_the_largest_number_is_infinite(y: float, right: bool) -> None:
+    assert judge("mul", np.float32([y]), [np.float32([3e38]), np.float32([10])]).within is right
+
+
+def test_infinity_is_wrong_where_no_order_overflows() -> None:
+    assert not judge("mul", np.float32([np.inf]), [np.float32([3e37]), np.float32([10])])
+    assert not sum_of([1e38, 1e38, -1e38], np.inf)
+    assert not sum_of([1.0, np.nextafter(np.float32(1), np.float32(0))], np.nan)
+
+
+@pytest.mark.parametrize(("y", "right"), [(3e38, True), (np.inf, True), (-np.inf, False),
+                                          (np.nan, False), (2e38, False)])  # fmt: skip
+def test_a_sum_may_overflow_in_some_orders(y: float, right: bool) -> None:
+    """3e38 + 3e38 - 3e38: infinite from the left, 3e38 from the right."""
+    assert sum_of([3e38, 3e38, -3e38], y) is right
+
+
+@pytest.mark.parametrize("y", [0, np.inf, -np.inf, np.nan])
+def test_where_both_directions_overflow_their_sum_may_be_anything_but_a_wrong_number(
+    y: float,
+) -> None:
+    terms = [3e38, 3e38, -3e38, -3e38]
+    assert sum_of(terms, y)
+    assert not sum_of(terms, 2e38)
+
+
+@given(arrays(np.float32, st.integers(1, 9), elements=st.floats(width=32, allow_nan=False,
+              allow_infinity=False)), st.randoms())  # fmt: skip
+def test_every_order_of_a_sum_of_any_finite_numbers_is_right(x: np.ndarray, random: Any) -> None:
+    order = list(range(len(x)))
+    random.shuffle(order)
+    y = np.float32(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in order:
+            y = np.float32(y + x[k])
+    assert judge("sum", np.asarray(y), [x], {"axes": (0,), "keepdims": False})
+
+
+@given(*[st.floats(width=32, allow_nan=False, allow_infinity=False)] * 2)
+def test_every_product_and_quotient_of_finite_numbers_is_right(a: float, b: float) -> None:
+    x = [np.float32([a]), np.float32([b])]
+    with np.errstate(over="ignore", under="ignore"):
+        assert judge("mul", x[0] * x[1], x)
+        assert b == 0 or judge("div", x[0] / x[1], x)
+
+
+def test_what_is_beyond_float64_is_not_judged() -> None:
+    x = np.array([1e308, 1e308, -1e308])
+    for y in (1e308, np.inf):
+        assert judge("sum", np.asarray(y), [x], {"axes": (0,), "keepdims": False})
