@@ -4,6 +4,7 @@ Read in this order:
 
     windows    which taps a position has, and where they read: plain Python, no Numba
     vectors    loads, stores and fused multiply-adds on vectors, as LLVM instructions
+    cache      compiled kernels on disk, held to a checksum
     launch     compiling, caching, and running a kernel on several threads
     depthwise  T(x, w, g) of one channel each: forward and input gradient
     strip      the same for small windows, a strip of columns at a time

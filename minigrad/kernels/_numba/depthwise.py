@@ -134,7 +134,7 @@ def _tasks(
             line, step = (down, along) if c.length >= r.length else (along, down)
             corner = (r.first * width + c.first) * pixel
             few = 4 if line[0] > 8 else line[0]
-            part = blocks if line[0] > 8 else 8
+            part = max(1, blocks) if line[0] > 8 else 8
             for j in range(0, line[0], few):
                 for block in range(0, blocks, part):
                     tasks.append((

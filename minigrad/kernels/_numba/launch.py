@@ -28,7 +28,11 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import sigutils
+from numba.core.caching import NullCache
+from numba.core.ccallback import CFunc
 
+from minigrad.kernels._numba.cache import checked_cache
 from minigrad.kernels._numba.vectors import I64, int64, intrinsic
 from minigrad.kernels.contract import Array
 from minigrad.threads import num_threads
@@ -52,10 +56,19 @@ STAMP = int.from_bytes(
 
 def compiled(kernel: Callable[..., None]) -> Any:
     """``kernel`` as a C function, from the cache if there is one that can be written."""
+    function = CFunc(kernel, sigutils.normalize_signature(_SIGNATURE), {}, {})
+    return _with_cache(function, kernel, function.compile)
+
+
+def _with_cache(function: Any, kernel: Callable[..., None], compile_: Callable[[], object]) -> Any:
+    """``function`` compiled; with a cache on disk, if there is one that can be written."""
     try:
-        return numba.cfunc(_SIGNATURE, cache=True)(kernel)
+        function._cache = checked_cache(kernel)
+        compile_()
     except (RuntimeError, OSError):  # no place for a cache, or it cannot be written
-        return numba.cfunc(_SIGNATURE)(kernel)
+        function._cache = NullCache()
+        compile_()
+    return function
 
 
 def job(*words: int) -> Array:
@@ -152,11 +165,8 @@ def _run_parallel(kernel: Any, job: int, tasks: int, workers: int) -> None:
 @functools.cache
 def _parallel_loop() -> Any:
     signature = types.void(*[types.int64] * 5)
-    options = {"parallel": True, "nogil": True}
-    try:
-        return numba.njit(signature, cache=True, **options)(_share)
-    except (RuntimeError, OSError):
-        return numba.njit(signature, **options)(_share)
+    loop = numba.njit(parallel=True, nogil=True)(_share)
+    return _with_cache(loop, _share, lambda: loop.compile(signature))
 
 
 def _share(kernel: int, job: int, tasks: int, workers: int, counter: int) -> None:

@@ -210,7 +210,7 @@ def _cuts(
     """(group, (first and last position, first and last panel)) of each task."""
     most = max(1, _WEIGHTS_A_TASK // macs)
     few = max(1, _MACS_A_TASK // (macs * positions))
-    wide = min(layer.panels, most, few)
+    wide = max(1, min(layer.panels, most, few))  # no outputs, no panels
     tall = max(1, _MACS_A_TASK // (macs * positions * wide)) * positions
     for group in range(layer.groups):
         for panel in range(0, layer.panels, wide):

@@ -129,7 +129,7 @@ def _side(shape: Sequence[int], channels: int, down: int, along: int, size: int)
 def _tile(rows: int, lanes_of: int, lanes: int) -> tuple[float, tuple[int, int, int, int]]:
     """(what it costs, (R, L, L of the last panel, whether that one is partial))."""
     vectors = -(-lanes_of // lanes)
-    wide = min(2, vectors)
+    wide = 1 if vectors < 2 else 2
     last = vectors % wide or wide
     full = vectors // wide - (last == wide)
     choices = _ROWS.get(vector_bytes(), _ROWS[32])[wide]

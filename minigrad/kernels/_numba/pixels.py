@@ -123,7 +123,7 @@ def _ends(cols: Axis) -> Ends | None:
 
 def _width(blocks: int) -> int:
     """How many vectors of channels a tile of one tap takes: little waste first, then many."""
-    most = min(_WIDEST[vector_bytes()], blocks)
+    most = max(1, min(_WIDEST[vector_bytes()], blocks))
     return min(range(1, most + 1), key=lambda v: (-(-blocks // v) * max(v, 8), -v))
 
 

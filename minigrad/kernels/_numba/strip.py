@@ -154,7 +154,7 @@ def tasks(
     lines: list[tuple[int, ...]] = []
     reads: list[tuple[int, int]] = []
     total = sum(r.length for r in rows)
-    part = blocks if total >= 28 else max(1, -(-blocks // 4))
+    part = max(1, blocks if total >= 28 else -(-blocks // 4))
     for r in rows:
         found = [(h * source_row, a * tap_row) for a, h in r.taps]
         few = max(4, -(-r.length // 8)) if total >= 28 else r.length

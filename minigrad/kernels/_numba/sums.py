@@ -68,7 +68,8 @@ def column_sums(x: Array) -> Array:
     if y.size:
         size, lanes = x.itemsize, vector_bytes() // x.itemsize
         parts = -(-width // (_VECTORS * lanes))
-        table = job(address(y), address(np.require(x, requirements="A")), parts, length, width)
+        x = np.require(x, requirements="A")  # a name of its own: the kernel reads its memory
+        table = job(address(y), address(x), parts, length, width)
         run(_column_kernel(size, lanes), table, batch * parts)
     return y
 
