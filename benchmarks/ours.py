@@ -14,7 +14,6 @@ that no other backend can stand in.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,7 +33,7 @@ def ours(work: Work, backend: str, eager: bool = False) -> Eager | Bound:
     kind = kernels.classify(work.spec, work.w.shape)
     with kernels.backend(backend, strict=True):
         kernel = kernels.find(FUNCTIONS[work.direction], kind)
-    module = importlib.import_module(f"minigrad.kernels.{backend}_backend")
+    module = kernels._module(backend)
     if work.direction != "forward":
         bind = None if eager else getattr(module, f"bind_{work.direction}", None)
         return _gradient(work, bind) if bind else Eager(kernel.call, work.arguments())

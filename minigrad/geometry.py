@@ -93,23 +93,26 @@ def output_size(
     """Number of window positions along one axis.
 
     With ``ceil_mode`` the division rounds up, and a last window that would begin in the
-    pad after the input is dropped (PyTorch's rule).  An empty input gives an empty output.
+    pad after the input is dropped (PyTorch's rule): a window that is larger than the padded
+    input by less than a stride still counts.  An empty input gives an empty output.
 
     >>> output_size(112, 3, 2, (0, 0)), output_size(112, 3, 2, (0, 0), ceil_mode=True)
     (55, 56)
+    >>> output_size(2, 3, 2, (0, 0), ceil_mode=True)
+    1
     """
     free = size + pads[0] + pads[1] - span(kernel, dilation)
-    if free < 0:
-        if size == 0:
-            return 0
-        raise ShapeError(
-            f"a window of {span(kernel, dilation)} (kernel {kernel}, dilation {dilation}) does not "
-            f"fit an input of {size} with pads {pads}"
-        )
-    if not ceil_mode:
-        return free // stride + 1
-    out = -(-free // stride) + 1
-    return out - 1 if (out - 1) * stride >= size + pads[0] else out
+    out = (-(-free // stride) if ceil_mode else free // stride) + 1
+    if ceil_mode and (out - 1) * stride >= size + pads[0]:
+        out -= 1
+    if out > 0:
+        return out
+    if size == 0:
+        return 0
+    raise ShapeError(
+        f"a window of {span(kernel, dilation)} (kernel {kernel}, dilation {dilation}) does not "
+        f"fit an input of {size} with pads {pads}"
+    )
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:

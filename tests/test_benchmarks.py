@@ -131,7 +131,7 @@ def test_our_engine_computes_the_work_and_only_with_the_backend_asked_for(
     engine = ours.ours(w, "numpy", eager)
     engine.run()
     assert w.excess(engine.output()) <= 1
-    numpy_backend = importlib.import_module("minigrad.kernels.numpy_backend")
+    numpy_backend = importlib.import_module("minigrad.kernels.numpy")
     monkeypatch.delattr(numpy_backend, work.FUNCTIONS[direction])
     monkeypatch.delattr(numpy_backend, f"depthwise_{work.FUNCTIONS[direction]}")
     kernels._find.cache_clear()

@@ -45,7 +45,7 @@ CHAINS = {
 BACKENDS = tuple(CHAINS)
 _MODULES = {
     "reference": "minigrad.kernels.reference",
-    "numpy": "minigrad.kernels.numpy_backend",
+    "numpy": "minigrad.kernels.numpy",
     "numba": "minigrad.kernels.numba_backend",
     "cython": "minigrad.kernels.cython_backend",
 }

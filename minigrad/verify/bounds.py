@@ -43,7 +43,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import numpy_backend as kernels
+from minigrad.kernels import numpy as kernels
 from minigrad.kernels.contract import Array
 
 __all__ = [

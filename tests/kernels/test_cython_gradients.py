@@ -16,7 +16,8 @@ import minigrad as mg
 from minigrad import kernels
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import conv_spec
-from minigrad.kernels import _ext, numba_backend, numpy_backend, reference
+from minigrad.kernels import _ext, numba_backend, reference
+from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.cython_backend import UNAVAILABLE
 from minigrad.verify.bounds import conv2d_input_grad_roundings, conv2d_weight_grad_roundings
 from minigrad.verify.strategies import LAYOUTS, ConvProblem, conv_problems, laid_out

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import conv_output_shape, conv_spec, valid_range
-from minigrad.kernels import backend, classify, cython_backend, find, numba_backend, numpy_backend
+from minigrad.kernels import backend, classify, cython_backend, find, numba_backend
+from minigrad.kernels import numpy as numpy_backend
 from minigrad.threads import threads
 
 pytestmark = pytest.mark.skipif(
@@ -355,7 +356,8 @@ def test_threads_and_batch_change_no_bit(name, dtype):
 ELSEWHERE = """
 import hashlib, sys, warnings
 import numpy as np
-from minigrad.kernels import backend, classify, cython_backend, find, numba_backend, numpy_backend
+from minigrad.kernels import backend, classify, cython_backend, find, numba_backend
+from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels._numba import launch
 from minigrad.geometry import conv_spec
 from minigrad.threads import threads

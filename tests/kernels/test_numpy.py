@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels import numpy_backend as kernels
+from minigrad.geometry import ConvSpec
+from minigrad.kernels import numpy as kernels
 from minigrad.kernels import reference
 from minigrad.kernels.contract import CONV_FUNCTIONS, FUNCTIONS, PoolWindow, classify
 from minigrad.verify import bounds
@@ -224,3 +225,45 @@ def test_a_window_of_dilated_taps_reads_every_second_pixel():
     x = np.arange(16.0).reshape(1, 1, 4, 4)
     y, where = kernels.max_pool2d(x, PoolWindow((2, 2), (1, 1), dilation=(2, 2)))
     assert y.ravel().tolist() == where.ravel().tolist() == [10, 11, 14, 15]
+
+
+# --- long sums ----------------------------------------------------------------------------
+
+
+def long_sums():
+    """A million values of the mean 1000, where one float32 after another loses everything."""
+    x = np.random.default_rng(0).normal(1000, 1, (2, 2, 700, 700)).astype(np.float32)
+    return x, x.astype(np.float64)
+
+
+def test_a_mean_of_a_million_values_is_a_rounding_from_the_exact_one():
+    x, wide = long_sums()
+    mean, var = kernels.batch_norm_statistics(x)
+    exact = wide.mean((0, 2, 3)), wide.var((0, 2, 3))
+    for got, right in zip((mean, var), exact, strict=True):
+        assert np.all(np.abs(got - right) <= np.spacing(got))
+    pooled = kernels.global_avg_pool(x)[:, :, 0, 0]
+    assert np.all(np.abs(pooled - wide.mean((2, 3))) <= np.spacing(pooled))
+    for axes in ((0,), (0, 2, 3), (2, 3), (1,), (0, 1, 2, 3)):
+        got, right = kernels.sum(x, axes, False), wide.sum(axes)
+        assert np.all(np.abs(got - right) <= np.spacing(got)), axes
+
+
+def test_a_float64_sum_loses_less_than_a_chain_of_additions():
+    """Along the first axis too, where NumPy itself adds one row after another."""
+    x = np.random.default_rng(0).normal(1, 1, (1 << 16, 4))
+    exact = np.array([math.fsum(column) for column in x.T])
+    assert np.all(np.abs(kernels.sum(x, (0,), False) - exact) <= 4 * np.spacing(exact))
+
+
+def test_weight_gradients_of_ones_do_not_stop_at_the_last_integer():
+    """float32 counts to 2^24 and stays there."""
+    rows = 1 << 12
+    x = np.ones((2, 1, rows, rows // 2 + 1), np.float32)
+    count = x.size
+    assert count > 1 << 24
+    for w_shape, function in (((1, 1, 1, 1), kernels.conv2d_weight_grad),
+                              ((1, 1, 1, 1), kernels.depthwise_conv2d_weight_grad)):  # fmt: skip
+        assert function(x, x, w_shape, ConvSpec()).item() == np.float32(count)
+    flat = x.reshape(1, -1)
+    assert kernels.linear(flat, flat, None).item() == np.float32(count)

@@ -71,7 +71,7 @@ def _input_grad(of: str, formula: str) -> Callable[[Array, Array], Array]:
     return function
 
 
-# As in ``numpy_functions``, where the table stands.
+# As in ``numpy.elementwise``, where the table stands.
 relu_input_grad = _input_grad("relu", "g where y > 0, else 0.")
 relu6_input_grad = _input_grad("relu6", "g where 0 < y < 6, else 0.")
 hardsigmoid_input_grad = _input_grad("hardsigmoid", "g / 6 where -3 < x < 3, else 0.")

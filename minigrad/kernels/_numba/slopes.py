@@ -1,6 +1,6 @@
 """The input gradients of the activations, dx[k] = g[k] f'(x[k]), lane by lane.
 
-The formulas and their order are those of ``kernels/numpy_functions.py``; ``at`` is x or, where
+The formulas and their order are those of ``kernels/numpy/elementwise.py``; ``at`` is x or, where
 the slope can be told from it, y = f(x).
 """
 

@@ -1,4 +1,4 @@
-"""Functions of one number in NumPy, the softmax, and their input gradients.
+"""Functions of one number in NumPy, and their input gradients.
 
 The gradients take, beside the cotangent g, whichever of x and y tells the slope:
 
@@ -10,8 +10,6 @@ The gradients take, beside the cotangent g, whichever of x and y tells the slope
     sigmoid      g y (1 - y)
     tanh         g (1 - y y)
     silu         g s (x (1 - s) + 1),  s = sigmoid(x)
-    softmax      y (g - sum g y)
-    log_softmax  g - e^y sum g
 
 each operation rounded, in the order written, on every backend.  The g of a NaN is passed on.
 """
@@ -31,8 +29,6 @@ __all__ = [
     "hardswish",
     "hardswish_input_grad",
     "log",
-    "log_softmax",
-    "log_softmax_input_grad",
     "relu",
     "relu6",
     "relu6_input_grad",
@@ -41,8 +37,6 @@ __all__ = [
     "sigmoid_input_grad",
     "silu",
     "silu_input_grad",
-    "softmax",
-    "softmax_input_grad",
     "tanh",
     "tanh_input_grad",
 ]
@@ -103,20 +97,6 @@ def log(x: Array) -> Array:
         return np.log(x)
 
 
-def softmax(x: Array) -> Array:
-    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    result: Array = e / e.sum(axis=-1, keepdims=True)
-    return result
-
-
-def log_softmax(x: Array) -> Array:
-    """x - m - log sum e^(x - m) along the last axis, m its maximum."""
-    z = x - x.max(axis=-1, keepdims=True)
-    result: Array = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-    return result
-
-
 def relu_input_grad(g: Array, y: Array) -> Array:
     """g where y > 0, else 0."""
     return np.where(y <= 0, constant(g, 0), g)
@@ -153,13 +133,3 @@ def silu_input_grad(g: Array, x: Array) -> Array:
     s = sigmoid(x)
     with np.errstate(invalid="ignore"):  # infinity times 0
         return np.asarray(g * s * (x * (constant(x, 1) - s) + constant(x, 1)))
-
-
-def softmax_input_grad(g: Array, y: Array) -> Array:
-    """y (g - sum g y), the sum along the last axis."""
-    return np.asarray(y * (g - (g * y).sum(axis=-1, keepdims=True)))
-
-
-def log_softmax_input_grad(g: Array, y: Array) -> Array:
-    """g - e^y sum g, the sum along the last axis."""
-    return np.asarray(g - np.exp(y) * g.sum(axis=-1, keepdims=True))

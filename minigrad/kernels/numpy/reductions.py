@@ -1,0 +1,106 @@
+"""Sums, and what is made of them along the last axis.
+
+Every sum is kept in float64 and pairwise, and rounded once at its end: a float32 sum has
+the accuracy of float64, and a float64 sum loses less than one number after another would.
+
+    f            dx
+    softmax      y (g - sum g y)
+    log_softmax  g - e^y sum g
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.kernels.contract import Array
+
+__all__ = [
+    "log_softmax",
+    "log_softmax_input_grad",
+    "product",
+    "rounded",
+    "softmax",
+    "softmax_input_grad",
+    "sum",
+    "total",
+]
+
+LONG = 4096
+
+
+def total(x: Array, axes: Sequence[int]) -> Array:
+    """The sum over ``axes`` in float64.
+
+    NumPy adds in pairs only along memory, so the summed axes are laid side by side first.
+    """
+    kept = [a for a in range(x.ndim) if a not in axes]
+    terms = x.transpose(*kept, *axes)
+    shape = terms.shape[: len(kept)]
+    rows = np.ascontiguousarray(terms.reshape(*shape, math.prod(terms.shape[len(kept) :])))
+    y: Array = np.asarray(rows.sum(axis=-1, dtype=np.float64)).reshape(shape)
+    return y
+
+
+def product(a: Array, b: Array) -> Array:
+    """a b^T over the last axis of both, which BLAS is given in pieces of ``LONG`` terms.
+
+    BLAS adds in the dtype of the arrays; the sums of the pieces are added in float64.
+    """
+    if a.shape[-1] <= LONG:
+        whole: Array = a @ b.swapaxes(-1, -2)
+        return whole
+    pieces = (slice(k, k + LONG) for k in range(0, a.shape[-1], LONG))
+    products = (a[..., piece] @ b[..., piece].swapaxes(-1, -2) for piece in pieces)
+    y: Array = functools.reduce(np.add, (p.astype(np.float64) for p in products))
+    return rounded(y, a.dtype)
+
+
+def rounded(y: Array, dtype: np.dtype[Any]) -> Array:
+    """float64 in ``dtype``; what is too large for it is infinite, as IEEE 754 has it."""
+    with np.errstate(over="ignore"):
+        result: Array = y.astype(dtype, copy=False)
+    return result
+
+
+def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    """The sum over ``axes``."""
+    y = rounded(total(x, axes), x.dtype)
+    return np.expand_dims(y, axes) if keepdims else y
+
+
+def _along(x: Array) -> Array:
+    """The sum along the last axis, which is kept."""
+    return sum(x, (x.ndim - 1,), keepdims=True)
+
+
+def _below_maximum(x: Array) -> Array:
+    """x - m, m the maximum along the last axis."""
+    return np.asarray(x - x.max(axis=-1, keepdims=True)) if x.size else x.copy()
+
+
+def softmax(x: Array) -> Array:
+    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
+    e = np.exp(_below_maximum(x))
+    return np.asarray(e / _along(e))
+
+
+def log_softmax(x: Array) -> Array:
+    """x - m - log sum e^(x - m) along the last axis, m its maximum."""
+    z = _below_maximum(x)
+    return np.asarray(z - np.log(_along(np.exp(z)))) if x.size else z
+
+
+def softmax_input_grad(g: Array, y: Array) -> Array:
+    """y (g - sum g y), the sum along the last axis."""
+    products = g.astype(np.float64) * y
+    return np.asarray(y * (g - rounded(_along(products), g.dtype)))
+
+
+def log_softmax_input_grad(g: Array, y: Array) -> Array:
+    """g - e^y sum g, the sum along the last axis."""
+    return np.asarray(g - np.exp(y) * _along(g))
