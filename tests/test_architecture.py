@@ -28,7 +28,7 @@ FLOORS = (
     ("nn",),
     ("models",),
     ("verify",),
-    ("vision", "cli", "__main__"),
+    ("vision", "data", "training", "cli", "__main__"),
 )
 MAY_NOT = {("verify", "models")}
 
