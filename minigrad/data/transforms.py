@@ -192,7 +192,8 @@ class ColorJitter:
         x = np.clip(mean + c * (x - mean), 0, 255)
         luma = _luma(x)
         x = np.clip(luma + s * (x - luma), 0, 255)
-        return np.rint(x).astype(np.uint8)
+        rounded: Pixels = np.rint(x).astype(np.uint8)
+        return rounded
 
 
 @dataclass(frozen=True)
