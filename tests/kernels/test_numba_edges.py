@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.geometry import conv_output_shape, conv_spec
-from minigrad.kernels import numba_backend, numpy_backend
+from minigrad.kernels import numba_backend
+from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.contract import PoolWindow
 from minigrad.verify.strategies import LAYOUTS, laid_out
 
@@ -25,15 +26,13 @@ DTYPES = (np.float32, np.float64)
 
 
 def strided(array, layout):
-    """``laid_out``, and steps that are zero or negative along the last axis."""
+    """``laid_out``, and steps of zero along the last axis."""
     if layout == "repeated":
         return np.broadcast_to(array[..., :1], array.shape)
-    if layout == "backwards":
-        return np.ascontiguousarray(array[..., ::-1])[..., ::-1]
     return laid_out(array, layout)
 
 
-layouts = st.sampled_from([*LAYOUTS, "repeated", "backwards"])
+layouts = st.sampled_from([*LAYOUTS, "repeated"])
 
 
 def close(got, expected):
