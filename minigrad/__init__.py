@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 from minigrad import ops
 from minigrad.autograd import backward, grad, gradients, hvp, jvp, value_and_grad, vjp
 from minigrad.errors import (
+    ArgumentError,
     BackendError,
     DtypeError,
     FormatError,
     GraphError,
     MinigradError,
     MissingExtra,
+    NotEnoughMemory,
     ShapeError,
     StateDictError,
 )
@@ -38,7 +40,7 @@ from minigrad.gradcheck import check_grads
 from minigrad.kernels import backend, backends, current_backend
 from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
 from minigrad.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, scope
-from minigrad.threads import num_threads, threads
+from minigrad.threads import num_threads, set_threads, threads
 
 if TYPE_CHECKING:
     from minigrad import engine, formats, models, nn, verify, vision
@@ -64,12 +66,14 @@ _ON_DEMAND = {
 
 __all__ = [
     *ops.__all__,
+    "ArgumentError",
     "BackendError",
     "DtypeError",
     "FormatError",
     "GraphError",
     "MinigradError",
     "MissingExtra",
+    "NotEnoughMemory",
     "ShapeError",
     "StateDictError",
     "Tensor",
@@ -96,6 +100,7 @@ __all__ = [
     "num_threads",
     "ops",
     "scope",
+    "set_threads",
     "summary",
     "threads",
     "value_and_grad",

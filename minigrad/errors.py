@@ -8,12 +8,14 @@ which layer or argument, what was expected, what came, what to do.
 from __future__ import annotations
 
 __all__ = [
+    "ArgumentError",
     "BackendError",
     "DtypeError",
     "FormatError",
     "GraphError",
     "MinigradError",
     "MissingExtra",
+    "NotEnoughMemory",
     "ShapeError",
     "StateDictError",
 ]
@@ -21,6 +23,14 @@ __all__ = [
 
 class MinigradError(Exception):
     """The root of all errors below."""
+
+
+class ArgumentError(MinigradError, ValueError):
+    """An argument, or an environment variable, has a value that is not allowed."""
+
+
+class NotEnoughMemory(MinigradError, MemoryError):
+    """What was asked for needs more memory than this process may have."""
 
 
 class ShapeError(MinigradError, ValueError):

@@ -10,10 +10,20 @@ import argparse
 import ast
 from typing import Any
 
-from minigrad.errors import MinigradError
+from minigrad.errors import ArgumentError, MinigradError
 from minigrad.models import Network, create, entry
+from minigrad.threads import thread_count
 
-__all__ = ["add_input", "add_network", "build", "input_shape", "positive", "positives", "seconds"]
+__all__ = [
+    "add_input",
+    "add_network",
+    "build",
+    "input_shape",
+    "positive",
+    "seconds",
+    "several_threads",
+    "threads",
+]
 
 LONGEST = 3600.0
 
@@ -79,9 +89,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def positives(text: str) -> list[int]:
-    """Such integers with commas between them."""
-    return [positive(part) for part in text.split(",")]
+def threads(text: str) -> int:
+    """A number of threads (``minigrad.threads``)."""
+    try:
+        return thread_count(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def several_threads(text: str) -> list[int]:
+    """Such numbers with commas between them."""
+    return [threads(part) for part in text.split(",")]
 
 
 def seconds(text: str) -> float:

@@ -21,8 +21,8 @@ from minigrad.cli.arguments import (
     build,
     input_shape,
     positive,
-    positives,
     seconds,
+    several_threads,
 )
 from minigrad.cli.columns import Column, fit, width
 from minigrad.cli.engines import ENGINES, Engine
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_network(parser)
     add_input(parser)
-    add("--threads", type=positives, default=None, metavar="1,2", help="default: 1, and all CPUs")
+    add("--threads", type=several_threads, metavar="1,2", help="default: 1, and all CPUs")
     add("--batch", type=positive, metavar="N", help="images at once (default: --input's, or 1)")
     add("--seconds", type=seconds, default=2.0, help="for each engine (default: %(default)s)")
     add("--json", action="store_true", help="print a list, one object an engine and threads")

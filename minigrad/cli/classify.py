@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minigrad.cli.arguments import threads as thread_number
 from minigrad.cli.pretrained import imagenet_labels, installed_weights
 from minigrad.cli.terminal import print_json, print_table, progress, sentence
 from minigrad.engine import compile
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--preset", help="the library the weights come from (default: as their names say)")
     add("--preprocessing", metavar="NAME", help="default: the model's own")
     add("--backend", choices=BACKENDS, help="default: the fastest there is")
-    add("--threads", type=_positive, metavar="N", help="default: all CPUs this process may use")
+    add("--threads", type=thread_number, metavar="N", help="default: all CPUs this process may use")
     add("--top", type=_positive, default=5, metavar="K", help="default: %(default)s")
     add("--json", action="store_true", help="print a list, one object a photo")
 

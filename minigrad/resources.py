@@ -1,0 +1,195 @@
+"""What this process may use of its machine: CPUs and memory.
+
+A container sees every CPU and all the memory of its host.  What it may use stands elsewhere:
+in the affinity mask, in resource limits (``ulimit``), and in control groups (cgroups, version
+1 or 2), where the limits of all groups around a process hold together.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from minigrad.errors import NotEnoughMemory
+
+__all__ = ["available_cpus", "available_memory", "check_memory", "cpu_quota"]
+
+UNLIMITED = sys.maxsize
+SMALL = 64 * 2**20  # bytes that are asked for without a look at the limits, which takes 0.2 ms
+ROOT = Path("/")
+
+
+def available_cpus() -> int:
+    """The number of CPUs that this process may use.
+
+    Returns
+    -------
+    int
+        The smaller of the affinity mask's size and the CPU quota of its control groups,
+        rounded up.  The quota is read once in a process.
+
+    Examples
+    --------
+    >>> available_cpus() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return max(1, math.ceil(min(count, _quota_at_start())))
+
+
+@functools.cache
+def _quota_at_start() -> float:
+    return cpu_quota()
+
+
+def cpu_quota(root: Path = ROOT) -> float:
+    """CPU seconds a second that the control groups grant, infinity without a limit.
+
+    Parameters
+    ----------
+    root : Path
+        Where ``proc`` and ``sys`` are; another folder only for a test.
+    """
+    return min((_quota(folder) for folder in _groups("cpu", root)), default=math.inf)
+
+
+def _quota(folder: Path) -> float:
+    """The quota of one group: ``cpu.max`` of version 2, or version 1's two files."""
+    words = _words(folder / "cpu.max") or [
+        *_words(folder / "cpu.cfs_quota_us"),
+        *_words(folder / "cpu.cfs_period_us"),
+    ]
+    if len(words) != 2 or not all(word.isdecimal() for word in words) or "0" in words:
+        return math.inf  # "max", or -1
+    return int(words[0]) / int(words[1])
+
+
+def available_memory(root: Path = ROOT) -> int:
+    """Bytes that this process may still take, as far as the system tells.
+
+    Returns
+    -------
+    int
+        The least of: free memory and swap, what the control groups leave, and what
+        ``ulimit -v`` and ``ulimit -d`` leave.  ``sys.maxsize`` where nothing is known.
+    """
+    rooms = [_free(root), *(_room(folder) for folder in _groups("memory", root)), *_limits(root)]
+    return max(0, min(rooms))
+
+
+def check_memory(size: int, purpose: str) -> None:
+    """Refuse what cannot fit, before any work is done for it.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.  Under 64 MiB nothing is asked.
+    purpose : str
+        The subject of the error's sentence.
+
+    Raises
+    ------
+    NotEnoughMemory
+        If the process may not have so many more bytes.
+    """
+    if size > SMALL and size > (room := available_memory()):
+        raise NotEnoughMemory(
+            f"{purpose} needs {_gigabytes(size)} of memory, and this process may have "
+            f"{_gigabytes(room)} more; use a smaller batch or size"
+        )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+
+def _free(root: Path) -> int:
+    """Memory and swap that the system could give."""
+    free = {
+        words[0]: int(words[1]) * 1024
+        for line in _lines(root / "proc/meminfo")
+        if len(words := line.split()) >= 2 and words[1].isdecimal()
+    }
+    if "MemAvailable:" in free:
+        return free["MemAvailable:"] + free.get("SwapFree:", 0)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return UNLIMITED
+
+
+def _room(folder: Path) -> int:
+    """What a group's limit leaves; files in the page cache make way and do not count."""
+    for limit, usage, prefix in (
+        ("memory.max", "memory.current", ""),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    ):
+        words = [*_words(folder / limit), *_words(folder / usage)]
+        if len(words) == 2 and all(word.isdecimal() for word in words):
+            cached = (f"{prefix}inactive_file", f"{prefix}active_file")
+            lines = (line.split() for line in _lines(folder / "memory.stat"))
+            return int(words[0]) - int(words[1]) + sum(int(v) for k, v in lines if k in cached)
+    return UNLIMITED
+
+
+def _limits(root: Path) -> Iterator[int]:
+    """What is left of the limits on the address space and on data."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    pages = _words(root / "proc/self/statm")
+    for limit, place in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            used = int(pages[place]) * resource.getpagesize() if len(pages) > place else 0
+            yield soft - used
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """The folders of the control groups around this process that limit ``controller``."""
+    member = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        _, names, path = (*line.split(":", 2), "", "")[:3]
+        member.update(dict.fromkeys(names.split(","), path))
+    for line in _lines(root / "proc/self/mountinfo"):
+        place, _, kind = line.partition(" - ")
+        words, kinds = place.split(), kind.split()
+        if len(words) < 5 or len(kinds) < 3:
+            continue
+        version_1 = kinds[0] == "cgroup" and controller in kinds[2].split(",")
+        if version_1 or kinds[0] == "cgroup2":
+            path = member.get(controller if version_1 else "", "/")
+            yield from _around(root / words[4].lstrip("/"), path, words[3])
+
+
+def _around(mount: Path, path: str, mounted: str) -> Iterator[Path]:
+    """The folder of a group below its mount point, and of every group around it.
+
+    ``mounted`` is the group that the mount point shows.  A process that a namespace hides
+    from its own path is in that group.
+    """
+    base = mounted.rstrip("/")
+    inside = path[len(base) :] if f"{path}/".startswith(f"{base}/") else ""
+    parts = [part for part in inside.split("/") if part not in ("", ".", "..")]
+    for depth in range(len(parts), -1, -1):
+        yield mount.joinpath(*parts[:depth])
+
+
+def _words(path: Path) -> list[str]:
+    return [word for line in _lines(path) for word in line.split()]
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, none if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
