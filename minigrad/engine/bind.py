@@ -15,6 +15,7 @@ import numpy as np
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
 from minigrad.engine.interpret import perform
 from minigrad.engine.memory import in_order
+from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
 from minigrad.engine.trace import Graph, Step, has_constants
 from minigrad.geometry import ConvSpec
@@ -74,7 +75,12 @@ def as_maps(x: Array) -> Array:
 
 
 def has_kernel(graph: Graph, step: Step) -> bool:
-    """Whether the compiled core can run a step, or nothing has to be run."""
+    """Whether the compiled core can run a step, or nothing has to be run.
+
+    It never sees an empty array: what a step makes of one, its definition says.
+    """
+    if not has_numbers(graph, step):
+        return False
     if step.op == "reshape":
         shapes = graph.shape_of(step.inputs[0]), step.shape
         return all(in_order(shape) for shape in shapes)

@@ -28,6 +28,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from minigrad.engine.fuse import Note
+from minigrad.engine.schedule import has_numbers
 from minigrad.engine.trace import Graph, Step, is_conv
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
@@ -130,7 +131,7 @@ def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
         for number in graph.steps:
             found = pattern.find(graph, number, uses) if number in steps else None
             if found is None or not all(
-                k in steps and "parts" not in steps[k].params for k in found
+                _is_free(k, steps) and has_numbers(graph, steps[k]) for k in found
             ):
                 continue
             block = _block(pattern.name, graph, sorted(found))

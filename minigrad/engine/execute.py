@@ -8,7 +8,7 @@ step that has no kernel runs in Python.
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -20,17 +20,64 @@ from minigrad.engine.memory import Arena, arena, is_alias
 from minigrad.engine.schedule import Schedule, macs, map_bytes, weight_bytes
 from minigrad.engine.trace import Graph, Step
 from minigrad.kernels.cython_blocks import new_scratch
+from minigrad.resources import available_cpus, check_memory
 from minigrad.tensor import Array, Shape
 
 __all__ = ["Execution"]
 
+FREE = 2  # workspaces kept for later callers, or as many as there are CPUs
 WORTH_A_THREAD = 32_000  # numbers touched, or 8 multiply-adds each: about a microsecond
 
 Times = dict[int, float]
 
 
 class Execution:
-    """A schedule bound to memory: the head once for each thread that runs it, and the tails.
+    """A schedule with packed weights, which all callers share, and memory for each of them.
+
+    A call takes a workspace that is free, or makes one, and gives it back.  So calls from
+    several Python threads run at the same time.  There is no lock: nothing waits, and a child
+    that is forked during a call lacks that call's workspace and nothing else.
+    """
+
+    def __init__(self, plan: Schedule) -> None:
+        self.schedule = plan
+        self.packed = Packed([plan.head, plan.tails[plan.groups[0]]])
+        self.head = arena(plan.head)
+        self.tails = {size: arena(tail) for size, tail in plan.tails.items()}
+        self._free: list[Workspace] = []  # append and pop are each one step for other threads
+        self._give(Workspace(self))  # packs every weight
+
+    def __call__(self, x: Array, threads: int) -> list[Array]:
+        """The outputs for a batch."""
+        workspace = self._take()
+        outputs = workspace.run(x, threads)
+        self._give(workspace)  # one that failed is dropped
+        return outputs
+
+    def _take(self) -> Workspace:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Workspace(self)
+
+    def _give(self, workspace: Workspace) -> None:
+        if len(self._free) < max(FREE, available_cpus()):
+            self._free.append(workspace)
+
+    def times(self, x: Array, repeats: int, threads: int) -> Times:
+        """Median microseconds of each step in a run; of step 0, of bringing the input in."""
+        workspace = self._take()
+        runs = workspace.times(x, repeats, threads)
+        self._give(workspace)
+        return {k: 1e6 * float(np.median([run[k] for run in runs])) for k in runs[0]}
+
+    def peak(self, threads: int) -> float:
+        """The most FMAs the core does in the plan's dtype, in GFLOP/s."""
+        return float(core_module().peak(0.1, threads, self.schedule.head.dtype.itemsize))
+
+
+class Workspace:
+    """A schedule bound to memory for one caller: the head once for each thread, and the tails.
 
     Attributes
     ----------
@@ -39,72 +86,82 @@ class Execution:
     tails : {images: Bound}
     """
 
-    def __init__(self, plan: Schedule) -> None:
-        self.schedule, self.lock = plan, threading.Lock()
-        self.scratch, self.packed = new_scratch(), Packed([plan.head, plan.tails[plan.groups[0]]])
-        self.head = arena(plan.head)
-        self.lanes: list[Bound] = []
-        places = {size: arena(tail) for size, tail in plan.tails.items()}
-        memory = np.empty(max(place.size for place in places.values()) + 64, np.uint8)
+    def __init__(self, plan: Execution) -> None:
+        self.plan, self.scratch = plan, new_scratch()
+        size = max(place.size for place in plan.tails.values())
+        check_memory(size + plan.head.size, "the memory of this plan's activations")
+        memory = np.empty(size + 64, np.uint8)
         self.tails = {
-            size: Bound(tail, places[size], memory, self.scratch, self.packed)
-            for size, tail in plan.tails.items()
+            size: Bound(tail, plan.tails[size], memory, self.scratch, plan.packed)
+            for size, tail in plan.schedule.tails.items()
         }
+        self.lanes: list[Bound] = []
         self.images: dict[int, Any] = {}
+        self._widen(1)
 
-    def __call__(self, x: Array, threads: int) -> list[Array]:
+    def run(self, x: Array, threads: int) -> list[Array]:
         """The outputs for a batch, group by group."""
-        with self.lock:
-            return self._run(x, threads)
-
-    def _run(self, x: Array, threads: int) -> list[Array]:
-        self._widen(min(threads, max(self.schedule.groups)))
+        schedule = self.plan.schedule
+        self._widen(min(threads, max(schedule.groups)))
         rows, first = as_maps(x), 0
-        made: list[list[Array]] = []
-        for size in self.schedule.groups:
+        outputs = self._outputs()
+        for size in schedule.groups:
             self.images[size].run(rows, first, size, threads)
             tail = self.tails[size]
             for _, program in tail.programs:
                 program.run(threads)
-            made.append([np.array(tail.values[k], order="C") for k in tail.graph.outputs])
+            for y, number in zip(outputs, tail.graph.outputs, strict=True):
+                made = tail.values[number]
+                np.copyto(y if len(schedule.groups) == 1 else y[first : first + size], made)
             first += size
-        return made[0] if len(made) == 1 else [np.concatenate(y) for y in zip(*made, strict=True)]
+        return outputs
+
+    def _outputs(self) -> list[Array]:
+        """Memory for the outputs of the whole batch."""
+        batch, several = sum(self.plan.schedule.groups), len(self.plan.schedule.groups) > 1
+        tail = self.tails[self.plan.schedule.groups[0]]
+        shapes = [tail.values[k].shape for k in tail.graph.outputs]
+        shapes = [(batch, *shape[1:]) for shape in shapes] if several else shapes
+        size = sum(math.prod(shape) for shape in shapes) * tail.graph.dtype.itemsize
+        check_memory(size, "the output of this plan")
+        return [np.empty(shape, tail.graph.dtype) for shape in shapes]
 
     def _widen(self, lanes: int) -> None:
-        """Have a head for so many threads."""
+        """Have a head for so many threads; one that cannot be made changes nothing."""
         if lanes <= len(self.lanes):
             return
-        while len(self.lanes) < lanes:
-            memory = np.empty(self.head.size + 64, np.uint8)
-            self.lanes.append(
-                Bound(self.schedule.head, self.head, memory, self.scratch, self.packed)
-            )
-        for size, tail in self.tails.items():
-            crossing = self.schedule.head.outputs
-            self.images[size] = core_module().Images(
-                [lane.program for lane in self.lanes],
-                [as_maps(lane.values[0]) for lane in self.lanes],
-                [[lane.values[k] for k in crossing] for lane in self.lanes],
-                [tail.values[k] for k in crossing],
-                self.scratch,
-            )
+        wide = [*self.lanes, *(self._lane() for _ in range(lanes - len(self.lanes)))]
+        images = {size: self._images(wide, tail) for size, tail in self.tails.items()}
+        self.lanes, self.images = wide, images
 
-    def times(self, x: Array, repeats: int, threads: int) -> Times:
-        """Median microseconds of each step in a run; of step 0, of bringing the input in."""
-        with self.lock:
-            self._run(x, threads)
-            parts = [*self.lanes, *self.tails.values()]
-            runs = []
-            for _ in range(repeats):
-                for part in parts:
-                    part.start_clocks()
-                self._run(x, threads)
-                runs.append(self._read_clocks(parts))
-        return {k: 1e6 * float(np.median([run[k] for run in runs])) for k in runs[0]}
+    def _lane(self) -> Bound:
+        head = self.plan.head
+        memory = np.empty(head.size + 64, np.uint8)
+        return Bound(self.plan.schedule.head, head, memory, self.scratch, self.plan.packed)
 
-    def peak(self, threads: int) -> float:
-        """The most FMAs the core does in the plan's dtype, in GFLOP/s."""
-        return float(core_module().peak(0.1, threads, self.schedule.head.dtype.itemsize))
+    def _images(self, lanes: list[Bound], tail: Bound) -> Any:
+        """What takes a group through the head, into what ``tail`` reads."""
+        crossing = self.plan.schedule.head.outputs
+        return core_module().Images(
+            [lane.program for lane in lanes],
+            [as_maps(lane.values[0]) for lane in lanes],
+            [[lane.values[k] for k in crossing] for lane in lanes],
+            [tail.values[k] for k in crossing],
+            self.scratch,
+        )
+
+    def times(self, x: Array, repeats: int, threads: int) -> list[Times]:
+        """Seconds of each step in every run; of step 0, of bringing the input in."""
+        self.run(x, threads)
+        parts = [*self.lanes, *self.tails.values()]
+        self._read_clocks(parts)
+        runs = []
+        for _ in range(repeats):
+            for part in parts:
+                part.start_clocks()
+            self.run(x, threads)
+            runs.append(self._read_clocks(parts))
+        return runs
 
     def _read_clocks(self, parts: list[Bound]) -> Times:
         total = {0: sum(images.entering() for images in self.images.values())}

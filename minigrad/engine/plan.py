@@ -12,6 +12,8 @@ on the compiled backend.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,12 @@ from minigrad.engine.interpret import interpret
 from minigrad.engine.memory import arena
 from minigrad.engine.schedule import schedule, with_batch
 from minigrad.engine.trace import Graph, Step, trace
-from minigrad.errors import BackendError, DtypeError, GraphError, ShapeError
+from minigrad.errors import ArgumentError, BackendError, DtypeError, GraphError, ShapeError
 from minigrad.kernels import unavailable
-from minigrad.tensor import Array, Tensor
-from minigrad.threads import num_threads
+from minigrad.resources import check_memory
+from minigrad.tensor import FLOATS, Array, Shape, Tensor
+from minigrad.threads import num_threads, thread_count
+from minigrad.threads import threads as use_threads
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,8 +47,8 @@ class Plan:
     """A network compiled for one input shape; call it with a batch.
 
     Built by ``compile``.  The weights are copied: training the model further does not
-    change the plan.  Plans may run side by side in several Python threads (one plan is
-    used by one thread at a time: a second call waits), be pickled, and be used after fork.
+    change the plan.  A plan may be called from several Python threads at the same time, each
+    call in memory of its own, be pickled, and be used after fork.
 
     Attributes
     ----------
@@ -111,35 +115,55 @@ class Plan:
         ShapeError, DtypeError
             If x is of another shape or dtype.
         """
-        array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
+        array, workers = self._checked(x), self._workers(threads)
         if unavailable("cython"):
-            outputs = interpret(self.unfused, array)
+            with use_threads(workers):
+                outputs = interpret(self.unfused, array)
         else:
-            outputs = self._bound()(array, threads or self.threads or num_threads())
+            outputs = self._bound()(array, workers)
         return outputs[0] if self.graph.returns_one else outputs
 
+    def _workers(self, threads: int | None) -> int:
+        """The number of threads of a call: its own, the plan's, or the context's."""
+        if threads is not None:
+            return thread_count(threads)
+        return num_threads() if self.threads is None else self.threads
+
     def _bound(self) -> Execution:
+        """The bound steps; of two threads that come first one's work is thrown away."""
         if self._execution is None:
-            self._execution = Execution(self.schedule)
+            made = Execution(self.schedule)
+            self._execution = self._execution or made
         return self._execution
 
-    def _checked(self, x: Array) -> Array:
-        if x.shape != self.graph.shape:
-            raise ShapeError(f"this plan takes a batch of shape {self.graph.shape}, got {x.shape}")
-        if x.dtype != self.graph.dtype:
-            raise DtypeError(f"this plan takes {self.graph.dtype}, got {x.dtype}")
-        return x
+    def _checked(self, x: npt.ArrayLike | Tensor) -> Array:
+        """The batch as an array of the plan's shape and dtype."""
+        try:
+            array = x.array if isinstance(x, Tensor) else np.asarray(x)
+        except (TypeError, ValueError):
+            raise ShapeError(
+                f"this plan takes a batch of shape {self.graph.shape}, got what is no array: "
+                f"{_quoted(x)}"
+            ) from None
+        if array.dtype != self.graph.dtype:
+            got = f"{_quoted(x)}, of dtype {array.dtype}" if array.ndim == 0 else array.dtype
+            raise DtypeError(f"this plan takes {self.graph.dtype}, got {got}")
+        if array.shape != self.graph.shape:
+            raise ShapeError(
+                f"this plan takes a batch of shape {self.graph.shape}, got {array.shape}"
+            )
+        return array
 
     def intermediates(
-        self, x: npt.ArrayLike | Tensor, names: Iterable[str] | None = None
+        self, x: npt.ArrayLike | Tensor, names: str | Iterable[str] | None = None
     ) -> dict[str, Array]:
         """The output of each layer (of ``names``, or all), step by step.
 
         A layer whose work was fused into another's has no value of its own; the fused
         value stands under the name of the last of them.
         """
-        array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
-        wanted = None if names is None else set(names)
+        array = self._checked(x)
+        wanted = None if names is None else {names} if isinstance(names, str) else set(names)
         found: dict[str, Array] = {}
 
         def watch(number: int, value: Array) -> None:
@@ -148,9 +172,13 @@ class Plan:
                 found[layer] = value.copy()
 
         interpret(self.unfused, array, watch)
-        unknown = sorted((wanted or set()) - set(found))
+        unknown = sorted(map(str, (wanted or set()) - set(found)))
         if unknown:
-            raise GraphError(f"the plan has no step of the name {', '.join(unknown)}")
+            known = dict.fromkeys(self.layer(step) for step in self.unfused.steps.values())
+            raise GraphError(
+                f"the plan has no step of the name {_listed(unknown)}; its steps are "
+                f"{_listed(list(known))}"
+            )
         return found
 
     @staticmethod
@@ -170,8 +198,11 @@ class Plan:
 
         if reason := unavailable("cython"):
             raise BackendError(f"profile: {reason}")
-        array = self._checked(x.array if isinstance(x, Tensor) else np.asarray(x))
-        threads = self.threads or num_threads()
+        if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+            raise ArgumentError(
+                f"profile: repeats must be an integer of at least 1, not {repeats!r}"
+            )
+        array, threads = self._checked(x), self._workers(None)
         execution = self._bound()
         times = execution.times(array, repeats, threads)
         return Profile(self.graph, times, execution.peak(threads))
@@ -224,15 +255,57 @@ def compile(
     GraphError
         If the model is in training mode, looks at values, or has weights of another dtype.
     """
+    sizes, number = _input_shape(shape), _dtype(dtype)
+    workers = None if threads is None else thread_count(threads)
+    if not callable(model):
+        raise GraphError(f"compile takes a Module or a function, got {_quoted(model)}")
+    check_memory(math.prod(sizes) * number.itemsize, f"an input of shape {sizes}")
     named_modules = getattr(model, "named_modules", None)
     for name, module in named_modules() if named_modules else ():
         if module.training:
             where = f"its layer {name!r}" if name else "the model"
             raise GraphError(f"{where} is in training mode: call model.eval() before compile")
-    traced = trace(model, tuple(shape), dtype)
+    traced = trace(model, sizes, number)
+    size = sum(math.prod(traced.shape_of(k)) for k in traced.outputs) * number.itemsize
+    check_memory(size, f"the output for an input of shape {sizes}")
     graph, notes = rewrite(traced, () if fold else ("fold batch norm",))
     graph = _own(graph, traced)
-    return Plan(graph, notes, getattr(model, "name", "") or type(model).__name__, threads)
+    return Plan(graph, notes, getattr(model, "name", "") or type(model).__name__, workers)
+
+
+def _input_shape(shape: Sequence[int]) -> Shape:
+    """The shape as a tuple of int."""
+    try:
+        sizes = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        sizes = (-1,)
+    if any(n < 0 for n in sizes):
+        raise ShapeError(
+            f"compile: shape must be the sizes of the input, such as (1, 3, 224, 224), "
+            f"not {_quoted(shape)}"
+        )
+    return sizes
+
+
+def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    try:
+        if dtype is not None and (number := np.dtype(dtype)) in FLOATS:
+            return number
+    except TypeError:
+        pass
+    raise DtypeError(f"compile: dtype must be float32 or float64, not {_quoted(dtype)}")
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    """Names with commas between them, not too many."""
+    rest = len(names) - most
+    return ", ".join(map(_quoted, names[:most])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _quoted(value: Any) -> str:
+    """A value for a message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _own(graph: Graph, traced: Graph) -> Graph:
@@ -241,12 +314,18 @@ def _own(graph: Graph, traced: Graph) -> Graph:
     What folding made is the plan's own already.
     """
     shared = {id(r) for step in traced.steps.values() for r in step.inputs}
+    shared.update(id(v) for step in traced.steps.values() for v in step.params.values())
     copies: dict[int, Array] = {}
 
     def mine(ref: Any) -> Any:
         if not isinstance(ref, np.ndarray) or id(ref) not in shared:
             return ref
-        return copies.setdefault(id(ref), ref.copy())
+        if id(ref) not in copies:
+            copies[id(ref)] = ref.copy()
+        return copies[id(ref)]
 
-    steps = {k: replace(s, inputs=tuple(mine(r) for r in s.inputs)) for k, s in graph.steps.items()}
-    return replace(graph, steps=steps)
+    def own(step: Step) -> Step:
+        params = {name: mine(value) for name, value in step.params.items()}
+        return replace(step, inputs=tuple(mine(r) for r in step.inputs), params=params)
+
+    return replace(graph, steps={k: own(step) for k, step in graph.steps.items()})

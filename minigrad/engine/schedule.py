@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad.engine.trace import Graph, Step, has_constants
+from minigrad.tensor import Array, Shape
 
 __all__ = ["Schedule", "macs", "schedule", "with_batch"]
 
@@ -77,7 +78,9 @@ def schedule(graph: Graph, is_bound: Callable[[Graph, Step], bool]) -> Schedule:
     one = with_batch(graph, 1) if batch > 1 else graph
     if one is None:
         return _cut(graph, graph, most, (1,), "the whole batch at once: a step mixes its images")
-    if batch <= 1:
+    if batch == 0:
+        return _cut(graph, one, most, (0,), "no image")
+    if batch == 1:
         return _cut(graph, one, most, (1,), "one image")
     groups = even_groups(batch)
     cut = _cheapest_cut(one, batch, len(groups), most)
@@ -129,16 +132,36 @@ def macs(graph: Graph, step: Step) -> int:
     return math.prod(step.shape) * math.prod(filters[1:])
 
 
+def constants(step: Step) -> list[Array]:
+    """The constants that a step or its parts read."""
+    parts = step.params.get("parts", {0: step}).values()
+    return [r for part in parts for r in part.inputs if isinstance(r, np.ndarray)]
+
+
 def weight_bytes(step: Step) -> int:
     """Bytes of a step's constants."""
-    parts = step.params.get("parts", {0: step}).values()
-    return sum(r.nbytes for part in parts for r in part.inputs if isinstance(r, np.ndarray))
+    return sum(r.nbytes for r in constants(step))
+
+
+def map_shapes(graph: Graph, step: Step) -> list[Shape]:
+    """The shapes of the values that a step writes and reads."""
+    return [step.shape, *(graph.shape_of(ref) for ref in step.reads())]
 
 
 def map_bytes(graph: Graph, step: Step) -> int:
     """Bytes of the values that a step reads and writes."""
-    shapes = [step.shape, *(graph.shape_of(ref) for ref in step.reads())]
-    return sum(math.prod(shape) for shape in shapes) * graph.dtype.itemsize
+    return sum(math.prod(shape) for shape in map_shapes(graph, step)) * graph.dtype.itemsize
+
+
+def has_numbers(graph: Graph, step: Step) -> bool:
+    """Whether no map and no constant of a step is empty."""
+    return all(math.prod(shape) for shape in shapes_around(graph, step))
+
+
+def shapes_around(graph: Graph, step: Step) -> list[Shape]:
+    """The shapes of all that a step or its parts read and write."""
+    inside = [part.shape for part in step.params.get("parts", {}).values()]
+    return [*map_shapes(graph, step), *inside, *(r.shape for r in constants(step))]
 
 
 def _cut(graph: Graph, one: Graph, cut: int, groups: tuple[int, ...], why: str) -> Schedule:
@@ -151,7 +174,7 @@ def _cut(graph: Graph, one: Graph, cut: int, groups: tuple[int, ...], why: str) 
     head = replace(one, steps={k: one.steps[k] for k in first}, outputs=crossing)
     tails = {}
     for size in set(groups):
-        whole = one if size == 1 else with_batch(one, size)
+        whole = one if size in (0, 1) else with_batch(one, size)
         assert whole is not None
         given = {k: Step("given", (), {}, "", whole.shape_of(k)) for k in crossing}
         steps = {**given, **{k: whole.steps[k] for k in rest}}

@@ -150,8 +150,9 @@ def test_the_scratch_of_a_plan_is_what_it_says() -> None:
     plan = plan_of("efficientnet_b0", (1, 3, 96, 96))
     plan(np.zeros((1, 3, 96, 96), np.float32), threads=2)
     assert plan._execution is not None
-    assert plan._execution.scratch.lane_bytes == plan.scratch_bytes
-    assert plan._execution.scratch.lanes == 2
+    [workspace] = plan._execution._free
+    assert workspace.scratch.lane_bytes == plan.scratch_bytes
+    assert workspace.scratch.lanes == 2
 
 
 def test_intermediates_show_the_maps_that_streaming_never_writes() -> None:

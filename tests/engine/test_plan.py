@@ -156,7 +156,7 @@ def test_intermediates_are_the_values_of_the_layers(small: Any) -> None:
     x = batch(1, 32)
     found = plan.intermediates(x)
     assert np.array_equal(list(found.values())[-1], plan(x))
-    with pytest.raises(GraphError, match="no step of the name nowhere"):
+    with pytest.raises(GraphError, match="no step of the name 'nowhere'"):
         plan.intermediates(x, ["nowhere"])
 
 
