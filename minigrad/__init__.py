@@ -43,7 +43,7 @@ from minigrad.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no
 from minigrad.threads import num_threads, set_threads, threads
 
 if TYPE_CHECKING:
-    from minigrad import engine, formats, models, nn, verify, vision
+    from minigrad import data, engine, formats, models, nn, optim, verify, vision
     from minigrad.engine import compile
     from minigrad.formats import load
     from minigrad.models import summary
@@ -54,11 +54,13 @@ __version__ = "0.1.0"
 # in the time NumPy takes.
 _ON_DEMAND = {
     "compile": "minigrad.engine",
+    "data": "minigrad.data",
     "engine": "minigrad.engine",
     "formats": "minigrad.formats",
     "load": "minigrad.formats",
     "models": "minigrad.models",
     "nn": "minigrad.nn",
+    "optim": "minigrad.optim",
     "summary": "minigrad.models",
     "verify": "minigrad.verify",
     "vision": "minigrad.vision",
@@ -83,6 +85,7 @@ __all__ = [
     "check_grads",
     "compile",
     "current_backend",
+    "data",
     "enable_grad",
     "engine",
     "explain",
@@ -99,6 +102,7 @@ __all__ = [
     "no_grad",
     "num_threads",
     "ops",
+    "optim",
     "scope",
     "set_threads",
     "summary",

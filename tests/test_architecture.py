@@ -25,7 +25,7 @@ FLOORS = (
     ("ops",),
     ("engine",),
     ("formats",),
-    ("nn",),
+    ("nn", "optim"),
     ("models",),
     ("verify",),
     ("vision", "data", "training", "cli", "__main__"),
