@@ -1,50 +1,24 @@
-"""How far a computed value may be from the exact one: theorems, not tuned tolerances.
+"""How many roundings each primitive has: the theorem's n + c, T and eta, one entry a primitive.
 
-Model (IEEE 754, rounding to nearest, no overflow).  With u the unit roundoff and eta the
-smallest subnormal number,
-
-    fl(a op b) = (a op b)(1 + d) + e,    |d| <= u,  |e| <= eta/2,  d e = 0,
-
-and e = 0 for sums, since a sum that is subnormal is exact.  An FMA rounds once.
-
-Lemma.  A product of n factors (1 + d_k)^(+-1) is 1 + t with |t| <= gamma_n,
-
-    gamma_n = n u / (1 - n u),    n u < 1.
-
-Theorem (sums of products).  Let y = b + sum_{k=1}^n x_k w_k be evaluated with any order
-and bracketing of the sum, with or without FMA.  Then the computed value y' satisfies
-
-    |y' - y| <= gamma_(n+c) T(|x|, |w|) + (n + c) eta,
-    T(|x|, |w|) = |b| + sum_k |x_k| |w_k|,    c = 1 if there is a b, else 0.
-
-Proof.  A sum of n + c terms has n + c - 1 additions, so a term meets at most that many
-factors 1 + d on its way to the root, and a product one more: at most n + c, hence
-1 + t with |t| <= gamma_(n+c) before each term.  (Terms that are 0, as on padding, and a
-start from 0 add exactly.)  Each product brings at most eta/2 of its own, which grows by
-1 + gamma_(n+c) <= 2 on its way, if (n + c) u <= 1/2.  An FMA merges two factors into one
-and brings its eta/2 later.  QED
-
-The theorem covers convolution and its two adjoints, linear maps, matrix products, sums
-and means.  A function f that is evaluated with an error of at most ``ulps`` units in the
-last place has a relative error of at most 2 ``ulps`` u, which counts as 2 ``ulps``
-factors.  ``roundings`` counts the factors of every primitive.
-
-Sources: N. Higham, "Accuracy and Stability of Numerical Algorithms" (2002), lemma 3.1
-and section 4.2; for underflow, J. Demmel, SIAM J. Sci. Stat. Comput. 5 (1984), 887-919.
+``roundings`` gives them for any order of every sum, as a judge of other people's kernels must.
+``own_bound`` is for the kernels of this package, whose long sums are cut as ``contract``
+says: what counts there is how deep a sum is, not how long.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import numpy as kernels
-from minigrad.kernels.contract import Array
+from minigrad.kernels.contract import PoolWindow
+from minigrad.tensor import Array
+from minigrad.verify.theorem import Roundings, gamma, unit_roundoff
 
 __all__ = [
     "ULPS",
@@ -61,59 +35,11 @@ __all__ = [
 ULPS = 4.0  # what NumPy holds its exp, log, tanh and pow to
 
 
-def unit_roundoff(dtype: npt.DTypeLike) -> float:
-    """u: half the distance from 1 to the next number.
-
-    >>> unit_roundoff(np.float32) == 2.0**-24
-    True
-    """
-    return float(np.finfo(dtype).eps) / 2
-
-
-def gamma(n: Any, dtype: npt.DTypeLike) -> Any:
-    """n u / (1 - n u), for a number or an array of numbers of roundings.
-
-    Raises
-    ------
-    ValueError
-        If n u >= 1/2: so many roundings may leave nothing of the value.
-    """
-    nu = np.asarray(n, np.float64) * unit_roundoff(dtype)
-    if np.any(nu >= 0.5):
-        raise ValueError(f"no bound for {np.max(n):.3g} roundings in {np.dtype(dtype)}")
-    return nu / (1 - nu)
-
-
-class Roundings(NamedTuple):
-    """What the model needs to know of a computation; each may be one for all elements.
-
-    Attributes
-    ----------
-    count : how many factors 1 + d a term meets at most
-    magnitude : the sum of the absolute values of all terms
-    underflows : how often eta may be added
-    """
-
-    count: Any
-    magnitude: Any
-    underflows: Any = 0.0
-
-    def bound(self, dtype: npt.DTypeLike) -> Array:
-        """The largest error of a value computed in ``dtype``, element by element.
-
-        ``magnitude`` was itself computed in float64, with as many roundings: hence the
-        division, without which the bound would be a shade too small.
-        """
-        eta = float(np.finfo(dtype).smallest_subnormal)
-        exact = self.magnitude / (1 - gamma(self.count, np.float64))
-        return np.asarray(gamma(self.count, dtype) * exact + self.underflows * eta)
-
-
 def conv2d_roundings(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> Roundings:
     """The theorem for conv2d: n = Cin/groups kh kw products an output."""
     n = math.prod(w.shape[1:]) + (bias is not None)
     size = kernels.conv2d(_abs(x), _abs(w), None if bias is None else _abs(bias), spec)
-    return Roundings(n, size, n)
+    return Roundings(n, size, n, n, True)
 
 
 def conv2d_input_grad_roundings(
@@ -121,7 +47,7 @@ def conv2d_input_grad_roundings(
 ) -> Roundings:
     """The theorem for dT/dx: at most Cout/groups kh kw products an input."""
     n = w.shape[0] // spec.groups * w.shape[2] * w.shape[3]
-    return Roundings(n, kernels.conv2d_input_grad(_abs(g), _abs(w), x_shape, spec), n)
+    return Roundings(n, kernels.conv2d_input_grad(_abs(g), _abs(w), x_shape, spec), n, n, True)
 
 
 def conv2d_weight_grad_roundings(
@@ -129,7 +55,7 @@ def conv2d_weight_grad_roundings(
 ) -> Roundings:
     """The theorem for dT/dw: N Ho Wo products a weight."""
     n = g.shape[0] * g.shape[2] * g.shape[3]
-    return Roundings(n, kernels.conv2d_weight_grad(_abs(g), _abs(x), w_shape, spec), n)
+    return Roundings(n, kernels.conv2d_weight_grad(_abs(g), _abs(x), w_shape, spec), n, n, True)
 
 
 def roundings(
@@ -209,12 +135,13 @@ def _curve_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
 def _softmax_input_grad(y: Array, dy: Array, p: Array) -> Roundings:
     n = p.shape[-1]
     along = np.abs(dy * p).sum(axis=-1, keepdims=True)
-    return Roundings(n + 2, np.abs(p) * (np.abs(dy) + along), 1 + n * np.abs(p))
+    return Roundings(n + 2, np.abs(p) * (np.abs(dy) + along), 1 + n * np.abs(p), n - 1)
 
 
 def _log_softmax_input_grad(y: Array, dy: Array, z: Array) -> Roundings:
     n, total = z.shape[-1], np.abs(dy).sum(axis=-1, keepdims=True)
-    return Roundings(2 * ULPS + n + 2, np.abs(dy) + np.exp(z) * total, 1 + ULPS * total)
+    size = np.abs(dy) + np.exp(z) * total
+    return Roundings(2 * ULPS + n + 2, size, 1 + ULPS * total, n - 1)
 
 
 def _shares(x: Array) -> tuple[Array, Array, Array]:
@@ -229,7 +156,8 @@ def _shares(x: Array) -> tuple[Array, Array, Array]:
 
 def _softmax(y: Array, x: Array) -> Roundings:
     z, _, below = _shares(x)
-    return Roundings(np.abs(z) + 2 * ULPS + below + x.shape[-1] + 1, y, ULPS)
+    n = x.shape[-1]
+    return Roundings(np.abs(z) + 2 * ULPS + below + n + 1, y, ULPS, n - 1)
 
 
 def _log_softmax(y: Array, x: Array) -> Roundings:
@@ -242,16 +170,18 @@ def _log_softmax(y: Array, x: Array) -> Roundings:
 
 def _sum(y: Array, x: Array, *, axes: tuple[int, ...], keepdims: bool) -> Roundings:
     n = math.prod(x.shape[a] for a in axes)
-    return Roundings(max(n - 1, 0), kernels.sum(np.abs(x), axes, keepdims))
+    return Roundings(max(n - 1, 0), kernels.sum(np.abs(x), axes, keepdims), 0, max(n - 1, 0))
 
 
 def _linear(y: Array, x: Array, w: Array, bias: Array | None = None) -> Roundings:
     n = x.shape[1] + (bias is not None)
-    return Roundings(n, kernels.linear(_abs(x), _abs(w), None if bias is None else _abs(bias)), n)
+    size = kernels.linear(_abs(x), _abs(w), None if bias is None else _abs(bias))
+    return Roundings(n, size, n, n, True)
 
 
 def _matmul(y: Array, a: Array, b: Array) -> Roundings:
-    return Roundings(a.shape[-1], _abs(a) @ _abs(b), a.shape[-1])
+    n = a.shape[-1]
+    return Roundings(n, _abs(a) @ _abs(b), n, n, True)
 
 
 def _scatter(y: Array, x: Array, *, where: Array, x_shape: Sequence[int]) -> Roundings:
@@ -259,20 +189,23 @@ def _scatter(y: Array, x: Array, *, where: Array, x_shape: Sequence[int]) -> Rou
     return Roundings(hits, kernels.max_pool2d_input_grad(np.abs(x), where, x_shape))
 
 
-def _avg_pool2d(y: Array, x: Array, *, window: Any, count_include_pad: bool) -> Roundings:
+def _avg_pool2d(y: Array, x: Array, *, window: PoolWindow, count_include_pad: bool) -> Roundings:
     size = kernels.avg_pool2d(np.abs(x), window, count_include_pad)
-    return Roundings(math.prod(window.kernel), size, 1)
+    n = math.prod(window.kernel)
+    return Roundings(n, size, 1, n - 1)
 
 
 def _avg_pool2d_input_grad(
-    y: Array, dy: Array, *, x_shape: Sequence[int], window: Any, count_include_pad: bool
+    y: Array, dy: Array, *, x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool
 ) -> Roundings:
     size = kernels.avg_pool2d_input_grad(np.abs(dy), x_shape, window, count_include_pad)
-    return Roundings(math.prod(window.kernel), size, math.prod(window.kernel))
+    n = math.prod(window.kernel)
+    return Roundings(n, size, n, n - 1)
 
 
 def _global_avg_pool(y: Array, x: Array) -> Roundings:
-    return Roundings(x.shape[2] * x.shape[3], np.abs(x).mean(axis=(2, 3), keepdims=True), 1)
+    n = x.shape[2] * x.shape[3]
+    return Roundings(n, np.abs(x).mean(axis=(2, 3), keepdims=True), 1, n - 1)
 
 
 def _batch_norm(
@@ -304,7 +237,7 @@ def _batch_norm_train_dx(
     along = (dy * xhat).mean(axis=axes, keepdims=True)
     size = dy + dy.mean(axis=axes, keepdims=True) + xhat * along
     m = x.size // x.shape[1]
-    return Roundings(m + 20, np.abs(gamma).reshape(shape) * r * size, m + 20)
+    return Roundings(m + 20, np.abs(gamma).reshape(shape) * r * size, m + 20, m - 1)
 
 
 def _batch_norm_train_dgamma(
@@ -315,7 +248,7 @@ def _batch_norm_train_dgamma(
     r = 1 / np.sqrt(var + eps).reshape(shape)
     size = (np.abs(dy) * (np.abs(x) + np.abs(mean).reshape(shape)) * r).sum(axis=axes)
     m = x.size // x.shape[1]
-    return Roundings(m + 8, size, m + 8)
+    return Roundings(m + 8, size, m + 8, m - 1)
 
 
 _TABLE: dict[str, Callable[..., Roundings]] = {

@@ -1,0 +1,162 @@
+"""The number formats that a kernel may compute in, and how they round.
+
+A format has p bits of significand, so its unit roundoff is u = 2^-p, and its smallest subnormal
+number is eta.  An arithmetic says which format the products read, which one adds, and which one
+the result is rounded to:
+
+    float32     all three are float32
+    float16     data in float16, sums in float32, the result rounded to float16
+    bfloat16    the same with bfloat16
+    tf32        data in float32, rounded to 11 bits before each product, sums in float32
+
+The accumulator of each may be named: ``arithmetic("float16", accumulator="float16")``.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import numpy as np
+
+from minigrad.errors import DtypeError
+from minigrad.tensor import Array
+
+__all__ = ["FORMATS", "Arithmetic", "Format", "arithmetic"]
+
+
+class Format(NamedTuple):
+    """A binary floating-point format.
+
+    Attributes
+    ----------
+    name : str
+    precision : int
+        Bits of the significand, the hidden one counted.
+    lowest : int
+        The exponent of the smallest subnormal number, eta = 2^lowest.
+    highest : int
+        The largest number is (2 - 2^(1 - precision)) 2^highest.
+    """
+
+    name: str
+    precision: int
+    lowest: int
+    highest: int
+
+    @property
+    def u(self) -> float:
+        """Half the distance from 1 to the next number."""
+        return 2.0**-self.precision
+
+    @property
+    def eta(self) -> float:
+        """The smallest subnormal number."""
+        return 2.0**self.lowest
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number."""
+        return float((2 - 2.0 ** (1 - self.precision)) * 2.0**self.highest)
+
+    def spacing(self, x: Array) -> Array:
+        """The distance from |x| to the next number of the format: one ULP.
+
+        >>> FORMATS["float16"].spacing(np.array([1.0, 2048.0, 0.0])).tolist()
+        [0.0009765625, 2.0, 5.960464477539063e-08]
+        """
+        size = np.minimum(np.abs(np.asarray(x, np.float64)), self.largest)
+        _, exponent = np.frexp(np.where(np.isnan(size), 1.0, size))
+        exponent = np.where(size == 0, self.lowest, exponent - self.precision)
+        return np.asarray(np.ldexp(1.0, np.maximum(exponent, self.lowest)))
+
+    def round(self, x: Array) -> Array:
+        """x rounded to the nearest number of the format, ties to even, as float64.
+
+        >>> FORMATS["bfloat16"].round(np.array([1 + 2**-8, 1 + 3 * 2**-8])).tolist()
+        [1.0, 1.015625]
+        """
+        wide = np.asarray(x, np.float64)
+        if self.precision == 53:
+            return wide
+        step = self.spacing(wide)
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounded = np.where(np.isfinite(wide), np.rint(wide / step) * step, wide)
+        return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, rounded), rounded)
+
+
+FORMATS = {
+    f.name: f
+    for f in (
+        Format("float64", 53, -1074, 1023),
+        Format("float32", 24, -149, 127),
+        Format("float16", 11, -24, 15),
+        Format("bfloat16", 8, -133, 127),
+        Format("tf32", 11, -136, 127),
+    )
+}
+
+
+class Arithmetic(NamedTuple):
+    """How a kernel computes.
+
+    Attributes
+    ----------
+    inputs : Format or None
+        What the factors of a product are rounded to first; None if they are used as they are.
+    accumulator : Format
+        What every operation is rounded to.
+    output : Format
+        What the result is rounded to.
+    """
+
+    inputs: Format | None
+    accumulator: Format
+    output: Format
+
+    def __str__(self) -> str:
+        if self.inputs:
+            return f"products of {self.inputs.name}, sums in {self.accumulator.name}"
+        if self.output is self.accumulator:
+            return self.output.name
+        return f"{self.output.name}, sums in {self.accumulator.name}"
+
+
+def arithmetic(dtype: str, accumulator: str | None = None) -> Arithmetic:
+    """The arithmetic of ``dtype``, with sums in ``accumulator``.
+
+    Parameters
+    ----------
+    dtype : {"float64", "float32", "float16", "bfloat16", "tf32"}
+    accumulator : str, optional
+        One of the same names; float64 for float64, float32 for the others.
+
+    Returns
+    -------
+    Arithmetic
+
+    Raises
+    ------
+    DtypeError
+        If there is no format of that name.
+
+    Examples
+    --------
+    >>> str(arithmetic("bfloat16"))
+    'bfloat16, sums in float32'
+    >>> str(arithmetic("tf32"))
+    'products of tf32, sums in float32'
+    """
+    own = _format(dtype)
+    adder = _format(accumulator or ("float64" if dtype == "float64" else "float32"))
+    if own.name == "tf32":
+        return Arithmetic(own, adder, FORMATS["float32"])
+    return Arithmetic(None, adder, own)
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        near = get_close_matches(str(name), FORMATS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DtypeError(f"expected one of {', '.join(FORMATS)}, got {str(name)[:40]!r}{hint}")
+    return FORMATS[name]
