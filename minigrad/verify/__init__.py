@@ -1,13 +1,27 @@
 """The judge: for our own kernels first, and for everybody else's.
 
-    bounds       how far a correctly written kernel may be from the exact value: theorems
-    verdict      ``judge``: yes or no to an array that anybody computed
+    judge        one array, in the words of the public function
+    examine      one function, over cases that are named and seeded
+    judge_step   one step of a recorded network
+
+and behind them, one idea a file:
+
+    arithmetic   number formats: float32, float16, bfloat16, TF32, with their accumulators
+    theorem      how far a correctly written sum of products may be from the exact value
+    bounds       how many roundings each primitive has
+    propagation  errors through a composition, and so through a gradient
+    normwise     the wider bounds of Winograd's algorithm and the FFT
+    integers     int8: exact or wrong
+    operations   a call of a public function on anybody's arrays
+    definitions  compositions that are judged too: the two blocks, a depthwise convolution
+    verdict      the decision, with the theorem's premise; patterns: what wrong elements share
     cases        one table of cases for every primitive
     strategies   random convolutions and pools, for property tests (needs hypothesis)
 
 Nothing here knows a network.
 """
 
-from minigrad.verify.verdict import Verdict, judge
+from minigrad.verify.judgement import judge
+from minigrad.verify.verdict import Verdict, judge_step
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["Verdict", "judge", "judge_step"]

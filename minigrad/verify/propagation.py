@@ -100,14 +100,196 @@ class Bounded:
         known = [None if x is None else self.of(x) for x in inputs]
         errors = [None if k is None else k.error for k in known]
         if op in _MOVES:
-            error, size = (_moved(op, [getattr(k, f) for k in known], params) for f in known[0]._fields)
-            return Enclosure(error, size)
+            return Enclosure(
+                _move(op, errors, params),
+                _move(op, [None if k is None else k.size for k in known], params),
+            )
+        present = [(x, k.error) for x, k in zip(inputs, known, strict=True) if x is not None and k]
+        call = _Call(op, y, [x for x, _ in present], [e for _, e in present], params, self)
         passed = np.zeros(y.shape)
-        if any(e is not None and e.any() for e in errors):
-            passed = _PASSED[op](y, inputs, errors, params, self)
-        steps = self._own(op, inputs, errors, params, y, passed)
+        if any(e.any() for e in call.errors) or op == "line_slope":
+            passed = np.nan_to_num(_passing(op)(call), nan=np.inf, posinf=np.inf)
+        grown = [_grown(x, e) for x, e in zip(inputs, errors, strict=True)]
         if op == "batch_norm_eval":  # it may have been folded into the sum before it
-            steps = steps._replace(magnitude=_folded(inputs, known, params, steps))
+            grown[0] = known[0].size if known[0] else None
+        steps = roundings(op, grown, params, y + np.sign(y) * passed)
+        return Enclosure(
+            passed + self._own(steps, y), np.maximum(np.abs(y), steps.magnitude) + passed
+        )
+
+    def _own(self, steps: Roundings, y: Array) -> Array:
+        """The roundings of one primitive; infinite where there are too many for a bound."""
         counted = steps.typical() if self.typical else steps
-        own = counted.bound_in(self.how, y) + steps.bound_in(FLOAT64, y)
-        return Enclosure(passed + own, np.maximum(np.abs(y), steps.magnitude) + passed)
+        try:
+            return counted.bound_in(self.how, y) + steps.bound_in(FLOAT64, y)
+        except ValueError:
+            return np.full(y.shape, np.inf)
+
+
+class _Call(NamedTuple):
+    """One evaluation: the inputs that are there, how well each is known, what came out."""
+
+    op: str
+    y: Array
+    inputs: list[Array]
+    errors: list[Array]
+    params: dict[str, Any]
+    bounded: Bounded
+
+    def at(self, *inputs: Array) -> Array:
+        """The primitive at other inputs."""
+        return _forward(self.op, inputs, self.params)
+
+
+def _forward(op: str, inputs: Sequence[Array | None], params: dict[str, Any]) -> Array:
+    result = PRIMITIVES[op].forward(*inputs, **params)
+    return np.asarray(result[0] if isinstance(result, tuple) else result)
+
+
+def _grown(x: Array | None, error: Array | None) -> Array | None:
+    return None if x is None or error is None else x + np.sign(x) * error
+
+
+_MOVES = {
+    "absolute", "alias", "broadcast_to", "concat", "embed", "gather", "getitem", "mask", "max",
+    "max_pool2d", "maximum", "minimum", "neg", "pad", "reshape", "transpose",
+}  # fmt: skip
+
+
+def _move(op: str, arrays: Sequence[Array | None], params: dict[str, Any]) -> Array:
+    if op == "pad":  # the constant is exact
+        params = params | {"value": 0.0}
+    return np.abs(_forward(op, arrays, params))
+
+
+def _added(call: _Call) -> Array:
+    return np.asarray(sum(call.errors))
+
+
+def _linear_in_x(call: _Call) -> Array:
+    return call.at(*call.errors)
+
+
+def _bilinear(call: _Call) -> Array:
+    """f(e_x, |w|) + f(|x|, e_w) + f(e_x, e_w), and the error of a bias."""
+    x, w, *bias = map(np.abs, call.inputs)
+    dx, dw, *_ = call.errors
+    passed = call.at(dx, w + dw) + call.at(x, dw)
+    if bias:
+        passed = passed + call.errors[2].reshape((-1,) + (1,) * (passed.ndim - 2))
+    return np.asarray(passed)
+
+
+def _quotient(call: _Call) -> Array:
+    da, db = call.errors
+    room = np.abs(call.inputs[1]) - db
+    return np.where(room > 0, (da + np.abs(call.y) * db) / np.where(room > 0, room, 1), np.inf)
+
+
+def _monotone(call: _Call) -> Array:
+    (x,), (e,) = call.inputs, call.errors
+    return np.asarray(np.maximum(call.at(x + e) - call.y, call.y - call.at(x - e)))
+
+
+def _slope(largest: float) -> Callable[[_Call], Array]:
+    """A curve that nowhere rises or falls faster than ``largest``."""
+    return lambda call: np.asarray(largest * call.errors[0])
+
+
+def _powered(call: _Call) -> Array:
+    """|c| |x'|^(c - 1) e, x' being the end of the interval where that is larger."""
+    (x,), (e,), c = call.inputs, call.errors, call.params["exponent"]
+    end = np.abs(x) + (e if c >= 1 else -e)
+    return np.where(end > 0, np.abs(c) * np.abs(end) ** (c - 1) * e, np.inf)
+
+
+def _line(call: _Call) -> Array:
+    """A slope that is constant on each side of a kink: the whole jump where a kink is near."""
+    (dy,), (e,), at = call.inputs, call.errors, call.params["at"]
+    near = call.bounded.of(at).error
+    low, high = (
+        _forward(call.op, [np.ones_like(dy)], call.params | {"at": at + d}) for d in (-near, near)
+    )
+    return np.asarray(np.maximum(low, high) * e + np.abs(dy) * np.abs(high - low))
+
+
+_BENDS: dict[str, Callable[[Array, Array], Array]] = {
+    "tanh": lambda y, e: 2 * np.abs(y) * e + e * e,
+    "sigmoid": lambda y, e: e,
+    "silu": lambda x, e: 0.5 * e,
+    "hardswish": lambda x, e: e / 3 + 0.5 * (np.abs(np.abs(x) - 3) <= e),
+}
+
+
+def _curve(call: _Call) -> Array:
+    """dy s(at): the slope s is known to within what it bends over the interval."""
+    (dy, at), (e_dy, e_at) = call.inputs, call.errors
+    slope = np.abs(_forward(call.op, [np.ones_like(dy), at], call.params))
+    bend = _BENDS[call.params["of"]](at, e_at)
+    return np.asarray((slope + bend) * e_dy + np.abs(dy) * bend)
+
+
+def _softmax(call: _Call) -> Array:
+    """Each e^x, and their sum, are off by a factor of at most e^E, E = max e."""
+    largest = call.errors[0].max(axis=-1, keepdims=True)
+    return np.asarray(call.y * np.expm1(2 * largest))
+
+
+def _log_softmax(call: _Call) -> Array:
+    return np.asarray(call.errors[0] + call.errors[0].max(axis=-1, keepdims=True))
+
+
+def _softmax_input_grad(call: _Call) -> Array:
+    """p (dy - sum dy p), each factor at the far end of its interval."""
+    (dy, p), (e_dy, e_p) = call.inputs, call.errors
+    dy, p = np.abs(dy) + e_dy, np.abs(p) + e_p
+    along, e_along = (v.sum(axis=-1, keepdims=True) for v in (dy * p, e_dy * p + dy * e_p))
+    return np.asarray(e_p * (dy + along) + p * (e_dy + e_along))
+
+
+def _log_softmax_input_grad(call: _Call) -> Array:
+    (dy, z), (e_dy, e_z) = call.inputs, call.errors
+    total, e_total = (v.sum(axis=-1, keepdims=True) for v in (np.abs(dy), e_dy))
+    return np.asarray(e_dy + np.exp(z) * (np.expm1(e_z) * (total + e_total) + e_total))
+
+
+def _normalized(call: _Call) -> Array:
+    """y = (x - mean) scale + beta: only x may be uncertain."""
+    _, mean, var, gamma, _ = call.inputs
+    if any(e.any() for e in call.errors[1:]):
+        raise GraphError("a batch norm is judged with exact statistics and weights only")
+    zero = np.zeros_like(mean)
+    return call.at(call.errors[0], zero, var, np.abs(gamma), zero)
+
+
+_PASSED: dict[str, Callable[[_Call], Array]] = {
+    **dict.fromkeys(["add", "sub"], _added),
+    **dict.fromkeys(
+        ["sum", "scatter", "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool", "astype"],
+        _linear_in_x,
+    ),
+    **dict.fromkeys(
+        ["mul", "matmul", "linear", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"], _bilinear
+    ),
+    **dict.fromkeys(
+        ["relu", "relu6", "hardsigmoid", "sigmoid", "tanh", "exp", "log", "sqrt", "clamp"],
+        _monotone,
+    ),
+    "div": _quotient,
+    "power": _powered,
+    "silu": _slope(1.1),
+    "hardswish": _slope(1.5),
+    "line_slope": _line,
+    "curve_slope": _curve,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "softmax_input_grad": _softmax_input_grad,
+    "log_softmax_input_grad": _log_softmax_input_grad,
+    "batch_norm_eval": _normalized,
+}
+
+
+def _passing(op: str) -> Callable[[_Call], Array]:
+    if op not in _PASSED:
+        raise GraphError(f"{op} has no bound behind other steps: judge it by itself")
+    return _PASSED[op]

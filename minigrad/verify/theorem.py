@@ -45,7 +45,8 @@ and section 4.2; for underflow, J. Demmel, SIAM J. Sci. Stat. Comput. 5 (1984), 
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,8 @@ def gamma(n: Number, dtype: Precision) -> Array:
     return np.asarray(nu / (1 - nu))
 
 
-class Roundings(NamedTuple):
+@dataclass(frozen=True)
+class Roundings:
     """What the model needs to know of a computation; each may be one for all elements.
 
     Attributes
@@ -142,4 +144,4 @@ class Roundings(NamedTuple):
 
     def typical(self) -> Roundings:
         """The same with the square root of every count: what errors are like, not a theorem."""
-        return self._replace(count=np.sqrt(self.count), underflows=np.sqrt(self.underflows))
+        return replace(self, count=np.sqrt(self.count), underflows=np.sqrt(self.underflows))

@@ -48,7 +48,7 @@ class Judge:
             y = forward(op, inputs, params)
         if op == "conv2d":
             y = y * y.dtype.type(self.spoil)
-        verdict = mg.verify.judge(op, y, inputs, params)
+        verdict = mg.verify.judge_step(op, y, inputs, params)
         assert verdict, f"{op}: {verdict.worst} of its bound"
         self.judged[op] += 1
         return y

@@ -44,7 +44,7 @@ class Judge:
         y = evaluate(op, inputs, params)
         if op.name == "conv2d" and self.spoil:
             y = mg.from_numpy(y.array + np.float32(self.spoil))
-        verdict = mg.verify.judge(
+        verdict = mg.verify.judge_step(
             op.name, y.array, [None if x is None else x.array for x in inputs], params
         )
         assert verdict, f"{op.name}: {verdict.worst} of its bound"

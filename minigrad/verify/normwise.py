@@ -1,0 +1,176 @@
+"""Normwise bounds for fast convolutions, which add and subtract before they multiply.
+
+Winograd's algorithm F(m, r) writes a piece of a correlation along one axis as
+
+    y = A^T ((G w) * (B^T x)),    t = m + r - 1 products for m outputs of r taps,
+
+and nests for two axes.  Each output is then a sum over the channels c of the terms of three
+matrix products, whose absolute values add up to at most
+
+    T' = K sum_c max |x_c| max |w_c|,    K = prod over axes of |A^T| |G| |B^T| (norms: row sums),
+
+and each term meets at most k = C + sum over axes of (t + r + t) + 8 roundings.  So
+
+    |y' - y| <= gamma_k T' + (k K + 1) eta
+
+by the theorem's own proof.  It is normwise: it knows the largest |x| of a map, not those under
+the window.  Any tile with m up to 6 at the points 0, 1, -1, 2, -2, 1/2, -1/2 is covered.
+
+A convolution by FFT has, for maps that are padded to M values in all and L = log2 M levels,
+
+    |y' - y| <= ((1 + L h)^3 (1 + gamma_(C+3)) - 1) sqrt(M) sum_c |x_c|_2 |w_c|_2,
+    h = u + gamma_4 (sqrt(2) + u),
+
+since a transform is off by L h of the 2-norm of its result (N. Higham, "Accuracy and Stability
+of Numerical Algorithms" (2002), theorem 24.2) and its result has at most sqrt(M) times the norm.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.errors import MinigradError
+from minigrad.geometry import ConvSpec, conv_spec
+from minigrad.kernels import find
+from minigrad.tensor import Array
+from minigrad.verify.arithmetic import Arithmetic
+from minigrad.verify.operations import Call, Judged
+from minigrad.verify.theorem import Roundings, gamma
+
+__all__ = ["ALGORITHMS", "normwise", "winograd_matrices"]
+
+POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
+TILES = (2, 4, 6)
+ALGORITHMS = ("winograd", "fft")
+
+
+def winograd_matrices(m: int, r: int) -> tuple[Array, Array, Array]:
+    """A^T (m, t), G (t, r) and B^T (t, t) of F(m, r) at the first t - 1 of the points.
+
+    >>> at, g, bt = winograd_matrices(2, 3)
+    >>> (at @ ((g @ [1, 2, 3]) * (bt @ [4, 5, 6, 7]))).tolist()   # 4+10+18, 5+12+21
+    [32.0, 38.0]
+    """
+    t = m + r - 1
+    points = POINTS[: t - 1]
+    if len(points) < t - 1:
+        raise MinigradError(f"Winograd's F({m}, {r}) needs {t - 1} points, there are {len(POINTS)}")
+    at = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
+    g = [[p**k / _gap(points, j) for k in range(r)] for j, p in enumerate(points)]
+    g.append([Fraction(k == r - 1) for k in range(r)])
+    bt = [[*_from_roots(points[:j] + points[j + 1 :]), Fraction(0)] for j in range(t - 1)]
+    bt.append(_from_roots(points))
+    at_array, g_array, bt_array = (np.array(a, dtype=np.float64) for a in (at, g, bt))
+    return at_array, g_array, bt_array
+
+
+def _gap(points: list[Fraction], j: int) -> Fraction:
+    return math.prod((points[j] - q for q in points[:j] + points[j + 1 :]), start=Fraction(1))
+
+
+def _from_roots(roots: list[Fraction]) -> list[Fraction]:
+    """The coefficients of prod (z - root), the constant first."""
+    polynomial = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *polynomial]
+        for k, c in enumerate(polynomial):
+            shifted[k] -= root * c
+        polynomial = shifted
+    return polynomial
+
+
+def normwise(call: Call, how: Arithmetic, algorithm: str, wrt: str | None = None) -> Judged:
+    """The exact result of a convolution, with the bound of a fast algorithm.
+
+    Parameters
+    ----------
+    call : Call
+        conv2d or depthwise_conv2d with stride 1 and dilation 1.
+    how : Arithmetic
+    algorithm : {"winograd", "fft"}
+    wrt : None or "x"
+        The result, or the gradient in x, which is such a convolution too.
+
+    Returns
+    -------
+    Judged
+
+    Raises
+    ------
+    MinigradError
+        For another operation, stride, dilation, algorithm or gradient.
+    """
+    if algorithm not in ALGORITHMS:
+        raise MinigradError(
+            f"algorithm must be one of {', '.join(ALGORITHMS)}, not {str(algorithm)[:40]!r}"
+        )
+    x, w, spec = _convolution(call)
+    if wrt is not None or spec.stride != (1, 1) or spec.dilation != (1, 1):
+        raise MinigradError(
+            f"{algorithm} is judged for results of convolutions of stride 1 and dilation 1"
+        )
+    judged = call.evaluate(how)
+    bias = call.arguments.get("bias")
+    steps = (_winograd if algorithm == "winograd" else _fft)(x, w, bias, spec, how)
+    shape = judged.exact.shape
+    bound = np.broadcast_to(steps.bound_in(how, judged.exact), shape) + judged.bound
+    return judged._replace(
+        bound=bound,
+        size=np.broadcast_to(np.maximum(judged.size, steps.magnitude), shape),
+        typical=np.broadcast_to(steps.typical().bound_in(how, judged.exact), shape),
+    )
+
+
+def _convolution(call: Call) -> tuple[Array, Array, ConvSpec]:
+    given = dict(call.arguments)
+    if call.op == "depthwise_conv2d":
+        given["groups"] = given["x"].shape[1]
+    elif call.op != "conv2d":
+        raise MinigradError(f"{call.op} has no fast algorithm: algorithm= is for convolutions")
+    x, w = given["x"], given["w"]
+    words = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
+    return x, w, conv_spec(x.shape, w.shape, **words)
+
+
+def _over_channels(x: Array, w: Array, groups: int) -> Array:
+    """sum_c x[n, c] w[o, c], with groups, as (N, Cout, 1, 1)."""
+    with kernels.backend("numpy"):
+        y: Array = find("conv2d", "general").call(
+            x[:, :, None, None], w[:, :, None, None], None, ConvSpec(groups=groups)
+        )
+    return y
+
+
+def _with_bias(size: Array, bias: Array | None) -> Array:
+    return size if bias is None else size + np.abs(bias)[:, None, None]
+
+
+def _winograd(x: Array, w: Array, bias: Array | None, spec: ConvSpec, how: Arithmetic) -> Roundings:
+    factor, count = 1.0, w.shape[1] + 8
+    for r in w.shape[2:]:
+        if r > 1:
+            tiles = [m for m in TILES if m + r - 2 <= len(POINTS)]
+            if not tiles:
+                raise MinigradError(f"Winograd's algorithm is not used for a kernel of {r} taps")
+            matrices = winograd_matrices(max(tiles), r)
+            factor *= math.prod(float(np.abs(a).sum(axis=1).max()) for a in matrices)
+            count += 2 * (max(tiles) + r - 1) + r
+    largest = _over_channels(
+        np.abs(x).max(axis=(2, 3), initial=0), np.abs(w).max(axis=(2, 3)), spec.groups
+    )
+    return Roundings(count, _with_bias(factor * largest, bias), count * factor + 1, products=True)
+
+
+def _fft(x: Array, w: Array, bias: Array | None, spec: ConvSpec, how: Arithmetic) -> Roundings:
+    sides = [n + sum(p) + k for n, p, k in zip(x.shape[2:], spec.padding, w.shape[2:], strict=True)]
+    levels = sum(math.ceil(math.log2(n)) + 1 for n in sides)
+    of_x, of_w = (np.sqrt((a * a).sum(axis=(2, 3))) for a in (x, w))
+    size = math.sqrt(2.0**levels) * _over_channels(of_x, of_w, spec.groups)
+    u = how.accumulator.u
+    level = u + float(gamma(4, how.accumulator)) * (math.sqrt(2) + u)
+    count = 3 * levels * level / u * 1.01 + w.shape[1] + 3
+    return Roundings(count, _with_bias(size, bias), count * size + 1, products=True)
