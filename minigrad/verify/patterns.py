@@ -41,7 +41,7 @@ def pattern(y: Array, exact: Array, wrong: Array, groups: int = 1) -> str:
     >>> y = np.ones((1, 2, 3, 4))
     >>> y[..., -1] = 0
     >>> pattern(y, np.ones(y.shape), y == 0)
-    'the last column'
+    'the last column, zero'
     """
     if not wrong.any():
         return ""
