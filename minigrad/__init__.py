@@ -21,7 +21,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from minigrad import ops
+from minigrad import forks, ops
 from minigrad.autograd import backward, grad, gradients, hvp, jvp, value_and_grad, vjp
 from minigrad.errors import (
     ArgumentError,
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from minigrad.models import summary
 
 __version__ = "0.1.0"
+
+forks.forget_imports_after_fork()
 
 # Where a name lives that is imported when it is first asked for: the engine alone starts
 # in the time NumPy takes.

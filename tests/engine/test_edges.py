@@ -390,6 +390,62 @@ def test_a_child_forked_while_anything_runs_works(script: str, run_python: Any) 
     assert done.stdout == "done\n", done.stderr
 
 
+FIRST_USE = """
+import os, sys, threading, time, warnings
+import numpy as np
+import minigrad as mg
+warnings.simplefilter("ignore")
+
+def first():
+    if backend == "numba":
+        w = mg.Tensor(np.ones((8, 8, 1, 1), np.float32))
+        with mg.backend("numba"):
+            return mg.conv2d(mg.Tensor(np.ones((1, 8, 2, 2), np.float32)), w)
+    return mg.compile(mg.nn.Conv2d(3, 4, 1).eval(), (1, 3, 4, 4))(np.ones((1, 3, 4, 4), np.float32))
+
+backend, delays = sys.argv[1], [float(delay) for delay in sys.argv[2:]]
+threading.Thread(target=first, daemon=True).start()
+for delay in delays:
+    time.sleep(delay)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            first()
+        except BaseException as error:
+            print(type(error), error, file=sys.stderr)
+            os._exit(1)
+        os._exit(0)
+    end = time.monotonic() + 60
+    while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(pid, 9)
+            sys.exit(f"the child of {delay} hangs")
+        time.sleep(0.002)
+    if done[1]:
+        sys.exit("a child failed")
+print("done", flush=True)
+os._exit(0)
+"""
+
+
+@needs_core
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is Unix's")
+@pytest.mark.parametrize("delay", [0.001, 0.004, 0.016])
+def test_a_child_forked_during_the_first_import_imports_anew(delay: float, run_python: Any) -> None:
+    done = run_python("-c", FIRST_USE, "plan", *[str(delay)] * 4)
+    assert done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is Unix's")
+@pytest.mark.skipif(
+    mg.kernels.unavailable("numba") is not None, reason=str(mg.kernels.unavailable("numba"))
+)
+def test_a_child_forked_while_numba_compiles_compiles_too(run_python: Any, tmp_path: Any) -> None:
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    done = run_python("-c", FIRST_USE, "numba", "0.06", "0.4", **cache)
+    assert done.stdout == "done\n", done.stderr
+
+
 SIGNALS = """
 import signal, time
 import numpy as np

@@ -31,6 +31,7 @@ from numba import types
 from numba.core import sigutils
 from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 
 from minigrad.kernels._numba.cache import checked_cache
 from minigrad.kernels._numba.vectors import I64, int64, intrinsic
@@ -264,6 +265,12 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+    # A fork waits until no other thread compiles: in the child nobody would release the lock.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 @functools.cache
