@@ -99,7 +99,7 @@ y = np.array(extractor.extract("out")[1])
 PACKAGES = {"litert": "ai-edge-litert"}
 BASE = "import numpy"
 FIND_WEIGHTS = """
-from minigrad.cli.pretrained import installed_weights
+from minigrad.cli.packages import installed_weights
 print(installed_weights("efficientnet_lite0"))
 """
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere

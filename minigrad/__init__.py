@@ -21,7 +21,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from minigrad import forks, ops
+from minigrad import forks, interrupts, ops
 from minigrad.autograd import backward, grad, gradients, hvp, jvp, value_and_grad, vjp
 from minigrad.errors import (
     ArgumentError,
@@ -41,14 +41,13 @@ from minigrad.kernels import backend, backends, current_backend
 from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
 from minigrad.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, scope
 from minigrad.threads import num_threads, set_threads, threads
+from minigrad.version import __version__
 
 if TYPE_CHECKING:
     from minigrad import data, engine, formats, models, nn, optim, verify, vision
     from minigrad.engine import compile
     from minigrad.formats import load
     from minigrad.models import summary
-
-__version__ = "0.1.0"
 
 forks.forget_imports_after_fork()
 

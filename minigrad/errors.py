@@ -7,6 +7,8 @@ which layer or argument, what was expected, what came, what to do.
 
 from __future__ import annotations
 
+from minigrad.version import DISTRIBUTION
+
 __all__ = [
     "ArgumentError",
     "BackendError",
@@ -18,6 +20,7 @@ __all__ = [
     "NotEnoughMemory",
     "ShapeError",
     "StateDictError",
+    "UnknownNameError",
 ]
 
 
@@ -53,6 +56,10 @@ class StateDictError(MinigradError, ValueError):
     """The keys or shapes of a state dict do not fit the module."""
 
 
+class UnknownNameError(MinigradError, ValueError):
+    """There is no network, preset or switch of this name."""
+
+
 class FormatError(MinigradError, ValueError):
     """A file is broken, hostile, or of a format that is not read."""
 
@@ -62,5 +69,5 @@ class MissingExtra(MinigradError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}: pip install 'minigrad[{extra}]'"
+            f"{purpose} needs the package {package!r}: pip install '{DISTRIBUTION}[{extra}]'"
         )

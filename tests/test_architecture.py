@@ -19,7 +19,7 @@ PACKAGE = Path(minigrad.__file__).parent
 # A module may import from a floor below its own, or from its own floor further left.
 # A name stands for the module or for the whole package.
 FLOORS = (
-    ("errors", "forks", "geometry", "resources", "threads"),
+    ("version", "errors", "forks", "geometry", "resources", "threads", "columns", "interrupts"),
     ("kernels",),
     ("tensor", "shaped", "autograd", "gradcheck", "explain"),
     ("ops",),

@@ -1,14 +1,14 @@
 """The command line: one module a command, imported when it is asked for.
 
 A module of a command has ``configure(parser)``, which declares its arguments, and
-``run(args)``, which returns the exit code.  What went wrong is told here, in one place:
+``run(args)``, which returns the exit code.  Errors are reported here, in one place:
 
     0   done
     1   a verdict of "wrong"
-    2   something the user can put right, told in one sentence on stderr
+    2   something the user can put right, in one sentence on stderr
     3   a fault of minigrad's own (MINIGRAD_TRACEBACK=1 shows where)
 
-No command ever reaches for the network.
+No command uses the internet.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import argparse
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from minigrad.cli.terminal import sentence
+from minigrad.cli.terminal import printable, sentence
 from minigrad.errors import MinigradError
+from minigrad.version import __version__
 
 __all__ = ["COMMANDS", "main"]
 
@@ -32,6 +35,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 COMMANDS = {
     "classify": "name what is in photographs",
     "models": "list every network: its cost, its accuracy, where weights may come from",
+    "weights": "list the packages that carry weights for these networks",
     "summary": "show what each layer of a network costs, as a table or a picture",
     "convert": "write weights in another file format, or under another library's names",
     "export": "write a network as an ONNX file",
@@ -44,31 +48,44 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but a mistake is one sentence and not a page of usage."""
 
     def error(self, message: str) -> NoReturn:
+        message = printable(" ".join(message.split()), 600)
         self.exit(USER_ERROR, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The command and its arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        0, 1, 2 or 3 as above; 130 if it was interrupted.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a bar that the encoding lacks is no fault
-        sys.stdout.reconfigure(errors="replace")
+    _interruptible()
+    _open_streams()
     try:
         args = _parse(argv)
         code: int = args.run(args)
         sys.stdout.flush()
-    except SystemExit as leaving:  # argparse: --help, or a mistake it has told already
+    except SystemExit as leaving:  # argparse: --help, or a mistake that it has reported
         return leaving.code if isinstance(leaving.code, int) else OK
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return OK
-    except (MinigradError, OSError) as error:
-        return _tell(sentence(error), USER_ERROR)
+    except (MinigradError, OSError, MemoryError) as error:
+        _discard_unwritable()
+        return _report(sentence(error), USER_ERROR)
     except Exception as error:
         if os.environ.get("MINIGRAD_TRACEBACK"):
             raise
-        return _tell(
+        return _report(
             f"this is a fault of minigrad ({type(error).__name__}: {sentence(error)}); "
             "MINIGRAD_TRACEBACK=1 shows where",
             FAULT,
@@ -76,8 +93,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _interruptible() -> None:
+    """Ctrl-C is an exception from here on; while minigrad was imported it ended the process."""
+    default = signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    if default and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _open_streams() -> None:
+    """A stream that was closed becomes the null device; a sign that it lacks is replaced."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _discard_stdout() -> None:
+    """What is still buffered goes nowhere, so that leaving does not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _discard_unwritable() -> None:
+    """The same, if the error was that stdout cannot be written to (a full disk)."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_stdout()
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="minigrad", description="Run, study and check small networks on a CPU.")
+    parser.add_argument("--version", action="version", version=f"minigrad {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
@@ -88,6 +135,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _tell(message: str, code: int) -> int:
+def _report(message: str, code: int) -> int:
     print(f"minigrad: {message}", file=sys.stderr)
     return code

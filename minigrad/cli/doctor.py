@@ -11,12 +11,16 @@ import platform
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
-from minigrad.cli.terminal import print_json, print_table
+from minigrad.cli.arguments import add_json
+from minigrad.cli.terminal import print_json, print_lines, printable
+from minigrad.columns import Column, fit, width
 from minigrad.kernels import BACKENDS, _ext, backends, current_backend, unavailable
 from minigrad.kernels.contract import CONV_FUNCTIONS, KINDS
 from minigrad.threads import available_cpus, num_threads
+from minigrad.version import DISTRIBUTION
 
 __all__ = ["configure", "run"]
 
@@ -35,12 +39,13 @@ VARIABLES = ("MINIGRAD_BACKEND", "MINIGRAD_NUM_THREADS", "MINIGRAD_ISA")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("--json", action="store_true", help="print one object")
+    add_json(parser, "one object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; always 0."""
     found = examine()
+    found["verdict"] = verdict(found)
     if args.json:
         print_json(found)
     else:
@@ -53,7 +58,8 @@ def examine() -> dict[str, Any]:
     reasons = {name: unavailable(name) for name in BACKENDS}
     usable = [name for name, reason in reasons.items() if reason is None]
     return {
-        "minigrad": _version("minigrad"),
+        "verdict": "",
+        "minigrad": _version(DISTRIBUTION),
         "installed_at": str(Path(__file__).parents[1]),
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "numpy": _version("numpy"),
@@ -85,22 +91,44 @@ def _cpu_name() -> str:
 
 
 def _show(found: dict[str, Any]) -> None:
-    print_table("minigrad doctor", ("", ""), _facts(found))
+    limit = width()
+    facts = list(_facts(found))
     functions = [f"{kind}_{function}" for kind in KINDS for function in CONV_FUNCTIONS]
     rest = [f for f in next(iter(found["kernels"].values())) if f not in functions]
-    print_table(
-        "Which backend serves each function, for each that can be chosen",
-        ("function", *found["kernels"]),
-        [
-            (function, *(served[function] for served in found["kernels"].values()))
-            for function in functions + rest
-        ],
-    )
-    for name, reason in found["unavailable"].items():
-        print(f"The backend {name} cannot be used: {reason}")
-    for name, (extra, purpose) in OPTIONAL.items():
-        if found["extras"][name] is None:
-            print(f"{name} is not installed ({purpose}): pip install 'minigrad[{extra}]'")
+    print_lines([
+        *wrap(verdict(found), limit),
+        "",
+        *fit([Column("", [name for name, _ in facts], right=False),
+              Column("", [printable(value) for _, value in facts], right=False)], limit),
+        "",
+        *wrap("Which backend serves each function, for each that can be chosen:", limit),
+        "",
+        *fit(
+            [Column("function", functions + rest, right=False)]
+            + [Column(name, [served[f] for f in functions + rest], right=False)
+               for name, served in found["kernels"].items()],
+            limit,
+        ),
+        "",
+        *(f"The backend {name} cannot be used: {reason}"
+          for name, reason in found["unavailable"].items()),
+        *(f"{name} is not installed ({purpose}): pip install '{DISTRIBUTION}[{extra}]'"
+          for name, (extra, purpose) in OPTIONAL.items() if found["extras"][name] is None),
+    ])  # fmt: skip
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """How this installation does, in one line."""
+    levels = found["levels"]
+    if found["backend"] == "cython":
+        return f"Good: the compiled kernels run here, with {levels['chosen']}."
+    cost = "networks run eagerly, tens of times slower, and plans are interpreted"
+    if not levels["usable"]:
+        return (
+            f"Slow: the compiled core is missing, so {found['backend']} serves and {cost}. "
+            "Install gcc or clang and install minigrad again, or take a wheel."
+        )
+    return f"Slow: the compiled core is there, but {found['backend']} was asked for, so {cost}."
 
 
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

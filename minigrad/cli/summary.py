@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from minigrad.cli.arguments import add_input, add_network, build, input_shape
-from minigrad.cli.columns import Column, fit, width
-from minigrad.cli.files import write_text
-from minigrad.cli.terminal import print_json
+from minigrad.cli.arguments import (
+    add_input,
+    add_json,
+    add_network,
+    add_output,
+    build,
+    file_name,
+    input_shape,
+)
+from minigrad.cli.files import check_output, write_bytes
+from minigrad.cli.terminal import print_json, print_lines, printable
+from minigrad.columns import Column, fit, width
 from minigrad.errors import MinigradError
 from minigrad.models import memory, summary
 from minigrad.models.block_memory import BlockMemory
@@ -46,17 +53,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_network(parser)
     add_input(parser)
     add("--memory", action="store_true", help="the activation memory of each block, split or not")
-    add("--svg", type=Path, metavar="FILE", help="draw the network block by block")
-    add("--json", action="store_true", help="print one object")
+    add("--svg", type=file_name, metavar="FILE.svg", help="draw the network block by block")
+    add_output(parser)
+    add_json(parser, "one object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table, and write the picture if asked for; 0."""
+    if args.svg:
+        check_output(args.svg, (".svg",), args.force)
     model, shape = build(args), input_shape(args)
     if args.svg:
         from minigrad.models import svg
 
-        write_text(args.svg, svg(model, shape))
+        write_bytes(args.svg, svg(model, shape).encode())
     found = summary(model, shape)
     blocks = memory(model, shape) if args.memory else []
     if args.memory and not blocks:
@@ -65,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
         table = {"memory": [_memory_row(block) for block in blocks]} if args.memory else {}
         print_json({**found.as_dict(), "preset": model.preset, **table})
     elif args.memory:
-        print("\n".join(_memory_table(found, blocks, width())))
+        print_lines(list(_memory_table(found, blocks, width())))
     else:
-        print("\n".join(_table(found, width())))
+        print_lines(list(_table(found, width())))
+    if args.svg and not args.json:
+        print(f"\nwrote {printable(str(args.svg))}")
     return 0
 
 

@@ -1,21 +1,57 @@
-"""Every network built from the two blocks: tables, builders, and other libraries' weights."""
+"""Every network built from the two blocks: tables, builders, and other libraries' weights.
 
-from typing import TYPE_CHECKING, Any
+===============  ================================================================
+families         one table and one builder each, with the other libraries' names
+registry         every network by name; ``create``
+network          the frame that every network shares, and the rows of the tables
+family           what the registry knows of a network
+naming           what other libraries call layers: the parts that families share
+checkpoints      weights recognised by their names, and adapted
+identify         which network weights are of; the same under other names
+preparation      how photographs were prepared: plain data
+costs            parameters, multiply-adds, receptive fields, layer by layer
+block_memory     the activation memory of each block, split or not
+drawing          a network as a picture
+===============  ================================================================
+"""
+
+from typing import TYPE_CHECKING
 
 from minigrad.models.network import Network
-from minigrad.models.registry import create, entry, names
+from minigrad.models.preparation import Preparation
+from minigrad.models.registry import create, entry, names, resolve
 
 if TYPE_CHECKING:
     from minigrad.models.block_memory import memory
     from minigrad.models.costs import summary
     from minigrad.models.drawing import svg
+    from minigrad.models.identify import convert, identify
 
-__all__ = ["Network", "create", "entry", "memory", "names", "summary", "svg"]
+__all__ = [
+    "Network",
+    "Preparation",
+    "convert",
+    "create",
+    "entry",
+    "identify",
+    "memory",
+    "names",
+    "resolve",
+    "summary",
+    "svg",
+]
 
-LATE = {"memory": "block_memory", "summary": "costs", "svg": "drawing"}  # they need the engine
+# Imported when they are first asked for: most of them need the engine.
+LATE = {
+    "convert": "identify",
+    "identify": "identify",
+    "memory": "block_memory",
+    "summary": "costs",
+    "svg": "drawing",
+}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,53 +1,111 @@
-"""Everybody's names for the same weights.
-
-``key_maps`` says what each library calls a layer; here a checkpoint is recognised, translated
-and written back under its old names.
+"""Everybody's names for the same weights: recognised, translated, and written back.
 
 Which library wrote a checkpoint shows in its keys.  What keys do not show, such as padding
 and eps, is in the presets: with torchvision's keys comes torchvision's preset.  timm has
 two kinds of weights under the same names (its own, and TensorFlow's as ``tf_*``), so there
 the caller must say which.
 
-torchvision, timm and pytorchcv also count batches (``num_batches_tracked``); it is not part
-of what a network computes and is left out.
+torchvision, timm and pytorchcv also count batches (``num_batches_tracked``), and profilers
+count operations; what no network computes with is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from minigrad.errors import StateDictError
-from minigrad.models.key_maps import BLOCKS, LIBRARIES
+from minigrad.formats.limits import quote
+from minigrad.models.naming import Known, Names, Presets, minigrad
+from minigrad.nn.module import Module
 from minigrad.tensor import Array, Tensor
 
-if TYPE_CHECKING:
-    from minigrad.models.entry import Entry
-    from minigrad.models.network import Network
-
-__all__ = ["adapted", "convert", "detect", "key_map", "preset_of"]
+__all__ = [
+    "LIBRARIES",
+    "Origin",
+    "State",
+    "adapted",
+    "convert",
+    "detect",
+    "key_map",
+    "preset_of",
+    "presets_of",
+    "same_function",
+    "sizes",
+    "without_counters",
+]
 
 State = Mapping[str, "Array | Tensor"]
+TRAINING_ONLY = ("init", "bn_momentum")
+COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
+BEHIND = ("head", "hidden", "classifier")
 
-# The key that gives a library away: the weight of its very first convolution.
-FIRST_KEYS = {
-    "stem.conv.weight": "minigrad",
-    "features.0.0.weight": "torchvision",
-    "layers.0.weight": "torchvision",
-    "conv_stem.weight": "timm",
-    "_conv_stem.weight": "efficientnet_pytorch",
-    "features.init_block.conv.weight": "pytorchcv",
-    "features.init_block.conv.conv.weight": "pytorchcv",
-    "features.init_block.conv1.conv.weight": "pytorchcv",
+# The keys that give a library away: all of one of these, most often the weight of its very
+# first convolution.  The more particular ones come first.
+SIGNS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "minigrad": (("stem.conv.weight",),),
+    "pytorch_mobilenet_v2": (("features.0.0.weight", "features.1.conv.3.weight"),),
+    "torchvision": (("features.0.0.weight",), ("layers.0.weight",)),
+    "timm": (("conv_stem.weight",),),
+    "efficientnet_pytorch": (("_conv_stem.weight",),),
+    "pytorchcv": (
+        ("features.init_block.conv.weight",),
+        ("features.init_block.conv.conv.weight",),
+        ("features.init_block.conv1.conv.weight",),
+    ),
 }
+LIBRARIES = tuple(SIGNS)
+
+
+class Origin(Module):
+    """A network that knows where its weights may come from.
+
+    Attributes
+    ----------
+    name, preset : str
+        As they were given to ``minigrad.models.create``.
+    entry : Known or None
+        The presets, and the names of other libraries; None for a network built by hand.
+    features_only : bool
+        Whether the network ends at its last map.
+    """
+
+    name: str = ""
+    preset: str = ""
+    entry: Known | None = None
+    features_only: bool = False
+    classifier: Module | None = None
+
+    def load_state_dict(self, state: State) -> None:
+        """Adopt weights under minigrad's names or those of a library it knows.
+
+        Parameters
+        ----------
+        state : mapping
+            Name to array (or Tensor).
+
+        Raises
+        ------
+        StateDictError
+            As Module's; also if the weights come from a library that pads or normalises
+            in another way than this network was built to: build it with that ``preset``.
+        """
+        super().load_state_dict(adapted(self, state))
 
 
 def detect(state: State) -> str | None:
     """The library whose names ``state`` uses, None if it is not a known one."""
-    return next((library for key, library in FIRST_KEYS.items() if key in state), None)
+    for library, signs in SIGNS.items():
+        if any(all(key in state for key in keys) for keys in signs):
+            return library
+    return None
 
 
-def preset_of(entry: Entry, state: State | None) -> str:
+def presets_of(presets: Presets, library: str) -> list[str]:
+    """The presets under which a library keeps weights; our own names fit all of them."""
+    return [p for p in presets if library in ("minigrad", p) or p.startswith(f"{library}_")]
+
+
+def preset_of(presets: Presets, state: State | None) -> str:
     """The preset that computes what the weights' own library computes.
 
     Raises
@@ -55,15 +113,15 @@ def preset_of(entry: Entry, state: State | None) -> str:
     StateDictError
         If the keys leave open which it is, or are nobody's.
     """
-    authors = next(iter(entry.presets))
+    authors = next(iter(presets))
     if state is None:
         return authors
     library = detect(state)
     if library is None:
         raise StateDictError(_unknown(state))
-    candidates = [p for p in entry.presets if p == library or p.startswith(f"{library}_")]
     if library == "minigrad":
         return authors
+    candidates = presets_of(presets, library)
     if not candidates:
         raise StateDictError(f"the names are {library}'s, which has no such network")
     if library == "pytorchcv":
@@ -90,29 +148,43 @@ def _pytorchcv_preset(candidates: list[str], state: State) -> str:
 
 
 def _unknown(state: State) -> str:
-    some = ", ".join(list(state)[:3])
+    some = ", ".join(quote(key) for key in list(state)[:3])
     return f"the names are of no library known here ({some}, ...); known: {', '.join(LIBRARIES)}"
 
 
-def adapted(model: Network, state: State) -> dict[str, Any]:
+def adapted(model: Origin, state: State) -> dict[str, Array | Tensor]:
     """``state`` under our names, as far as they are known, and in our layers' shapes.
 
-    A backbone (``features_only``) leaves out what stands behind its last map.
+    A backbone (``features_only``) leaves out what stands behind its last map, and a network
+    without a classifier (``num_classes=0``) the classifier.
     """
     library = detect(state)
-    kept = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    if library not in (None, "minigrad"):
-        _check_preset(model, str(library))
-        layers = {theirs: ours for ours, theirs in LIBRARIES[str(library)](model)}
+    kept = without_counters(state)
+    if library is not None and library != "minigrad" and model.entry is not None:
+        _check_preset(model, model.entry, library)
+        layers = {theirs: ours for ours, theirs in _names(model, library).pairs(model)}
         shapes = {k: v.shape for k, v in model._named_stored()}
         renamed = ((_renamed(k, layers), v) for k, v in kept.items())
         kept = {k: _reshaped(v, shapes.get(k)) for k, v in renamed}
-    if model.classifier is None:
-        return {k: v for k, v in kept.items() if k.split(".")[0] not in BEHIND}
-    return kept
+    if model.classifier is not None:
+        return kept
+    absent = BEHIND if model.features_only else ("classifier",)
+    return {k: v for k, v in kept.items() if k.split(".")[0] not in absent}
 
 
-BEHIND = ("head", "hidden", "classifier")
+def without_counters(state: State) -> dict[str, Array | Tensor]:
+    """``state`` without what no network computes with."""
+    return {k: v for k, v in state.items() if k.rpartition(".")[2] not in COUNTERS}
+
+
+def _names(model: Origin, library: str) -> Names:
+    if library not in LIBRARIES:
+        raise StateDictError(f"library must be one of {', '.join(LIBRARIES)}, not {library!r}")
+    libraries = model.entry.libraries if model.entry is not None else {}
+    names = {"minigrad": minigrad, **libraries}.get(library)
+    if names is None:
+        raise StateDictError(f"{library} has no networks of this family: {model.name or model}")
+    return names
 
 
 def _renamed(key: str, layers: Mapping[str, str]) -> str:
@@ -120,13 +192,12 @@ def _renamed(key: str, layers: Mapping[str, str]) -> str:
     return f"{layers[layer]}.{leaf}" if layer in layers else key
 
 
-def _check_preset(model: Network, library: str) -> None:
+def _check_preset(model: Origin, known: Known, library: str) -> None:
     """Refuse weights that were trained with another padding or eps than the network has."""
-    if model.entry is None or model.preset.startswith(library):
+    presets = known.presets
+    if model.preset.startswith(library):
         return
-    presets = model.entry.presets
-    if any(_same_function(presets[p], presets[model.preset])
-           for p in presets if p.startswith(library)):  # fmt: skip
+    if any(same_function(presets[p], presets[model.preset]) for p in presets_of(presets, library)):
         return
     raise StateDictError(
         f"these are {library}'s weights, but the network pads and normalises as {model.preset!r}: "
@@ -134,21 +205,39 @@ def _check_preset(model: Network, library: str) -> None:
     )
 
 
-def _same_function(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    training_only = ("init", "bn_momentum")
-    return {k: v for k, v in a.items() if k not in training_only} == {
-        k: v for k, v in b.items() if k not in training_only
-    }
+def same_function(a: Mapping[str, object], b: Mapping[str, object]) -> bool:
+    """Whether two presets make the same weights compute the same."""
+    return not differences(a, b)
 
 
-def _reshaped(value: Any, shape: tuple[int, ...] | None) -> Any:
+def differences(a: Mapping[str, object], b: Mapping[str, object]) -> list[str]:
+    """The switches in which two presets compute differently with the same weights."""
+    return [k for k in {**a, **b} if k not in TRAINING_ONLY and a.get(k) != b.get(k)]
+
+
+def _reshaped(value: Array | Tensor, shape: tuple[int, ...] | None) -> Array:
     """A 1x1 convolution on a 1x1 map is a linear layer: drop or add the two axes of length 1."""
-    v = value.array if isinstance(value, Tensor) else value
+    v: Array = value.array if isinstance(value, Tensor) else value
     tails = {v.shape[2:], shape[2:]} if shape is not None and v.shape[:2] == shape[:2] else ()
-    return v.reshape(shape) if tails == {(), (1, 1)} else v
+    return v.reshape(shape) if shape is not None and tails == {(), (1, 1)} else v
 
 
-def key_map(model: Network, library: str) -> dict[str, str]:
+def sizes(model: Origin, state: State) -> dict[str, int]:
+    """The classes and input channels that the weights have, as arguments of ``create``.
+
+    Without a classifier among the weights, ``num_classes`` is 0.
+    """
+    library = detect(state)
+    if library is None:
+        return {}
+    layers = dict(_names(model, library).pairs(model))
+    first = state.get(f"{layers.get('stem.conv')}.weight")
+    last = state.get(f"{layers.get('classifier')}.weight")
+    channels = {} if first is None or first.ndim != 4 else {"in_channels": first.shape[1]}
+    return {**channels, "num_classes": 0 if last is None or last.ndim < 2 else last.shape[0]}
+
+
+def key_map(model: Origin, library: str) -> dict[str, str]:
     """Our name to the library's, for every array of the network.
 
     Raises
@@ -156,10 +245,7 @@ def key_map(model: Network, library: str) -> dict[str, str]:
     StateDictError
         If the library has no names for such a network.
     """
-    if library not in LIBRARIES:
-        raise StateDictError(f"library must be one of {', '.join(LIBRARIES)}, not {library!r}")
-    _check_blocks(model, library)
-    layers = dict(LIBRARIES[library](model))
+    layers = dict(_names(model, library).pairs(model))
     found = {}
     for name, _ in model._named_stored():
         layer, _, leaf = name.rpartition(".")
@@ -169,22 +255,15 @@ def key_map(model: Network, library: str) -> dict[str, str]:
     return found
 
 
-def _check_blocks(model: Network, library: str) -> None:
-    for block in model.modules():
-        if isinstance(block, BLOCKS["minigrad"]) and not isinstance(block, BLOCKS[library]):
-            raise StateDictError(f"{library} has no networks of {type(block).__name__}")
+def convert(model: Origin, library: str) -> dict[str, Array]:
+    """The state dict of ``model`` under the names and in the shapes of ``library``.
 
-
-def convert(model: Network, library: str) -> dict[str, Array]:
-    """The state dict of ``model`` under the names and in the shapes of ``library``."""
+    Raises
+    ------
+    StateDictError
+        If the library has no names for such a network.
+    """
     names = key_map(model, library)
-    shapes = {name: _extra_axes(library, model, name) for name in names}
-    return {names[k]: v.reshape(v.shape + shapes[k]) for k, v in model.state_dict().items()}
-
-
-def _extra_axes(library: str, model: Network, name: str) -> tuple[int, ...]:
-    """The axes that a library adds where it has a 1x1 convolution for our linear layer."""
-    convolutions = ["hidden.weight"] if library in ("timm", "pytorchcv") else []
-    if library == "pytorchcv" and model.name.startswith("mobilenet"):
-        convolutions.append("classifier.weight")
-    return (1, 1) if name in convolutions else ()
+    grown = {f"{layer}.weight" for layer in _names(model, library).convolutions}
+    state = model.state_dict()
+    return {names[k]: v.reshape(*v.shape, 1, 1) if k in grown else v for k, v in state.items()}

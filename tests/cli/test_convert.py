@@ -32,7 +32,7 @@ def state_of(name, library, classes=11):
 
 
 def run(capsys, *argv):
-    code = main(["convert", *map(str, argv)])
+    code = main(["convert", "--force", *map(str, argv)])
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -123,3 +123,15 @@ def test_a_broken_source_is_told_by_its_name(capsys, tmp_path):
     code, _, err = run(capsys, tmp_path / "a.pth", tmp_path / "b.npz")
     assert code == 2
     assert "a.pth" in err
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(capsys, tmp_path):
+    a, b = tmp_path / "a.npz", tmp_path / "b.npz"
+    formats.save(a, {"new": np.zeros(1, np.float32)})
+    formats.save(b, {"old": np.ones(1, np.float32)})
+    assert main(["convert", str(a), str(b)]) == 2
+    assert "the file is there already; --force replaces it" in capsys.readouterr().err
+    assert list(formats.load(b)) == ["old"]
+    assert main(["convert", str(a), str(b), "--force"]) == 0
+    assert f"wrote {b}: 1 arrays" in capsys.readouterr().out
+    assert list(formats.load(b)) == ["new"]

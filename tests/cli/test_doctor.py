@@ -46,7 +46,7 @@ def test_a_missing_extra_is_told_with_what_to_do(monkeypatch, capsys):
     real = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "onnx" else real(name))
     main(["doctor"])
-    assert "onnx is not installed (ONNX files): pip install 'minigrad[onnx]'" in (
+    assert "onnx is not installed (ONNX files): pip install 'minigrad-cpu[onnx]'" in (
         capsys.readouterr().out
     )
     main(["doctor", "--json"])

@@ -64,7 +64,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(capsys, tmp_path, m
         raise OSError(28, "No space left on device", "net.onnx")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    code, _, err = run(capsys, "mobilenet_v2_0_35", path)
+    code, _, err = run(capsys, "mobilenet_v2_0_35", path, "--force")
     assert (code, err) == (2, "minigrad: net.onnx: no space left on device\n")
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
     assert path.read_bytes() == b"old"
@@ -76,6 +76,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(capsys, tmp_path, m
         (["mobilenet", "x.onnx"], "there is no network 'mobilenet'"),
         (["mobilenet_v2", "no/such/folder/x.onnx"], "no such file"),
         (["mobilenet_v2", "x.onnx", "--input", "1x3x0x4"], "is not of the form"),
+        (["mobilenet_v2", "x.txt"], "OUT must end in one of .onnx"),
     ],
 )
 def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, argv, told):

@@ -54,7 +54,7 @@ def test_a_mistyped_command_is_one_sentence_that_points_to_help(argv, capsys):
     [
         (FormatError("a.pth: this is\nno checkpoint"), "minigrad: a.pth: this is no checkpoint\n"),
         (FileNotFoundError(2, "No such file", "a.pth"), "minigrad: a.pth: no such file\n"),
-        (MissingExtra("rich", "cli", "a bar"), "pip install 'minigrad[cli]'\n"),
+        (MissingExtra("rich", "cli", "a bar"), "pip install 'minigrad-cpu[cli]'\n"),
     ],
 )
 def test_a_users_error_is_2_and_one_sentence(monkeypatch, capsys, error, told):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from minigrad import models
 from minigrad.cli import main
 from minigrad.cli.models import short
 from minigrad.models.costs import summary
-from minigrad.vision import PRESETS
+from minigrad.models.registry import ALIASES
 
 DIGITS = set("0123456789.")
 
@@ -71,8 +72,21 @@ def test_the_libraries_are_those_whose_weights_can_be_read(capsys):
     _, out, _ = run(capsys, "--json")
     for row in json.loads(out):
         presets = models.entry(row["name"]).presets
-        assert all(any(p.startswith(library) for p in presets) for library in row["libraries"])
-        assert (row["wheel"] is not None) <= (row["name"] in PRESETS)
+        others = [library for library in row["libraries"] if library != "minigrad"]
+        assert all(any(p.startswith(library) for p in presets) for library in others)
+        assert set(row["aliases"]) == {a for a, (n, _) in ALIASES.items() if n == row["name"]}
+
+
+def test_aliases_are_no_names_and_point_to_a_preset():
+    for alias, (name, preset) in ALIASES.items():
+        assert alias not in models.names()
+        assert models.entry(alias) is models.entry(name)
+        assert preset in models.entry(name).presets
+    stored = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
+    for row in stored:
+        theirs = row["model"].split()[0]
+        if theirs not in models.names() and row["model"].endswith(("None", theirs)):
+            assert models.resolve(theirs) == (row["name"], row["preset"])
 
 
 def test_no_match_is_a_sentence(capsys):

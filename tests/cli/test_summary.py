@@ -9,7 +9,7 @@ import pytest
 
 from minigrad import models
 from minigrad.cli import main
-from minigrad.cli.columns import Column, fit
+from minigrad.columns import Column, fit
 from minigrad.models import memory, summary
 
 

@@ -47,5 +47,5 @@ def test_without_the_library(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     for use in (lambda: load(path), lambda: save(path, {"a": np.zeros(2)})):
-        with pytest.raises(MissingExtra, match=r"pip install 'minigrad\[safetensors\]'"):
+        with pytest.raises(MissingExtra, match=r"pip install 'minigrad-cpu\[safetensors\]'"):
             use()

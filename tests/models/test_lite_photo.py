@@ -29,7 +29,7 @@ def weights(number: int) -> Path:
 
 
 def coffee(number: int) -> np.ndarray:
-    return vision.preprocess([COFFEE], vision.preset_for(f"efficientnet_lite{number}"))
+    return vision.preprocess([COFFEE], vision.preparation_for(f"efficientnet_lite{number}"))
 
 
 def relative_error(number: int, dtype: type) -> float:

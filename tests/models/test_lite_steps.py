@@ -16,7 +16,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import vision
-from minigrad.cli.pretrained import installed_weights
+from minigrad.cli.packages import installed_weights
 from minigrad.kernels import unavailable
 from minigrad.nn import InvertedResidual
 from minigrad.tensor import Primitive, Tensor, evaluate, interpreting
@@ -25,7 +25,7 @@ COFFEE = Path(mg.__file__).parent / "data" / "coffee.png"
 
 
 def coffee() -> Any:
-    return vision.preprocess([COFFEE], vision.preset_for("efficientnet_lite0"))
+    return vision.preprocess([COFFEE], vision.preparation_for("efficientnet_lite0"))
 
 
 class Judge:

@@ -9,8 +9,8 @@ import minigrad as mg
 from minigrad import formats, models
 from minigrad.errors import DtypeError, StateDictError
 from minigrad.models.costs import record
-from minigrad.models.entry import entries
-from minigrad.models.mobilenet_v2 import PRESETS, mobilenet_v2
+from minigrad.models.families.mobilenet_v2 import FAMILY
+from minigrad.models.family import entries
 from minigrad.models.network import dilated
 
 SOME = ["squeezenext_1_0_23v5", "mobilenet_v2_0_35", "mobilenet_v3_small", "mnasnet_small",
@@ -145,7 +145,7 @@ def test_a_wrong_switch_or_preset_is_named():
 
 
 def test_adding_a_network_is_adding_a_row(monkeypatch):
-    rows = entries(mobilenet_v2, PRESETS, "ours", ("tiny", {"width": 0.25}, 96, None))
+    rows = entries(FAMILY, "ours", ("tiny", {"width": 0.25}, 96, None))
     monkeypatch.setattr("minigrad.models.registry.NETWORKS", rows)
     assert models.names() == ["tiny"]
     assert shapes(models.create("tiny", num_classes=4), 96) == [(1, 4)]

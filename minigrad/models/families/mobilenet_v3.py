@@ -15,9 +15,21 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from minigrad.models.entry import Entry, entries
+from minigrad.models.family import Entry, Family, entries
+from minigrad.models.naming import (
+    Names,
+    Pairs,
+    blocks,
+    pytorchcv,
+    pytorchcv_places,
+    timm_trunk,
+    torchvision,
+    unit,
+)
 from minigrad.models.network import Network, Row, mobile
+from minigrad.models.preparation import IMAGENET, SIGNED, Preparation
 from minigrad.nn.blocks.inverted_residual import make_divisible
+from minigrad.nn.module import Module
 
 __all__ = ["NETWORKS", "mobilenet_v3"]
 
@@ -141,8 +153,74 @@ def _rows(
     return rows
 
 
+def photographs(size: int) -> dict[str, Preparation]:
+    """How each library prepared the photographs that its weights were trained on."""
+    torch, signed = IMAGENET._replace(size=size), SIGNED._replace(size=size)
+    return {
+        "slim": signed,
+        "torchvision": torch,
+        "timm": torch._replace(resample="bicubic"),
+        "timm_tf": signed._replace(crop_first=False),
+        "pytorchcv": torch,
+    }
+
+
+def _timm(model: Module) -> Pairs:
+    """The last 1x1 is one more stage, and the linear layer is called conv_head."""
+    yield from timm_trunk(model)
+    last = 1 + max(stage for stage, _, _ in blocks(model))
+    yield from unit("head", f"blocks.{last}.0.conv", f"blocks.{last}.0.bn1")
+    yield "hidden", "conv_head"
+    yield "classifier", "classifier"
+
+
+def _torchvision(model: Module) -> Pairs:
+    """Blocks have flat places: features.{n}.block.{k}."""
+    yield from torchvision(
+        model, lambda flat, stage, i: f"features.{flat}", lambda flat, stage: f"features.{flat + 1}"
+    )
+    yield "hidden", "classifier.0"
+    yield "classifier", "classifier.3"
+
+
+def _pytorchcv(model: Module) -> Pairs:
+    places = pytorchcv_places([block for _, _, block in blocks(model)])
+    names = ("exp_conv", "conv1", "conv2")
+    yield from pytorchcv(model, places, lambda block: names, final=".conv")
+    yield "hidden", "output.conv1"
+    yield "classifier", "output.conv2"
+
+
+FAMILY = Family(
+    mobilenet_v3,
+    PRESETS,
+    photographs,
+    {
+        "torchvision": Names(_torchvision),
+        "timm": Names(_timm, convolutions=("hidden",)),
+        "pytorchcv": Names(_pytorchcv, convolutions=("hidden", "classifier")),
+    },
+    {
+        "mobilenetv3_large_100": ("mobilenet_v3_large", "timm"),
+        "mobilenetv3_large_075": ("mobilenet_v3_large_0_75", "timm"),
+        "mobilenetv3_small_100": ("mobilenet_v3_small", "timm"),
+        "mobilenetv3_small_075": ("mobilenet_v3_small_0_75", "timm"),
+        "tf_mobilenetv3_large_100": ("mobilenet_v3_large", "timm_tf"),
+        "tf_mobilenetv3_large_075": ("mobilenet_v3_large_0_75", "timm_tf"),
+        "tf_mobilenetv3_large_minimal_100": ("mobilenet_v3_large_minimalistic", "timm_tf"),
+        "tf_mobilenetv3_small_100": ("mobilenet_v3_small", "timm_tf"),
+        "tf_mobilenetv3_small_075": ("mobilenet_v3_small_0_75", "timm_tf"),
+        "tf_mobilenetv3_small_minimal_100": ("mobilenet_v3_small_minimalistic", "timm_tf"),
+        "mobilenetv3_large_w1": ("mobilenet_v3_large", "pytorchcv"),
+        "mobilenetv3_large_w3d4": ("mobilenet_v3_large_0_75", "pytorchcv"),
+        "mobilenetv3_small_w1": ("mobilenet_v3_small", "pytorchcv"),
+        "mobilenetv3_small_w3d4": ("mobilenet_v3_small_0_75", "pytorchcv"),
+    },
+)
+
+
 NETWORKS: dict[str, Entry] = entries(
-    mobilenet_v3, PRESETS, "Howard et al. 2019; top-1 of the slim README",
+    FAMILY, "Howard et al. 2019; top-1 of the slim README",
     # name                              table and switches                  input top-1
     ("mobilenet_v3_large",              {"table": "large"},                  224, 75.2),
     ("mobilenet_v3_large_0_75",         {"table": "large", "width": 0.75},   224, 73.3),

@@ -27,10 +27,13 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Any
 
-from minigrad.models.entry import Entry, entries
+from minigrad.models.family import Entry, Family, entries
+from minigrad.models.naming import Block, Names, Pairs, blocks, pytorchcv, pytorchcv_places
 from minigrad.models.network import Network, dilated, taps
+from minigrad.models.preparation import IMAGENET, Preparation
 from minigrad.nn.blocks.squeezenext import SqueezeNeXtBlock
 from minigrad.nn.layers import ConvBN, Linear, MaxPool2d, Sequential
+from minigrad.nn.module import Module
 
 __all__ = ["NETWORKS", "squeezenext"]
 
@@ -131,7 +134,8 @@ def squeezenext(
     head = int(128 * end)
     return Network(
         first, stages, shown, pool=pool, head=ConvBN(cin, head, bias=bias, **unit),
-        dropout=dropout, classifier=Linear(head, num_classes, bias=bias),
+        dropout=dropout,
+        classifier=Linear(head, num_classes, bias=bias) if num_classes else None,
     )  # fmt: skip
 
 
@@ -139,9 +143,52 @@ def _of(variant: str, width: float, **more: Any) -> dict[str, Any]:
     return {"variant": variant, "width": width, **more}
 
 
+def photographs(size: int) -> dict[str, Preparation]:
+    """Caffe's blue comes first and is not scaled; pytorchcv prepares as torchvision does."""
+    return {
+        "caffe": Preparation(
+            size, 256 - size, mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, order="BGR"
+        ),
+        "pytorchcv": IMAGENET,
+    }
+
+
+def _pytorchcv(model: Module) -> Pairs:
+    """A stage begins with the block that projects."""
+
+    def projects(block: Block) -> bool:
+        return isinstance(block, SqueezeNeXtBlock) and block.shortcut is not None
+
+    def names(block: Block) -> tuple[str, ...]:
+        body = ("conv1", "conv2", "conv3", "conv4", "conv5")
+        return (*body, "identity_conv") if projects(block) else body
+
+    places = pytorchcv_places([block for _, _, block in blocks(model)], projects)
+    yield from pytorchcv(model, places, names, init=".conv")
+    yield "classifier", "output"
+
+
+FAMILY = Family(
+    squeezenext,
+    PRESETS,
+    photographs,
+    {"pytorchcv": Names(_pytorchcv)},
+    {
+        f"sqnxt{variant}_w{theirs}": (f"squeezenext_{ours}", "pytorchcv")
+        for variant in ("23", "23v5")
+        for theirs, ours in (
+            ("1", f"1_0_{variant}"),
+            ("3d2", f"1_5_{variant}_reconstructed"),
+            ("2", f"2_0_{variant}"),
+        )
+    },
+)
+
+
 NETWORKS: dict[str, Entry] = {
     **entries(
-        squeezenext, PRESETS, "Gholami et al. 2018; top-1 of the paper, as others quote it",
+        FAMILY,
+        "Gholami et al. 2018; top-1 of the paper, as others quote it",
         # name                  variant  width            input  top-1
         ("squeezenext_1_0_23",   _of("23", 1.0),             227, 59.05),
         ("squeezenext_1_0_g_23", _of("23", 1.0, groups=2),   227, None),
@@ -150,7 +197,8 @@ NETWORKS: dict[str, Entry] = {
         ("squeezenext_2_0_23v5", _of("23v5", 2.0),           227, 67.44),
     ),
     **entries(
-        squeezenext, PRESETS, "Gholami et al. 2018, reconstructed: no definition was published",
+        FAMILY,
+        "Gholami et al. 2018, reconstructed: no definition was published",
         # name                                 variant  width  input  top-1
         ("squeezenext_1_5_23_reconstructed",   _of("23", 1.5),   227, None),
         ("squeezenext_1_5_23v5_reconstructed", _of("23v5", 1.5), 227, None),

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from minigrad import vision
-from minigrad.errors import FormatError, MissingExtra
-from minigrad.vision import PRESETS, Preset, preprocess, preset_for, read_photo
+from minigrad.errors import FormatError, MissingExtra, ShapeError, UnknownNameError
+from minigrad.models import entry, names
+from minigrad.vision import Preparation, preparation_for, preprocess, read_photo
 
-COFFEE = Path(vision.__file__).parent / "data" / "coffee.png"
-LITE0 = PRESETS["efficientnet_lite0"]
+COFFEE = Path(vision.__file__).parents[1] / "data" / "coffee.png"
+LITE0 = preparation_for("efficientnet_lite0")
 
 
 @pytest.fixture
@@ -63,28 +64,28 @@ def test_torchvision_preprocessing_is_scale_then_crop(wh):
     left, top = round((w - 224) / 2), round((h - 224) / 2)
     whole = image.resize((w, h), Image.Resampling.BILINEAR)
     square = pixels(whole.crop((left, top, left + 224, top + 224)))
-    preset = Preset(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    np.testing.assert_array_equal(preprocess([image], preset)[0], square.transpose(2, 0, 1))
+    preparation = Preparation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    np.testing.assert_array_equal(preprocess([image], preparation)[0], square.transpose(2, 0, 1))
 
 
 def test_mean_and_std_belong_to_red_green_blue_in_this_order():
-    preset = Preset(size=8, margin=0, mean=(1.0, 2.0, 3.0), std=(2.0, 4.0, 8.0))
-    x = preprocess([Image.new("RGB", (8, 8), (5, 10, 19))], preset)
+    preparation = Preparation(size=8, margin=0, mean=(1.0, 2.0, 3.0), std=(2.0, 4.0, 8.0))
+    x = preprocess([Image.new("RGB", (8, 8), (5, 10, 19))], preparation)
     np.testing.assert_array_equal(x[0, :, 0, 0], [2, 2, 2])
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["imagenet", "signed", "efficientnet_b1", "mnasnet_b1"])
 @pytest.mark.parametrize("wh", [(1, 1), (2, 1), (1, 100), (5000, 60), (223, 224)])
 def test_any_photo_gives_the_networks_square(name, wh):
-    size = preset_for(name).size
-    x = preprocess([Image.new("RGB", wh, "red")], preset_for(name))
+    size = preparation_for(name).size
+    x = preprocess([Image.new("RGB", wh, "red")], preparation_for(name))
     assert x.shape == (1, 3, size, size)
     assert np.ptp(x, axis=(2, 3)).max() == 0, "one colour stays one colour"
 
 
 def test_a_strip_that_would_fill_the_memory_is_refused():
     with pytest.raises(FormatError, match="5000 x 3 is too long and thin"):
-        preprocess([Image.new("RGB", (5000, 3))], PRESETS["imagenet"])
+        preprocess([Image.new("RGB", (5000, 3))], preparation_for("imagenet"))
 
 
 def test_a_batch_is_its_photos_one_by_one():
@@ -94,9 +95,81 @@ def test_a_batch_is_its_photos_one_by_one():
     assert preprocess([], LITE0).shape == (0, 3, 224, 224)
 
 
-def test_unknown_preset_is_refused_with_the_names_there_are():
-    with pytest.raises(ValueError, match=r"no preset 'resnet'; there are .*efficientnet_lite0"):
-        preset_for("resnet")
+@pytest.mark.parametrize("name", names())
+def test_every_preset_of_every_network_says_how_photographs_were_prepared(name):
+    for preset in entry(name).presets:
+        preparation = preparation_for(name, preset)
+        assert preparation.size > 0 <= preparation.margin
+        assert len(preparation.mean) == len(preparation.std) == 3
+        assert min(preparation.std) > 0
+        assert preparation.resample in ("bilinear", "bicubic")
+        assert preparation.order in ("RGB", "BGR")
+
+
+def test_a_librarys_name_of_a_network_means_its_preparation():
+    assert preparation_for("mobilenetv2_100") == preparation_for("mobilenet_v2", "timm")
+    assert preparation_for("mobilenetv2_100") != preparation_for("mobilenet_v2")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean mobilenet_v2"):
+        preparation_for("mobilenetv2")
+    with pytest.raises(UnknownNameError, match="presets are slim, .* not 'keras'"):
+        preparation_for("mobilenet_v2", "keras")
+
+
+def test_blue_comes_first_where_the_order_is_bgr():
+    photo = Image.new("RGB", (300, 300), (10, 20, 30))
+    x = preprocess(photo, Preparation(mean=(1.0, 2.0, 3.0), std=(1.0,) * 3, order="BGR"))
+    np.testing.assert_array_equal(x[0, :, 0, 0], [29, 18, 7])
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_photograph_comes_in_every_form(tmp_path, many):
+    """One or a list of: path, text, bytes, file object, Pillow image, array."""
+    path = saved(tmp_path / "a.png", gradient(300, 260))
+    expected = preprocess([path], LITE0)
+    with path.open("rb") as file:
+        forms = [path, str(path), path.read_bytes(), file, Image.open(path), pixels8(path)]
+        for form in forms:
+            x = preprocess([form] if many else form, LITE0)
+            np.testing.assert_array_equal(x, expected)
+    batch = np.stack([pixels8(path)] * 2)
+    assert preprocess(batch, "efficientnet_lite0").shape == (2, 3, 224, 224)
+
+
+def pixels8(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8),
+     np.zeros((4,), np.uint8), np.zeros((3, 4, 5), np.uint8), np.zeros((4, 4, 3), np.uint16)],
+)  # fmt: skip
+def test_an_array_that_is_no_photograph_is_refused(array):
+    with pytest.raises(ShapeError, match="an array must be one photograph"):
+        preprocess(array, LITE0)
+
+
+def test_a_file_object_of_text_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    with (tmp_path / "a.txt").open() as file, pytest.raises(FormatError, match="mode 'rb'"):
+        preprocess(file, LITE0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_the_square_of_a_turned_photograph_is_that_of_the_upright_one(
+    tmp_path, orientation, suffix
+):
+    """Cutting out before turning gives the same pixels as turning first."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / f"a.{suffix}", gradient(301, 260), exif=exif)
+    upright = read_photo(path)
+    assert (upright.size == (260, 301)) == (orientation >= 5)
+    np.testing.assert_array_equal(preprocess(path, LITE0), preprocess(upright, LITE0))
 
 
 # What a file can hold.
@@ -171,6 +244,113 @@ def test_16_bit_grey_is_rounded_not_clipped(tmp_path, suffix):
     rgb = pixels(read_photo(path))
     np.testing.assert_array_equal(rgb[..., 0], np.rint(values / 257))
     assert (rgb == rgb[..., :1]).all()
+
+
+def tiff(v, bits, photometric=1, order="<"):
+    """A TIFF of grey values with so many bits: 12 packed as the format says, 16 as they are."""
+    h, w = v.shape
+    data = v.astype(f"{order}u2").tobytes()
+    if bits == 12:
+        a, b = v.reshape(-1, 2).astype(int).T
+        packed = np.stack([a >> 4, (a & 15) << 4 | b >> 8, b & 255], 1)
+        data = packed.astype(np.uint8).tobytes()
+    tags = [(256, 3, w), (257, 3, h), (258, 3, bits), (259, 3, 1), (262, 3, photometric),
+            (273, 4, 8), (277, 3, 1), (278, 3, h), (279, 4, len(data))]  # fmt: skip
+    short = {"<": "<HHIHH", ">": ">HHIHH"}[order]
+    entries = b"".join(
+        struct.pack(short, n, t, 1, x, 0) if t == 3 else struct.pack(f"{order}HHII", n, t, 1, x)
+        for n, t, x in tags
+    )
+    start = 8 + len(data) + len(data) % 2
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, start)
+    return (
+        head + data + bytes(len(data) % 2)
+        + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("bits", "photometric", "order"),
+                         [(16, 1, "<"), (16, 0, "<"), (16, 1, ">"), (12, 1, "<")])  # fmt: skip
+def test_grey_of_more_than_8_bits_has_its_own_white(bits, photometric, order):
+    white = (1 << bits) - 1
+    v = np.linspace(0, white, 64).astype(int).reshape(8, 8)
+    rgb = pixels(read_photo(tiff(v, bits, photometric, order)))
+    shown = white - v if photometric == 0 else v
+    np.testing.assert_array_equal(rgb[..., 0], np.rint(shown * 255 / white))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_a_png_is_white_whatever_its_bits(bits):
+    key = 1 << (bits - 1)
+    v = np.zeros((4, 16), int)
+    v[1] = key
+    if bits == 16:
+        rows = v.astype(">u2").view(np.uint8).reshape(4, -1)
+    else:
+        on = (v[..., None] >> np.arange(bits)[::-1]) & 1
+        rows = np.packbits(on.reshape(4, -1), axis=1)
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    head = (b"IHDR", struct.pack(">IIBBBBB", 16, 4, bits, 0, 0, 0, 0))
+    file = png(head, (b"tRNS", struct.pack(">H", key)), (b"IDAT", zlib.compress(data)),
+               (b"IEND", b""))  # fmt: skip
+    rgb = pixels(read_photo(file))
+    assert (rgb[1] == 255).all()
+    assert (rgb[[0, 2, 3]] == 0).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_transparent_colour_of_a_png_is_white(bits):
+    key, size = (10, 20, 30), bits // 8
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    rgb[2] = key
+    wide = rgb if size == 1 else np.repeat(rgb, 2, -1)  # v becomes 257 v
+    data = b"".join(b"\0" + row.tobytes() for row in wide)
+    trns = struct.pack(">HHH", *(k if size == 1 else 257 * k for k in key))
+    head = (b"IHDR", struct.pack(">IIBBBBB", 4, 4, bits, 2, 0, 0, 0))
+    file = png(head, (b"tRNS", trns), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
+    out = pixels(read_photo(file))
+    assert (out[2] == 255).all()
+    assert (out[[0, 1, 3]] == 0).all()
+
+
+def profile(kind="sRGB"):
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()
+
+
+def swapped():
+    """An ICC profile like sRGB's in which red and green have changed places."""
+    data = bytearray(profile())
+    data = data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    i = data.find(b"s\0R\0G\0B")
+    return bytes(data[:i] + b"t" + data[i + 1 :]) if i >= 0 else bytes(data)
+
+
+def test_a_profiles_colours_become_srgb(tmp_path):
+    red = Image.new("RGB", (8, 8), (255, 0, 0))
+    path = saved(tmp_path / "a.png", red, icc_profile=swapped())
+    out = pixels(read_photo(path))[0, 0]
+    assert out[1] > 200 > 100 > out[0], "this profile's red is green"
+    same = saved(tmp_path / "b.png", red, icc_profile=profile())
+    np.testing.assert_array_equal(pixels(read_photo(same))[0, 0], [255, 0, 0])
+
+
+@pytest.mark.parametrize("data", [b"no profile" * 20, bytes(200), b"x"])
+def test_a_profile_that_is_none_is_left_out(tmp_path, data):
+    path = saved(tmp_path / "a.png", Image.new("RGB", (4, 4), "red"), icc_profile=data)
+    assert pixels(read_photo(path))[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "CMYK"])
+def test_a_large_picture_is_converted_in_bands_to_the_same_pixels(tmp_path, mode, monkeypatch):
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (61, 47, 4), np.uint8))
+    image = noise.convert("RGB").convert(mode) if mode != "RGBA" else noise
+    path = saved(tmp_path / "a.tif", image)
+    whole = pixels(read_photo(path))
+    monkeypatch.setattr("minigrad.vision.pixels.BAND", 500)
+    np.testing.assert_array_equal(pixels(read_photo(path)), whole)
 
 
 def test_pixels_without_an_agreed_white_are_refused(tmp_path):
@@ -258,5 +438,5 @@ def test_a_file_that_is_not_there_is_the_systems_own_error(tmp_path):
 
 def test_without_pillow_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'minigrad\[images\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'minigrad-cpu\[images\]'"):
         read_photo(COFFEE)

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.models.entry import Entry, entries
+from minigrad.models.family import Entry, Family, entries
+from minigrad.models.naming import Names, Pairs, blocks, pytorchcv, pytorchcv_places, timm, unit
 from minigrad.models.network import Network, Row, mobile
+from minigrad.models.preparation import IMAGENET, Preparation
 from minigrad.nn.blocks.inverted_residual import make_divisible
+from minigrad.nn.module import Module
 
 __all__ = ["NETWORKS", "mnasnet"]
 
@@ -84,9 +87,75 @@ def mnasnet(table: str = "a1", width: float = 1.0, **how: Any) -> Network:
     )
 
 
+def photographs(size: int) -> dict[str, Preparation]:
+    """How each library prepared the photographs that its weights were trained on."""
+    torch = IMAGENET._replace(size=size)
+    return {
+        "tensorflow": torch._replace(crop_first=True, resample="bicubic"),
+        "torchvision": torch,
+        "timm": torch._replace(resample="bicubic"),
+        "pytorchcv": torch,
+    }
+
+
+def _torchvision(model: Module) -> Pairs:
+    """layers.0, 1 the stem; 3, 4 and 6, 7 the first block; 8..13 stages; 14, 15 the head."""
+    yield from unit("stem", "layers.0", "layers.1")
+    yield from unit("blocks.0.0.dw", "layers.3", "layers.4")
+    yield from unit("blocks.0.0.project", "layers.6", "layers.7")
+    for s, i, _ in blocks(model):
+        ours, theirs = f"blocks.{s}.{i}", f"layers.{7 + s}.{i}.layers"
+        if s:
+            yield from unit(f"{ours}.expand", f"{theirs}.0", f"{theirs}.1")
+            yield from unit(f"{ours}.dw", f"{theirs}.3", f"{theirs}.4")
+            yield from unit(f"{ours}.project", f"{theirs}.6", f"{theirs}.7")
+    yield from unit("head", "layers.14", "layers.15")
+    yield "classifier", "classifier.1"
+
+
+def _pytorchcv(model: Module) -> Pairs:
+    """The first block belongs to init_block, the last to final_block."""
+    inner = [block for _, _, block in blocks(model)][1:-1]
+    stages = pytorchcv_places(inner)
+    places = ["features.init_block.conv2", *stages, "features.final_block.conv1"]
+    names = ("exp_conv", "dw_conv", "pw_conv")
+    yield from pytorchcv(model, places, lambda block: names, init=".conv1", final=".conv2")
+    yield "classifier", "output"
+
+
+OTHERS = {"torchvision": Names(_torchvision), "timm": Names(timm), "pytorchcv": Names(_pytorchcv)}
+FAMILY = Family(
+    mnasnet,
+    PRESETS,
+    photographs,
+    OTHERS,
+    {
+        "mnasnet_050": ("mnasnet_b1_0_5", "timm"),
+        "mnasnet_075": ("mnasnet_b1_0_75", "timm"),
+        "mnasnet_100": ("mnasnet_b1", "timm"),
+        "mnasnet0_5": ("mnasnet_b1_0_5", "torchvision"),
+        "mnasnet0_75": ("mnasnet_b1_0_75", "torchvision"),
+        "mnasnet1_0": ("mnasnet_b1", "torchvision"),
+        "mnasnet1_3": ("mnasnet_b1_1_3", "torchvision"),
+    },
+)
+SE_FAMILY = Family(
+    mnasnet,
+    WITH_SE,
+    photographs,
+    {library: names for library, names in OTHERS.items() if library != "torchvision"},
+    {
+        "semnasnet_050": ("mnasnet_a1_0_5", "timm"),
+        "semnasnet_075": ("mnasnet_a1_0_75", "timm"),
+        "semnasnet_100": ("mnasnet_a1", "timm"),
+        "semnasnet_140": ("mnasnet_a1_1_4", "timm"),
+    },
+)
+
+
 NETWORKS: dict[str, Entry] = {
     **entries(
-        mnasnet, PRESETS, "Tan et al. 2019; top-1 of torchvision's weights",
+        FAMILY, "Tan et al. 2019; top-1 of torchvision's weights",
         # name             table and width                input  top-1
         ("mnasnet_b1_0_5",  {"table": "b1", "width": 0.5},  224, 67.734),
         ("mnasnet_b1_0_75", {"table": "b1", "width": 0.75}, 224, 71.180),
@@ -94,7 +163,7 @@ NETWORKS: dict[str, Entry] = {
         ("mnasnet_b1_1_3",  {"table": "b1", "width": 1.3},  224, 76.506),
     ),
     **entries(
-        mnasnet, WITH_SE, "Tan et al. 2019; top-1 of the authors' README",
+        SE_FAMILY, "Tan et al. 2019; top-1 of the authors' README",
         # name             table and width                input  top-1
         ("mnasnet_a1_0_5",  {"table": "a1", "width": 0.5},  224, 68.9),
         ("mnasnet_a1_0_75", {"table": "a1", "width": 0.75}, 224, 73.3),

@@ -14,13 +14,16 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from minigrad.models.entry import Entry, entries
+from minigrad.models.family import Entry, Family, entries
+from minigrad.models.naming import Names, Pairs, timm, torchvision
 from minigrad.models.network import Network, Row, mobile
+from minigrad.models.preparation import IMAGENET, Preparation
 from minigrad.nn.blocks.inverted_residual import make_divisible
+from minigrad.nn.module import Module
 
 __all__ = ["NETWORKS", "efficientnet_v2"]
 
-F, M = True, False
+F, M = "fused", "inverted_residual"
 
 S = (
     #    t  s   c   n
@@ -96,7 +99,7 @@ def efficientnet_v2(
     """EfficientNetV2; ``how`` as for ``mobile``."""
     lines, stem = TABLES[table]
     stages = [
-        [Row(t, 3, _round(c * width), ceil(n * depth), s, 0 if f else 0.25, fused=f)]
+        [Row(t, 3, _round(c * width), ceil(n * depth), s, 0 if f == F else 0.25, block=f)]
         for f, t, s, c, n in lines
     ]
     return mobile(
@@ -123,8 +126,54 @@ def _scaled(w: float, d: float, dropout: float) -> dict[str, Any]:
     return {"table": "base", "width": w, "depth": d, "dropout": dropout}
 
 
+def photographs(size: int) -> dict[str, Preparation]:
+    """How each library prepared the photographs that its weights were trained on.
+
+    B0 to B3 (up to 300 pixels) keep EfficientNet's preparation; S to XL have another scale,
+    and timm and torchvision scale the whole photograph for them.
+    """
+    cut = IMAGENET._replace(size=size, resample="bicubic")
+    if size <= 300:
+        return {"tensorflow": cut._replace(crop_first=True), "torchvision": cut, "timm": cut,
+                "timm_tf": cut}  # fmt: skip
+    whole = cut._replace(margin=0)
+    signed = whole._replace(mean=(127.5,) * 3, std=(127.5,) * 3)
+    return {
+        "tensorflow": cut._replace(crop_first=True, mean=(128.0,) * 3, std=(128.0,) * 3),
+        "torchvision": whole._replace(resample="bilinear"),
+        "timm": whole,
+        "timm_tf": signed,
+    }
+
+
+def _torchvision(model: Module) -> Pairs:
+    """features.{1 + stage}.{i}.block.{k}."""
+    yield from torchvision(
+        model,
+        lambda flat, stage, i: f"features.{stage + 1}.{i}",
+        lambda flat, stage: f"features.{stage + 2}",
+    )
+    yield "classifier", "classifier.1"
+
+
+FAMILY = Family(
+    efficientnet_v2,
+    PRESETS,
+    photographs,
+    {"torchvision": Names(_torchvision), "timm": Names(timm)},
+    {
+        **{f"efficientnetv2_{k}": (f"efficientnet_v2_{k}", "timm") for k in ("s", "m", "l")},
+        **{
+            f"tf_efficientnetv2_{k}": (f"efficientnet_v2_{k}", "timm_tf")
+            for k in ("s", "m", "l", "xl", "b0", "b1", "b2", "b3")
+        },
+    },
+)
+
+
 NETWORKS: dict[str, Entry] = entries(
-    efficientnet_v2, PRESETS, "Tan & Le 2021; top-1 of the authors' README (XL after 21k classes)",
+    FAMILY,
+    "Tan & Le 2021; top-1 of the authors' README (XL after 21k classes)",
     # name               table  dropout    input  top-1
     ("efficientnet_v2_s",  _table("s", 0.2),  384, 83.9),
     ("efficientnet_v2_m",  _table("m", 0.3),  480, 85.2),

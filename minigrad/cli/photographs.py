@@ -1,0 +1,79 @@
+"""The photographs that a command was given, prepared while the network works on earlier ones.
+
+Decoding takes longer than most of these networks do, and Pillow lets other threads run while
+it decodes.  So as many threads as the command may use prepare photographs ahead, in order,
+and the network reads them on one more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrad.errors import MinigradError
+from minigrad.models import Preparation
+from minigrad.vision import preprocess
+
+__all__ = ["Prepared", "expand", "prepared"]
+
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+            ".webp")  # fmt: skip
+AHEAD = 2  # photographs for each thread
+
+Batch = npt.NDArray[np.float32]
+Prepared = tuple[Path, "Batch | Exception"]
+
+
+def expand(names: Sequence[Path]) -> list[Path]:
+    """The files that are meant: a folder is the photographs in it and below it, in order.
+
+    Links to folders are not followed, so a folder that contains itself has an end.
+    """
+    if not names:
+        return [Path(str(resources.files("minigrad") / "data" / "coffee.png"))]
+    return [path for name in names for path in (_inside(name) if name.is_dir() else [name])]
+
+
+def _inside(folder: Path) -> list[Path]:
+    found = sorted(
+        Path(root) / name
+        for root, _, files in os.walk(folder)
+        for name in files
+        if os.path.splitext(name)[1].lower() in SUFFIXES
+    )
+    return found or [folder]
+
+
+def prepared(photos: Sequence[Path], preparation: Preparation, workers: int) -> Iterator[Prepared]:
+    """(photograph, its batch of one or why there is none), in order."""
+    if len(photos) == 1:
+        yield _prepare(photos[0], preparation)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Prepared]] = deque()
+        try:
+            for photo in photos:
+                waiting.append(pool.submit(_prepare, photo, preparation))
+                if len(waiting) > AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _prepare(photo: Path, preparation: Preparation) -> Prepared:
+    try:
+        if photo.is_dir():
+            raise MinigradError(f"{photo}: there is no photograph in this folder")
+        return photo, preprocess(photo, preparation)
+    except (MinigradError, OSError, MemoryError) as error:
+        return photo, error

@@ -1,0 +1,61 @@
+"""How the photographs were prepared that a network was trained on: plain data.
+
+A network keeps the accuracy of its paper only with the preparation it was trained with, and
+gets quietly worse with another.  It depends on the weights as well as on the network:
+torchvision's MobileNetV2 was trained otherwise than TensorFlow's.  Each family states one
+preparation for each of its presets; ``minigrad.vision`` carries it out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["IMAGENET", "SIGNED", "Preparation"]
+
+Triple = tuple[float, float, float]
+
+
+class Preparation(NamedTuple):
+    """From a photograph to the numbers that a network reads.
+
+    Of an upright photograph of h x w pixels the network sees a square of S x S.  With
+    ``crop_first`` (TensorFlow) the centre square of side ``floor(S / (S + m) min(h, w))`` is
+    cut out and scaled to S.  Otherwise (torchvision) the short side is scaled to ``S + m`` and
+    the centre square of side S is cut out.  Then, for each channel c,
+
+        x[c, i, j] = (pixel[i, j, c] - mean[c]) / std[c],        pixel in 0..255.
+
+    Attributes
+    ----------
+    size : int
+        S, the side of the square.
+    margin : int
+        m, in pixels of the scaled photograph.
+    crop_first : bool
+        Cut out and then scale, or scale and then cut out.
+    resample : {"bilinear", "bicubic"}
+        Pillow's filter of that name, which widens with the scale, so nothing aliases.
+    mean, std : (float, float, float)
+        Of the three channels, on the scale 0..255.
+    order : {"RGB", "BGR"}
+        The order of the channels, also in ``mean`` and ``std``.
+
+    Examples
+    --------
+    >>> IMAGENET._replace(size=240).size
+    240
+    """
+
+    size: int = 224
+    margin: int = 32
+    crop_first: bool = False
+    resample: str = "bilinear"
+    mean: Triple = (123.675, 116.28, 103.53)
+    std: Triple = (58.395, 57.12, 57.375)
+    order: str = "RGB"
+
+
+IMAGENET = Preparation()
+"""torchvision's for most networks: bilinear, 256 to 224, the mean and deviation of ImageNet."""
+SIGNED = Preparation(crop_first=True, mean=(127.5,) * 3, std=(127.5,) * 3)
+"""TensorFlow slim's: seven eighths of the photograph, on the scale -1..1."""
