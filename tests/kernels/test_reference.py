@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import reference
-from minigrad.kernels.contract import PoolWindow
+from minigrad.kernels.contract import CONV_FUNCTIONS, FUNCTIONS, PoolWindow
 from minigrad.verify.strategies import conv_problems, pool_windows
 
 thorough = settings(max_examples=4 * settings().max_examples)
@@ -41,7 +41,7 @@ def textbook_conv2d(x, w, bias, spec):
 @given(conv_problems(max_terms=4000))
 def test_conv2d_is_the_textbooks(problem):
     x, w, bias, _ = problem.arrays(integers=True)
-    if min(problem.y_shape) == 0:
+    if 0 in (*problem.y_shape, *problem.x_shape):
         assert reference.conv2d(x, w, bias, problem.spec).shape == problem.y_shape
     else:
         expected = textbook_conv2d(x, w, bias, problem.spec)
@@ -67,6 +67,10 @@ def test_terms_come_by_kernel_row_column_channel(problem):
         weights = [np.unravel_index(at_w, (cout, cin, kh, kw)) for _, _, at_w in group]
         order = [(a, b, i) for _, i, a, b in weights]
         assert order == sorted(order)
+
+
+def test_the_reference_is_complete():
+    assert [f for f in (*CONV_FUNCTIONS, *FUNCTIONS) if not hasattr(reference, f)] == []
 
 
 def test_a_worked_example():
@@ -100,35 +104,59 @@ def test_sums_are_kept_in_float64():
     assert y.item() == 1 + 2.0**-23
 
 
+def covering(shape, window):
+    """The window with its pads so wide that each of its positions lies inside of them."""
+    pads = tuple(
+        (before, (out - 1) * step + d * (k - 1) + 1 - size - before)
+        for out, size, k, step, (before, _), d in zip(
+            window.output_shape(shape)[2:], shape[2:], *window[:4], strict=True
+        )
+    )
+    return window._replace(padding=tuple((b, max(a, 0)) for b, a in pads))
+
+
+def windows_in(x, window, value=0):
+    """``windows_of`` for a window that may overhang; [n, c, p, q, a, b]."""
+    ho, wo = window.output_shape(x.shape)[2:]
+    return windows_of(x, window.kernel, covering(x.shape, window), value)[:, :, :ho, :wo]
+
+
 @thorough
 @given(pool_windows())
 def test_max_pool2d_is_the_textbooks(drawn):
     shape, window = drawn
-    window = window._replace(ceil_mode=False)
     x = np.random.default_rng(0).integers(-3, 3, shape).astype(float)
     y, index = reference.max_pool2d(x, window)
-    seen = windows_of(x, window.kernel, window, -np.inf)
+    seen = windows_in(x, window, -np.inf)
     assert np.array_equal(y, seen.max(axis=(4, 5)))
-    places = np.arange(x[0, 0].size if shape[0] else 0).reshape(1, 1, *shape[2:]) if shape[0] else x
-    if shape[0]:  # the first maximum in row-major order
-        where = windows_of(places, window.kernel, window, -1).reshape(*index.shape[2:], -1)
-        flat = seen.reshape(*index.shape, -1)
-        first = np.take_along_axis(
-            np.broadcast_to(where, flat.shape), flat.argmax(axis=-1)[..., None], axis=-1
-        )
-        assert np.array_equal(index, first[..., 0])
+    places = np.arange(np.prod(shape[2:])).reshape(1, 1, *shape[2:])
+    where = windows_in(places, window, -1)  # the first maximum in row-major order
+    flat = seen.reshape(*index.shape, np.prod(window.kernel))
+    where = np.broadcast_to(where.reshape(1, 1, *index.shape[2:], flat.shape[-1]), flat.shape)
+    first = np.take_along_axis(where, flat.argmax(axis=-1)[..., None], axis=-1)
+    assert np.array_equal(index, first[..., 0])
 
 
 @thorough
 @given(pool_windows(dilated=False))
 def test_avg_pool2d_is_the_textbooks(drawn):
+    """What lies beyond the pads counts in no mean."""
     shape, window = drawn
-    window = window._replace(ceil_mode=False)
     x = np.random.default_rng(0).integers(-3, 3, shape).astype(float)
-    seen, inside = (windows_of(a, window.kernel, window) for a in (x, np.ones(shape)))
-    total = seen.sum(axis=(4, 5))
-    assert np.array_equal(reference.avg_pool2d(x, window), total / np.prod(window.kernel))
-    assert np.array_equal(reference.avg_pool2d(x, window, False), total / inside.sum(axis=(4, 5)))
+    total = windows_in(x, window).sum(axis=(4, 5))
+    inside = windows_in(np.ones(shape), window).sum(axis=(4, 5))
+    wide = np.ones(
+        (*shape[:2], *(n + sum(p) for n, p in zip(shape[2:], window.padding, strict=True)))
+    )
+    unpadded = window._replace(padding=((0, 0), (0, 0)))
+    reach = covering(shape, window).padding
+    after = [max(r[1] - p[1], 0) for r, p in zip(reach, window.padding, strict=True)]
+    padded = windows_of(
+        wide, window.kernel, unpadded._replace(padding=tuple((0, n) for n in after))
+    )
+    padded = padded[:, :, : total.shape[2], : total.shape[3]].sum(axis=(4, 5))
+    assert np.array_equal(reference.avg_pool2d(x, window), total / padded)
+    assert np.array_equal(reference.avg_pool2d(x, window, False), total / inside)
 
 
 def test_ceil_mode_keeps_a_window_that_overhangs_and_drops_one_that_begins_in_the_pad():

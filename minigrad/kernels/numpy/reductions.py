@@ -42,7 +42,8 @@ def total(x: Array, axes: Sequence[int]) -> Array:
     terms = x.transpose(*kept, *axes)
     shape = terms.shape[: len(kept)]
     rows = np.ascontiguousarray(terms.reshape(*shape, math.prod(terms.shape[len(kept) :])))
-    y: Array = np.asarray(rows.sum(axis=-1, dtype=np.float64)).reshape(shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y: Array = np.asarray(rows.sum(axis=-1, dtype=np.float64)).reshape(shape)
     return y
 
 
