@@ -58,7 +58,7 @@ __all__ = [
 UNAVAILABLE: str | None = (
     None
     if importlib.util.find_spec("numba")
-    else "the backend 'numba' needs the package numba: pip install 'minigrad[numba]'"
+    else "the backend 'numba' needs the package numba: pip install 'minigrad-cpu[numba]'"
 )
 
 

@@ -27,6 +27,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import ffi
 from numba import types
 from numba.core import sigutils
 from numba.core.caching import NullCache
@@ -263,14 +264,21 @@ def _after_fork() -> None:
     _pool.cache_clear()
 
 
+def _hold() -> None:
+    global_compiler_lock.acquire()
+    ffi.lib._lock.__enter__()
+
+
+def _release() -> None:
+    ffi.lib._lock.__exit__(None, None, None)
+    global_compiler_lock.release()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-    # A fork waits until no other thread compiles: in the child nobody would release the lock.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
+    # A fork waits until no other thread is in Numba's compiler or in LLVM: in the child nobody
+    # would release their locks.
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
 
 @functools.cache
