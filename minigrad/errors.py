@@ -7,6 +7,9 @@ which layer or argument, what was expected, what came, what to do.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
+
 from minigrad.version import DISTRIBUTION
 
 __all__ = [
@@ -21,6 +24,8 @@ __all__ = [
     "ShapeError",
     "StateDictError",
     "UnknownNameError",
+    "listing",
+    "quote",
 ]
 
 
@@ -71,3 +76,32 @@ class MissingExtra(MinigradError, ImportError):
         super().__init__(
             f"{purpose} needs the package {package!r}: pip install '{DISTRIBUTION}[{extra}]'"
         )
+
+
+def quote(text: object, length: int = 60) -> str:
+    """Text from a file or a user, safe and short enough for one line of a message.
+
+    Control characters, lone surrogates and marks that turn the direction of writing come out
+    as escapes, so that no terminal obeys them.  What is no text is named by its type.
+
+    Examples
+    --------
+    >>> quote("conv.weight"), quote("red\x1b[31m"), quote("a" * 100, 5), quote(3.5)
+    ("'conv.weight'", "'red\\x1b[31m'", "'aaaaa...'", 'a float')
+    """
+    if not isinstance(text, str):
+        return f"{'an' if type(text).__name__[0] in 'aeiou' else 'a'} {type(text).__name__}"
+    shown = repr(text[: length + 1])
+    return shown if len(shown) <= length + 2 else f"{shown[: length + 1]}...{shown[0]}"
+
+
+def listing(names: Collection[str], most: int = 3, *, quoted: bool = True) -> str:
+    """The first few of many names, and how many more there are.
+
+    Examples
+    --------
+    >>> listing(["a", "b", "c", "d", "e"])
+    "'a', 'b', 'c' and 2 more"
+    """
+    first = ", ".join(quote(name) if quoted else quote(name)[1:-1] for name in islice(names, most))
+    return first if len(names) <= most else f"{first} and {len(names) - most:,} more"

@@ -19,6 +19,7 @@ from hypothesis import settings
 # Behind everything else, for the folders that are not installed (benchmarks); an installed
 # minigrad, with its compiled core, stays in front of the folder of that name.
 sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parent))  # for what tests share (fuzzing, measured)
 
 import minigrad
 from minigrad.kernels._ext import LEVEL

@@ -13,9 +13,10 @@ from minigrad.cli.arguments import (
     file_name,
     input_shape,
 )
-from minigrad.cli.files import check_output, write_bytes
+from minigrad.cli.files import check_output
 from minigrad.cli.terminal import print_json, printable
 from minigrad.engine.export import OPSET, to_onnx
+from minigrad.formats.writing import write_bytes
 
 __all__ = ["configure", "run"]
 

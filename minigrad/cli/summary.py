@@ -20,10 +20,11 @@ from minigrad.cli.arguments import (
     file_name,
     input_shape,
 )
-from minigrad.cli.files import check_output, write_bytes
+from minigrad.cli.files import check_output
 from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.columns import Column, fit, width
 from minigrad.errors import MinigradError
+from minigrad.formats.writing import write_bytes
 from minigrad.models import memory, summary
 from minigrad.models.block_memory import BlockMemory
 from minigrad.models.costs import COUNTED, Layer, Summary

@@ -3,158 +3,236 @@
 =================  ==========================================================
 .pth, .pt, .bin    PyTorch's zip and legacy containers, read without PyTorch
 .npz               NumPy's archive, read without pickle
-.safetensors       through the safetensors library
+.safetensors       with metadata, as text by name
 =================  ==========================================================
 
 A file is taken for what it contains, not for its name, and is never trusted: no code in it
-runs, and its sizes are held against the file and a byte budget before memory is taken.
+runs, and its sizes are held against the file and a budget before memory is taken.
+
+========================  ==========================================================
+source, writing           bytes of a file: snapshot or mapping; whole or not at all
+limits                    the budget of bytes and work that one file has
+zip_directory, zip_reader records of a zip archive
+pickle_machine, _opcodes, pickles, read as data and never run
+_reader
+tensors, numbers          from what a file says to arrays
+pth, pth_writer           PyTorch's containers
+npz, safetensors          the two others
+checkpoint, state_dict    the weights among everything else that a trainer saves
+metadata                  text that travels with the arrays
+========================  ==========================================================
 """
 
 from __future__ import annotations
 
-import mmap as _mmap
 import os
-import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from minigrad.errors import DtypeError, FormatError
-from minigrad.formats.limits import default_budget, quote
-from minigrad.formats.pth import read_legacy, read_zip
+from minigrad.errors import DtypeError, FormatError, quote
+from minigrad.formats.limits import Budget, default_limit
+from minigrad.formats.metadata import RESERVED
+from minigrad.formats.numbers import Array
+from minigrad.formats.source import Source, source
+from minigrad.formats.state_dict import StateDict
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["StateDict", "load", "save"]
 
-__all__ = ["load", "save"]
-
-Array = npt.NDArray[Any]
-PICKLES = (b"\x80", b"L1195470")  # protocol 2 and later, or torch's magic number in protocol 1
-PREFIX = "module."  # what torch's DataParallel puts before every name
+TORCH_MAGIC = (  # torch's magic number, as pickled in protocol 2 and later, or 1
+    b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"L119547037146038801333356L\n",
+)
+MAX_NAME = 1 << 12  # bytes
+SAVED = "float64, float32, float16, int64, int32, int16, int8, uint8, bool"
+SAVED_DTYPES = [np.dtype(name) for name in SAVED.split(", ")]
 
 
 def load(
-    path: str | os.PathLike[str], *, budget: int | None = None, mmap: bool = False
-) -> dict[str, Array]:
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    budget: int | None = None,
+    mmap: bool = False,
+) -> StateDict:
     """Read the tensors of a file of weights, by name.
 
-    A checkpoint of training is read too: if the top level has a state dict under
-    ``state_dict``, ``model_state_dict``, ``model``, ``net``, ``network``, ``params`` or
-    ``weights`` (the first of these that has one), its tensors are returned; whatever is no
-    tensor is left out.  If every name begins with ``module.`` (DataParallel), that is cut
+    A checkpoint of training is read too.  Its weights are looked for under ``state_dict``,
+    ``model_state_dict``, ``model_state``, ``model``, ``net``, ``network``, ``params``,
+    ``weights`` and the like, in any nesting; the moving averages (``state_dict_ema``,
+    ``model_ema``, ``ema``) are taken if there is nothing else, or if ``key`` names one.
+    What is no tensor is left out, and nothing in it is run.  What torch.compile,
+    DataParallel and AveragedModel put before all names (``_orig_mod.``, ``module.``) is cut
     off.  Nothing else is renamed.
 
     Parameters
     ----------
     path : path
         A ``.pth``, ``.npz`` or ``.safetensors`` file; its content decides which it is.
+    key : str, optional
+        Which state dict of a checkpoint to read, such as ``"state_dict_ema"``; a dot leads
+        from an outer dict to an inner one.
     budget : int, optional
-        The most bytes that the arrays may take.  Default: 64 MiB and 8 times the file, at
+        The most bytes that the arrays may take.  Default: 64 MiB and twice the file, at
         most 4 GiB.
     mmap : bool
-        If true, arrays are views of the mapped file wherever its bytes can be used as they
-        are: nothing is read before it is used.  They can be written to (which copies the
-        page, and never changes the file), but the file must not be overwritten in place
-        while they live.  Has no effect on ``.safetensors``.
+        By default the arrays are a snapshot: nothing that happens to the file later changes
+        them.  If true, they are views of the mapped file wherever its bytes can be used as
+        they are, so nothing is read before it is used.  It costs three things: checksums are
+        not checked, a change of the file changes the arrays, and if the file becomes
+        shorter, using them ends the process.  Replacing the file, as `save` does, is safe.
 
     Returns
     -------
-    dict of str to ndarray
-        Shape and values of each tensor.  The strides are those of the file, so an array
-        need not be contiguous; tensors that share a storage share memory.  dtypes are kept,
-        except bfloat16, which NumPy does not have: it becomes float32, which is exact.
+    StateDict
+        A dict of str to ndarray, with attributes: ``metadata`` (text that was saved with the
+        arrays), ``key`` (which state dict of a checkpoint this is) and ``others`` (which
+        more there are).  The strides are those of the file, so an array need not be
+        contiguous; tensors that share a storage share memory.  dtypes are kept, except
+        bfloat16, which NumPy does not have: it becomes float32, which is exact.
 
     Raises
     ------
     FormatError
         If the file is broken, hostile, over the budget, or of another format.
-    MissingExtra
-        If a ``.safetensors`` file is read without the package of that name.
     OSError
         If the file cannot be opened.
+
+    Examples
+    --------
+    >>> import minigrad as mg, numpy as np, tempfile
+    >>> path = tempfile.mkdtemp() + "/weights.safetensors"
+    >>> mg.formats.save(path, {"conv.weight": np.ones((8, 3, 3, 3), np.float32)})
+    >>> mg.load(path)["conv.weight"].shape
+    (8, 3, 3, 3)
     """
     path = os.fspath(path)
     try:
-        return _without_prefix(_read(path, budget, copy=not mmap))
+        with source(path, mapped=mmap) as file:
+            return _read(file, Budget(default_limit(file.size) if budget is None else budget),
+                         key, check_crc=not mmap)  # fmt: skip
     except FormatError as error:
-        raise FormatError(f"{path}: {error}") from None
+        shown = path if path.isprintable() else quote(path)
+        raise FormatError(f"{shown}: {error}") from None
 
 
-def _read(path: str, budget: int | None, copy: bool) -> dict[str, Array]:
-    data = _map_file(path, _mmap.ACCESS_READ if copy else _mmap.ACCESS_COPY)
-    limit = default_budget(len(data)) if budget is None else budget
-    magic = bytes(data[:9])
-    if magic[:2] == b"PK":
-        return _read_archive(data, limit, copy)
-    if magic.startswith(PICKLES):
-        return read_legacy(data, limit, copy)
-    if magic[8:] == b"{":
-        from pathlib import Path
-
+def _read(file: Source, budget: Budget, key: str | None, check_crc: bool) -> StateDict:
+    """The format is told by its strongest sign: the length of a .safetensors header may be any
+    eight bytes, but what follows it is never what follows a pickle's or archive's first eight.
+    """
+    head = bytes(file.read(0, min(file.size, 64)))
+    if head[8:9] == b"{":
         from minigrad.formats.safetensors import read_safetensors
 
-        return read_safetensors(Path(path), len(data), limit)
-    raise FormatError(f"the file begins with {magic!r}, as no .pth, .npz or .safetensors does")
+        return _only(read_safetensors(file, budget), key)
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        return _read_archive(file, budget, key, check_crc)
+    if any(magic in head for magic in TORCH_MAGIC):
+        from minigrad.formats.pth import read_legacy
+
+        return read_legacy(file, budget, key)
+    if head.startswith(b"\x80"):
+        raise FormatError("the file is a pickle, but not one that torch.save wrote")
+    raise FormatError(f"the file begins with {head[:9]!r}, as no .pth, .npz or .safetensors does")
 
 
-def _map_file(path: str, access: int) -> memoryview:
-    """The bytes of a file, none of them read yet; writing to them never reaches the file."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise FormatError("this is not a file")
-    if status.st_size == 0:
-        raise FormatError("the file is empty")
-    with open(path, "rb") as file:
-        return memoryview(_mmap.mmap(file.fileno(), 0, access=access))
-
-
-def _read_archive(data: memoryview, limit: int, copy: bool) -> dict[str, Array]:
+def _read_archive(file: Source, budget: Budget, key: str | None, check_crc: bool) -> StateDict:
     """A zip archive is a .pth if it has a pickle, and an .npz if it has nothing but arrays."""
-    from minigrad.formats.npz import read_npz
-    from minigrad.formats.zip_reader import read_directory
+    from minigrad.formats.zip_reader import read_records
 
-    records = read_directory(data)
+    records = read_records(file, budget)
     if any(name.endswith("/data.pkl") for name in records):
-        return read_zip(records, limit, copy)
+        from minigrad.formats.pth import read_zip
+
+        return read_zip(records, budget, key, check_crc)
     for name in records:
         if not name.endswith(".npy"):
             raise FormatError(f"the zip archive is no .pth and no .npz: it has {quote(name)}")
-    return read_npz(records, limit, copy)
+    from minigrad.formats.npz import read_npz
+
+    return _only(read_npz(records, budget, check_crc), key)
 
 
-def _without_prefix(arrays: dict[str, Array]) -> dict[str, Array]:
-    if not all(name.startswith(PREFIX) for name in arrays):
-        return arrays
-    return {name.removeprefix(PREFIX): array for name, array in arrays.items()}
+def _only(state: StateDict, key: str | None) -> StateDict:
+    """The state dict of a file that has one and no names for it."""
+    from minigrad.formats.checkpoint import without_wrappers
+
+    if key is not None:
+        raise FormatError(f"the file has no parts, so none under the key {quote(key)}")
+    return StateDict(without_wrappers(state), state.metadata)
 
 
-def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
+def save(
+    path: str | os.PathLike[str],
+    state_dict: Mapping[str, Array],
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write arrays by name to a ``.npz``, ``.pth`` or ``.safetensors`` file.
 
-    The new file takes the old one's place when it is complete, so a failure leaves the old
-    one as it was, and arrays mapped from it (``load(path, mmap=True)``) keep their values.
+    The new file takes the old one's place when it is complete and on the disk, so a failure
+    leaves the old one as it was, and arrays mapped from it (``load(path, mmap=True)``) keep
+    their values.  A symbolic link stays, and the file that it points to is replaced.
+
+    Parameters
+    ----------
+    path : path
+        Where to write; its ending says in which format.
+    state_dict : mapping of str to ndarray
+        What to write.
+    metadata : mapping of str to str, optional
+        Text that travels with the arrays.  Default: that of ``state_dict``, if it was loaded
+        from a file.
 
     Raises
     ------
     FormatError
-        If the name ends in none of the three.
+        If the path ends in none of the three, or the format cannot hold a name.
     DtypeError
         If an array has a dtype that the formats do not share.
-    MissingExtra
-        If a ``.safetensors`` file is written without the package of that name.
+    OSError
+        If the file cannot be written.
     """
-    from pathlib import Path
-
-    path = Path(path)
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix not in (".npz", ".pth", ".pt", ".safetensors"):
+        name = quote(os.path.basename(os.fspath(path)))
+        raise FormatError(f"{name}: save writes .npz, .pth and .safetensors, not {quote(suffix)}")
+    if metadata is None:
+        metadata = state_dict.metadata if isinstance(state_dict, StateDict) else {}
+    _check_names(state_dict)
+    _check_texts(metadata)
     _check_dtypes(state_dict)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    from minigrad.formats.writing import replacing
+
+    with replacing(path) as file:
+        _write(file, suffix, state_dict, metadata)
+
+
+def _check_names(state_dict: Mapping[str, Array]) -> None:
+    """Names that every format can hold: the same for all, so that a file can be converted."""
+    for name in state_dict:
+        if not isinstance(name, str):
+            raise FormatError(f"save: the name of an array is {quote(name)}, not text")
+        if "\0" in name or name == RESERVED or not _is_unicode(name):
+            raise FormatError(f"save: no file of weights can hold an array named {quote(name)}")
+        if len(name.encode()) > MAX_NAME:
+            raise FormatError(f"save: the name {quote(name)} is longer than {MAX_NAME:,} bytes")
+
+
+def _check_texts(metadata: Mapping[str, str]) -> None:
+    for text in (*metadata.keys(), *metadata.values()):
+        if not isinstance(text, str) or not _is_unicode(text):
+            raise FormatError(f"save: metadata are text by name, and {quote(text)} is not text")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 has it: half a surrogate pair it has not."""
     try:
-        _write(part, path.suffix, state_dict)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_dtypes(state_dict: Mapping[str, Array]) -> None:
@@ -163,22 +241,18 @@ def _check_dtypes(state_dict: Mapping[str, Array]) -> None:
             raise DtypeError(f"save: array {quote(name)} is {array.dtype}, not one of {SAVED}")
 
 
-def _write(part: Path, suffix: str, state_dict: Mapping[str, Array]) -> None:
+def _write(
+    file: BinaryIO, suffix: str, arrays: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
     if suffix == ".npz":
         from minigrad.formats.npz import write_npz
 
-        write_npz(part, state_dict)
-    elif suffix in (".pth", ".pt"):
-        from minigrad.formats.pth_writer import write_pth
-
-        write_pth(part, state_dict)
+        write_npz(file, arrays, metadata)
     elif suffix == ".safetensors":
         from minigrad.formats.safetensors import write_safetensors
 
-        write_safetensors(part, state_dict)
+        write_safetensors(file, arrays, metadata)
     else:
-        raise FormatError(f"{part.stem}: save writes .npz, .pth and .safetensors, not {suffix!r}")
+        from minigrad.formats.pth_writer import write_pth
 
-
-SAVED = "float64, float32, float16, int64, int32, int16, int8, uint8, bool"
-SAVED_DTYPES = [np.dtype(name) for name in SAVED.split(", ")]
+        write_pth(file, arrays, metadata)

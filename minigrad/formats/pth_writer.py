@@ -1,6 +1,6 @@
 """Writes a state dict as PyTorch's .pth (the zip container), without PyTorch.
 
-The pickle is put together from its opcodes: one dict, each value a call of
+The pickle is put together from its opcodes: one OrderedDict, each value a call of
 torch._utils._rebuild_tensor_v2 on a storage, which is a record of its own.
 """
 
@@ -10,28 +10,29 @@ import math
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from minigrad.formats.metadata import ATTRIBUTE
+from minigrad.formats.numbers import Array
 from minigrad.formats.tensors import STORAGES
 
 __all__ = ["write_pth"]
 
-Array = npt.NDArray[Any]
 STORAGE_NAMES = {dtype: name for name, dtype in STORAGES.items()}
+PROTO, STOP, REDUCE, BUILD, PERSISTENT, FALSE = b"\x80\x02", b".", b"R", b"b", b"Q", b"\x89"
 
 
-def write_pth(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write the arrays to ``path``; ``torch.load(path)`` gives them as tensors."""
+def write_pth(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write the arrays; ``torch.load(path)`` gives them as tensors."""
     plain = {name: _little_endian(array) for name, array in arrays.items()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("archive/data.pkl", _pickle(plain))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("archive/data.pkl", _pickle(plain, metadata))
         archive.writestr("archive/byteorder", "little")
         for index, array in enumerate(plain.values()):
-            archive.writestr(f"archive/data/{index}", array.tobytes())
+            with archive.open(f"archive/data/{index}", "w", force_zip64=True) as record:
+                record.write(array.reshape(-1).view(np.uint8).data)
         archive.writestr("archive/version", "3\n")
 
 
@@ -39,9 +40,21 @@ def _little_endian(array: Array) -> Array:
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
-def _pickle(arrays: Mapping[str, Array]) -> bytes:
+def _pickle(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
     items = (_string(n) + _tensor(i, a) for i, (n, a) in enumerate(arrays.items()))
-    return b"\x80\x02}(" + b"".join(items) + b"u."  # PROTO 2, a dict of what follows, STOP
+    state = _empty_ordered() + _set_items(items)
+    texts = (_string(name) + _string(text) for name, text in metadata.items())
+    attributes = b"}" + _set_items([_string(ATTRIBUTE) + b"}" + _set_items(texts)]) + BUILD
+    return PROTO + state + (attributes if metadata else b"") + STOP
+
+
+def _empty_ordered() -> bytes:
+    return _global("collections.OrderedDict") + b")" + REDUCE
+
+
+def _set_items(items: Iterable[bytes]) -> bytes:
+    """Set keys and values in the dict on the stack."""
+    return b"(" + b"".join(items) + b"u"
 
 
 def _tensor(index: int, array: Array) -> bytes:
@@ -50,11 +63,11 @@ def _tensor(index: int, array: Array) -> bytes:
     storage = _tuple(
         [_string("storage"), _global(storage_type), _string(str(index)), _string("cpu"),
          _integer(array.size)]
-    ) + b"Q"  # fmt: skip
-    no_hooks = _global("collections.OrderedDict") + b")R"
+    ) + PERSISTENT  # fmt: skip
     strides = [math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
-    arguments = [storage, _integer(0), _sizes(array.shape), _sizes(strides), b"\x89", no_hooks]
-    return _global("torch._utils._rebuild_tensor_v2") + _tuple(arguments) + b"R"
+    arguments = [storage, _integer(0), _sizes(array.shape), _sizes(strides), FALSE]
+    no_hooks = _empty_ordered()
+    return _global("torch._utils._rebuild_tensor_v2") + _tuple([*arguments, no_hooks]) + REDUCE
 
 
 def _global(name: str) -> bytes:
@@ -63,7 +76,7 @@ def _global(name: str) -> bytes:
 
 
 def _string(text: str) -> bytes:
-    raw = text.encode("utf-8", "surrogatepass")
+    raw = text.encode()
     return b"X" + struct.pack("<I", len(raw)) + raw
 
 

@@ -1,4 +1,4 @@
-"""Tensors of a torch pickle: the allow-list of names, and what each of them builds.
+"""Tensors of a torch pickle: the names that mean something, and what each of them builds.
 
 While the pickle is read no bytes are touched: a tensor is a `TensorRecord`, a place in a
 storage.  Element (i_1, ..., i_d) of a tensor lies at
@@ -11,27 +11,19 @@ order its axes have in memory.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from minigrad.errors import FormatError
-from minigrad.formats.limits import byte_count, quote
-from minigrad.formats.pickle_reader import Builder, Global
+from minigrad.errors import FormatError, quote
+from minigrad.formats.limits import Budget, byte_count
+from minigrad.formats.numbers import Array, numbers_from, widen_bfloat16
+from minigrad.formats.pickle_machine import Builder, Global, Opaque, Ordered
 
-__all__ = [
-    "ALLOWED",
-    "STORAGES",
-    "Storage",
-    "TensorRecord",
-    "read_storage",
-    "view",
-    "widen_bfloat16",
-]
+__all__ = ["BUILDERS", "STORAGES", "Storage", "TensorRecord", "read_storage", "storage", "view"]
 
-Array = npt.NDArray[Any]
 BFLOAT16 = "bfloat16"  # NumPy has none: read as float32, which holds each of its values
+STEPS, STEPS_PER_AXIS = 20, 3  # of work for a tensor, in the pickle and again as an array
 
 STORAGES = {
     "torch.DoubleStorage": "f8", "torch.FloatStorage": "f4", "torch.HalfStorage": "f2",
@@ -55,6 +47,11 @@ class Storage(NamedTuple):
         """Bytes in the file."""
         return self.numel * ITEMSIZES[self.dtype]
 
+    @property
+    def array_nbytes(self) -> int:
+        """Bytes of the array; bfloat16 is read as float32."""
+        return self.nbytes * (2 if self.dtype == BFLOAT16 else 1)
+
 
 class TensorRecord(NamedTuple):
     """A tensor before its bytes are read; offset and strides count numbers, not bytes.
@@ -72,13 +69,26 @@ class TensorRecord(NamedTuple):
 # --- what the names on the list build ------------------------------------------------------
 
 
-def _rebuild_tensor(arguments: tuple[Any, ...]) -> TensorRecord:
+def storage(pid: tuple[object, ...], budget: Budget) -> Storage | Opaque:
+    """A persistent id: ("storage", type, key, location, numel[, None])."""
+    match pid:
+        case ("storage", Global(name=name), str(key), _, int(numel)) | (
+            "storage", Global(name=name), str(key), _, int(numel), None,
+        ) if numel >= 0:  # fmt: skip
+            return Storage(key, STORAGES[name], numel) if name in STORAGES else Opaque(name)
+    raise FormatError("a storage is not named by its type, key, place and number of elements")
+
+
+def _rebuild_tensor(arguments: tuple[object, ...], budget: Budget) -> TensorRecord | Opaque:
     """torch._utils._rebuild_tensor(_v2): (storage, offset, size, stride, ...)."""
     match arguments[:4]:
-        case (Storage() as storage, int(offset), tuple(shape), tuple(strides)):
-            itemsize = 4 if storage.dtype == BFLOAT16 else ITEMSIZES[storage.dtype]
+        case (Opaque(name=name), _, _, _):
+            return Opaque(name)
+        case (Storage() as flat, int(offset), tuple(shape), tuple(strides)):
+            budget.work(STEPS + STEPS_PER_AXIS * min(len(shape), 100))
+            itemsize = 4 if flat.dtype == BFLOAT16 else ITEMSIZES[flat.dtype]
             nbytes = byte_count(shape, itemsize, "a tensor")
-            tensor = TensorRecord(storage, offset, shape, strides, nbytes)
+            tensor = TensorRecord(flat, offset, shape, strides, nbytes)
             _check_places(tensor)
             return tensor
     raise FormatError("a tensor is not built from a storage, an offset, sizes and strides")
@@ -86,135 +96,104 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> TensorRecord:
 
 def _check_places(tensor: TensorRecord) -> None:
     """Every element lies in the storage: the first does, and the last does."""
-    storage, offset, shape, strides, nbytes = tensor
+    flat, offset, shape, strides, nbytes = tensor
     if len(shape) != len(strides) or any(type(s) is not int or s < 0 for s in strides):
         raise FormatError("a tensor has strides that are not one a size, none negative")
     if nbytes == 0:
         return
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if offset < 0 or last >= storage.numel:
+    if offset < 0 or last >= flat.numel:
         raise FormatError(
-            f"a tensor reaches from element {offset} to {last} of storage {quote(storage.key)}, "
-            f"which has {storage.numel}"
+            f"a tensor reaches to element {_short(last)} from {_short(offset)} of storage "
+            f"{quote(flat.key)}, which has {_short(flat.numel)}"
         )
 
 
-def _first_tensor(arguments: tuple[Any, ...]) -> TensorRecord:
+def _short(number: int) -> str:
+    """A number from the file, in not too many digits."""
+    return str(number) if abs(number) < 1 << 64 else "a number over 2^64"
+
+
+def _first_tensor(arguments: tuple[object, ...], budget: Budget) -> TensorRecord | Opaque:
     """torch._utils._rebuild_parameter: (data, requires_grad, ...)."""
     match arguments[:1]:
-        case (TensorRecord() as tensor,):
+        case (TensorRecord() | Opaque() as tensor,):
             return tensor
     raise FormatError("a parameter is not built from a tensor")
 
 
-def _rebuild_from_type(arguments: tuple[Any, ...]) -> TensorRecord:
+def _rebuild_from_type(arguments: tuple[object, ...], budget: Budget) -> TensorRecord | Opaque:
     """torch._tensor._rebuild_from_type_v2: (function, type, its arguments, state)."""
     match arguments[:3]:
-        case (Global() as function, Global(), tuple(inner)):
+        case (Global() as function, _, tuple(inner)):
             if function.name.startswith("torch._utils._rebuild_tensor"):
-                return _rebuild_tensor(inner)
+                return _rebuild_tensor(inner, budget)
             if function.name.startswith("torch._utils._rebuild_parameter"):
-                return _first_tensor(inner)
+                return _first_tensor(inner, budget)
+            return Opaque(function.name)
     raise FormatError("a tensor with attributes is not built from a function and its arguments")
 
 
-def _dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    """OrderedDict() or, from Python 2, OrderedDict([[key, value], ...]); Counter({...})."""
+def _dict(arguments: tuple[object, ...], budget: Budget) -> dict[object, object]:
+    """OrderedDict() or, from Python 2, OrderedDict([[key, value], ...])."""
     match arguments:
         case ():
-            return {}
+            return Ordered()
         case (dict(items),):
             return items
-        case (list(pairs),) if all(
-            type(p) in (list, tuple) and len(p) == 2 and type(p[0]) is str for p in pairs
-        ):
-            items = dict(pairs)
-            pairs.clear()  # so that no file makes a second dict of the same pairs
-            return items
+        case (list(pairs),):
+            return _dict_of_pairs(pairs, budget)
     raise FormatError("a dict is not built from nothing, a dict, or pairs with string keys")
 
 
-def _default_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    return {}
+def _dict_of_pairs(pairs: list[object], budget: Budget) -> dict[object, object]:
+    budget.work(len(pairs))
+    items = Ordered()
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or type(pair[0]) is not str:
+            raise FormatError("a dict is not built from nothing, a dict, or pairs with string keys")
+        if pair[0] in items:
+            raise FormatError(f"the pickle has a dict with the key {quote(pair[0])} twice")
+        items[pair[0]] = pair[1]
+    return items
 
 
-def _sequence(arguments: tuple[Any, ...]) -> tuple[Any, ...] | list[Any]:
-    """torch.Size((2, 3)), set([...])."""
+def _size(arguments: tuple[object, ...], budget: Budget) -> tuple[object, ...]:
+    """torch.Size((2, 3))."""
     match arguments:
         case () | ((),):
             return ()
-        case (tuple(values),) | (list(values),):
-            return values
-    raise FormatError("a size or set is not built from a tuple or list")
+        case (tuple(sizes),):
+            return sizes
+    raise FormatError("a torch.Size is not built from a tuple")
 
 
-def _ignored(arguments: tuple[Any, ...]) -> None:
-    """A value that stands beside the tensors and is never looked at."""
+def _default_dict(arguments: tuple[object, ...], budget: Budget) -> dict[object, object]:
+    return {}
 
 
-ALLOWED: dict[str, Builder | None] = {
-    **dict.fromkeys(STORAGES),
+BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _first_tensor,
     "torch._utils._rebuild_parameter_with_state": _first_tensor,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "torch.nn.parameter.Parameter": _first_tensor,
-    "torch.Tensor": None,
-    "torch.Size": _sequence,
+    "torch.Size": _size,
     "collections.OrderedDict": _dict,
-    "collections.Counter": _dict,
     "collections.defaultdict": _default_dict,
-    "builtins.set": _sequence,
-    "__builtin__.set": _sequence,
-    # Beside the tensors of a training checkpoint; read as None.
-    "argparse.Namespace": _ignored,
-    "copy_reg._reconstructor": _ignored,
-    "builtins.object": None,
-    "__builtin__.object": None,
-    "builtins.dict": None,
-    "builtins.list": None,
-    "__builtin__.dict": None,
-    "__builtin__.list": None,
-    "_codecs.encode": _ignored,
-    "numpy.dtype": _ignored,
-    "numpy.ndarray": None,
-    "numpy.core.multiarray.scalar": _ignored,
-    "numpy._core.multiarray.scalar": _ignored,
-    "numpy.core.multiarray._reconstruct": _ignored,
-    "numpy._core.multiarray._reconstruct": _ignored,
-    "pathlib.PosixPath": _ignored,
-    "pathlib._local.PosixPath": _ignored,
-    "torch.device": _ignored,
-    **dict.fromkeys(f"torch.{name}" for name in (
-        "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
-        "bool", "complex64", "complex128",
-    )),
-}  # fmt: skip
+}
 
 
 # --- from bytes to arrays ------------------------------------------------------------------
 
 
-def read_storage(raw: memoryview, storage: Storage, byteorder: str, copy: bool) -> Array:
-    """The storage as a flat array of the machine's byte order: a view of ``raw`` if it can be."""
-    stored = "u2" if storage.dtype == BFLOAT16 else storage.dtype
-    flat = np.frombuffer(raw, np.dtype(stored).newbyteorder(byteorder))  # type: ignore[arg-type]
-    if stored == "?" and flat.view("u1").max(initial=0) > 1:
-        raise FormatError(f"storage {quote(storage.key)} is of bool, and has other bytes than 0, 1")
-    if storage.dtype == BFLOAT16:
-        return widen_bfloat16(flat)
-    native: Array = flat.astype(flat.dtype.newbyteorder("="), copy=False)
-    if copy and native is flat:
-        native = flat.copy()
-    return native
-
-
-def widen_bfloat16(halves: Array) -> Array:
-    """The float32 of each bfloat16, given as uint16: a bfloat16 is its upper half."""
-    wide = halves.astype("u4")
-    wide <<= 16
-    return wide.view("f4")
+def read_storage(raw: memoryview, flat: Storage, byteorder: str) -> Array:
+    """The storage as a flat array of the machine's byte order, over ``raw`` if it can be."""
+    what = f"storage {quote(flat.key)}"
+    if flat.dtype == BFLOAT16:
+        return widen_bfloat16(numbers_from(raw, np.dtype(f"{byteorder}u2"), what))
+    return numbers_from(raw, np.dtype(f"{byteorder}{flat.dtype}"), what)
 
 
 def view(flat: Array, tensor: TensorRecord) -> Array:

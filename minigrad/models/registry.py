@@ -199,7 +199,7 @@ def create(
     """
     name, implied = resolve(name)
     found = NETWORKS[name]
-    state = formats.load(weights, mmap=True) if isinstance(weights, (str, os.PathLike)) else weights
+    state = formats.load(weights) if isinstance(weights, (str, os.PathLike)) else weights
     chosen = preset or implied or checkpoints.preset_of(found.presets, state)
     if chosen not in found.presets:
         raise UnknownNameError(f"{name} has the presets {', '.join(found.presets)}, not {chosen!r}")

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import datetime
+import decimal
+import enum
+import fractions
+import functools
 import io
+import pathlib
 import pickle
+import random
 import struct
+import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.errors import FormatError
-from minigrad.formats.pickle_reader import MAX_MARKS, MAX_OPCODES, read_pickle
-from minigrad.formats.tensors import ALLOWED
+from minigrad.formats.limits import MAX_STEPS, Budget
+from minigrad.formats.pickle_machine import MAX_MARKS, Global, Opaque, Ordered
+from minigrad.formats.pickle_reader import read_pickle
+from minigrad.formats.tensors import BUILDERS
 
 keys = st.text() | st.integers(-(2**59), 2**59) | st.none()
 scalars = (
@@ -27,17 +40,17 @@ values = st.recursive(
 )
 
 
-def read(program, allowed=ALLOWED):
-    return read_pickle(memoryview(program), 0, allowed)[0]
+def read(program, globals_=BUILDERS):
+    return read_pickle(memoryview(program), 0, globals_, Budget(1 << 20))[0]
 
 
 @given(values, st.sampled_from([2, 3, 4, 5]))
 def test_reads_what_the_standard_library_writes(value, protocol):
-    names = {"_codecs.encode": lambda arguments: arguments[0].encode(arguments[1])}
+    names = {"_codecs.encode": lambda arguments, budget: arguments[0].encode(arguments[1])}
     if protocol == 2:  # which has no opcode for bytes, and calls bytes() when they are empty
-        names |= {"__builtin__.bytes": lambda arguments: b""}
+        names |= {"__builtin__.bytes": lambda arguments, budget: b""}
     program = pickle.dumps(value, protocol)
-    found, end = read_pickle(memoryview(program + b"more"), 0, names)
+    found, end = read_pickle(memoryview(program + b"more"), 0, names, Budget(0))
     assert repr(found) == repr(value)
     assert end == len(program)
 
@@ -122,12 +135,12 @@ def gadgets(command):
 
 @pytest.mark.parametrize("name", gadgets(""))
 def test_a_program_that_calls_runs_nothing(name, tmp_path):
+    """It gives a value that is not read, or is refused; what it names is never called."""
     sentinel = tmp_path / "it_ran"
     program = gadgets(f"touch {sentinel}")[name]
-    with pytest.raises(FormatError) as caught:
-        read(program)
+    with contextlib.suppress(FormatError):
+        assert type(read(program)) in (Opaque, Global, Ordered, dict)
     assert not sentinel.exists()
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["REDUCE", "REDUCE eval", "INST", "OBJ", "STACK_GLOBAL", "NEWOBJ"])
@@ -144,14 +157,66 @@ def test_the_sentinel_would_see_a_call(name, tmp_path):
 
 def test_nothing_named_in_a_file_is_imported(monkeypatch):
     monkeypatch.setattr("builtins.__import__", None)
-    with pytest.raises(FormatError, match="antigravity"):
-        read(b"\x80\x02cantigravity\nfly\n.")
+    found = read(b"\x80\x02cantigravity\nfly\n)R.")
+    assert type(found) is Opaque
+    assert found.name == "antigravity.fly"
 
 
-def test_no_state_reaches_an_object():
+def test_the_state_of_a_dict_is_data_beside_it():
     found = read(b"\x80\x02ccollections\nOrderedDict\n)R}" + text("popitem") + b"K\x01sb.")
-    assert type(found) is dict
     assert found == {}
+    assert found.attributes == {"popitem": 1}
+
+
+def test_what_is_not_read_takes_items_and_states_and_drops_them():
+    made = b"\x80\x02cmine\nThing\n)\x81"
+    items = b"K\x01K\x02s(K\x01K\x02u" + b"Na(NNe" + b"}" + text("x") + b"Nsb"
+    found = read(made + items + b".")
+    assert type(found) is Opaque
+    assert found.name == "mine.Thing"
+
+
+class Enum(enum.Enum):
+    ONE = 1
+
+
+OBJECTS = {
+    "numpy array": np.arange(3.0), "numpy scalar": np.float64(0.5), "numpy text": np.str_("x"),
+    "numpy generator": np.random.default_rng(0), "numpy old generator": np.random.RandomState(0),
+    "python generator": random.getstate(), "date": datetime.datetime(2020, 1, 2),
+    "delta": datetime.timedelta(1), "posix path": pathlib.PurePosixPath("a/b"),
+    "windows path": pathlib.PureWindowsPath("c:/b"), "enum": Enum.ONE, "deque": deque([1, 2], 3),
+    "counter": Counter("aab"), "set": {1, (2, 3)}, "frozen set": frozenset([1]), "complex": 1 + 2j,
+    "decimal": decimal.Decimal("1.5"), "fraction": fractions.Fraction(1, 3), "range": range(5),
+    "slice": slice(1, 2), "bytearray": bytearray(b"abc"), "long text": "x" * 1_000_000,
+    "wide text": "\U0001f600" * 100_000, "long integer": 1 << 5000, "class": OrderedDict,
+    "tuple keys": {(1, 2): 3, (1, (2, 3)): 4}, "number keys": {0.5: 1, 1 << 70: 2, -3: 4},
+    "bytes keys": {b"a": 1}, "namespace": argparse.Namespace(lr=0.1), "exception": ValueError("x"),
+    "uuid": uuid.UUID(int=5), "partial": functools.partial(print, 1),
+    "default dict": defaultdict(list, a=[1]), "lone surrogate": "\ud800", "nan": float("nan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("name", OBJECTS)
+def test_what_stands_beside_the_tensors_never_stands_in_the_way(name, protocol):
+    value = {"before": [1, OBJECTS[name]], "object": OBJECTS[name], "after": "sound"}
+    found = read(pickle.dumps(value, protocol))
+    assert list(found) == ["before", "object", "after"]
+    assert found["after"] == "sound"
+
+
+def test_arrays_and_scalars_of_python_2():
+    """As Python 2 wrote numpy.float64(0.5) and an array of bytes 0 to 255 in protocol 2."""
+    state = b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    dtype = b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR" + state
+    scalar = b"cnumpy.core.multiarray\nscalar\n(" + dtype + b"U\x08\x00\x00\x00\x00\x00\x00\xe0?tR"
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR(K\x01(K\x20t"
+        + dtype + b"\x89T\x00\x01\x00\x00" + bytes(range(256)) + b"tb"
+    )  # fmt: skip
+    found = read(b"\x80\x02}(U\x01a" + scalar + b"U\x01b" + array + b"U\x01cI01\nu.")
+    assert [type(value) for value in found.values()] == [Opaque, Opaque, bool]
 
 
 # --- limits --------------------------------------------------------------------------------
@@ -167,13 +232,12 @@ def test_no_state_reaches_an_object():
         (b"NN.", "other than one value"),
         (b"(N.", "other than one value"),
         (b"(" * (MAX_MARKS + 1), "nested"),
-        (b"N0" * (MAX_OPCODES // 2) + b"N.", "opcodes"),
-        (b"X\xff\xff\xff\xff.", "string of 4,294,967,295 bytes"),
+        (b"N0" * (MAX_STEPS // 2) + b"N.", "steps"),
+        (b"X\xff\xff\xff\xff.", "truncated"),
         (b"B\xff\xff\xff\xff.", "truncated"),
         (b"\x8e" + b"\xff" * 8 + b".", "truncated"),
-        (b"\x8b\xff\xff\xff\x7f.", "integer of"),
+        (b"\x8b\xff\xff\xff\x7f.", "truncated"),
         (b"L" + b"9" * 5000 + b"L\n.", "line"),
-        (b"L" + b"9" * 200 + b"L\n.", "integer"),
         (b"Iabc\n.", "integer"),
         (b"\x95" + b"\xff" * 8 + b"N.", "frame"),
         (b"h\x00.", "never stored"),
@@ -184,13 +248,14 @@ def test_no_state_reaches_an_object():
         (b"K\x01\x86.", "ends early"),
         (b"b.", "ends early"),
         (b"}(K\x01u.", "keys and values"),
-        (b"}]Ns.", "key that is a list"),
-        (b"}N\x85Ns.", "key that is a tuple"),
-        (b"}\x8a\x08" + struct.pack("<q", 2**61 - 1) + b"Ns.", "key that is a int"),
         (b"}K\x01NsK\x01Ns.", "twice"),
         (b"NNa.", "appends to a NoneType"),
         (b"X\x01\x00\x00\x00\xff.", "UTF-8"),
         (b"S'text'\n.", "STRING"),
+        (b"K\x01)R.", "calls an int"),
+        (b"cos\nsystem\nK\x01R.", "which cannot be called"),
+        (b"cos\nsystem\n)K\x01\x92.", "keywords"),
+        (b"(o.", "calls a NoneType"),
         (b"\xff.", "0xff"),
     ],
 )
@@ -213,5 +278,4 @@ def test_every_truncation_is_refused():
 
 
 def test_every_name_on_the_list_stands_for_a_function_of_ours():
-    modules = {build.__module__ for build in ALLOWED.values() if build is not None}
-    assert modules == {"minigrad.formats.tensors"}
+    assert {build.__module__ for build in BUILDERS.values()} == {"minigrad.formats.tensors"}

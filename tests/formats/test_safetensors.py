@@ -1,15 +1,14 @@
-"""Safetensors through the library, with bfloat16, which the library cannot give to NumPy."""
+"""Safetensors, held against the library of that name, and with bfloat16, which NumPy lacks."""
 
 from __future__ import annotations
 
 import json
 import struct
-import sys
 
 import numpy as np
 import pytest
 
-from minigrad.errors import FormatError, MissingExtra
+from minigrad.errors import FormatError
 from minigrad.formats import load, save
 
 
@@ -39,13 +38,3 @@ def test_the_budget(tmp_path):
     assert len(load(path, budget=160)) == 2
     with pytest.raises(FormatError, match="needs 80 bytes, more than the budget of 159"):
         load(path, budget=159)
-
-
-def test_without_the_library(tmp_path, monkeypatch):
-    path = tmp_path / "w.safetensors"
-    save(path, {"a": np.zeros(2)})
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    for use in (lambda: load(path), lambda: save(path, {"a": np.zeros(2)})):
-        with pytest.raises(MissingExtra, match=r"pip install 'minigrad-cpu\[safetensors\]'"):
-            use()
