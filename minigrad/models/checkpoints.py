@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minigrad.errors import StateDictError
-from minigrad.formats.limits import quote
+from minigrad.errors import StateDictError, quote
 from minigrad.models.naming import Known, Names, Presets, minigrad
 from minigrad.nn.module import Module
 from minigrad.tensor import Array, Tensor

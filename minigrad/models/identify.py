@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from minigrad.errors import StateDictError
-from minigrad.formats.limits import quote
+from minigrad.errors import StateDictError, quote
 from minigrad.models.checkpoints import (
     LIBRARIES,
     State,

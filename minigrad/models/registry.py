@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad import formats
-from minigrad.errors import StateDictError, UnknownNameError
-from minigrad.formats.limits import quote
+from minigrad.errors import StateDictError, UnknownNameError, quote
 from minigrad.models import checkpoints
 from minigrad.models.families import (
     efficientnet,
