@@ -36,6 +36,9 @@ HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 # lie outside the map, to the left and to the right, with the usual padding.
 EDGES = {(3, 1): (1, 1), (3, 2): (1, 1), (5, 1): (2, 2), (5, 2): (2, 1)}
 
+# How long sums are cut: kernels/contract.py says what each means.
+SUMS = {"CHAIN": 256, "PIXELS": 392, "INNER": 4096}
+
 # Depthwise tiles of two output rows have at least so many pixels in each.
 PAIRED = 4
 
@@ -104,6 +107,7 @@ def namespace(level: str) -> dict:
     strip = config["STRIP"]
     return {
         "level": level,
+        **SUMS,
         "DTYPES": [("f32", "float"), ("f64", "double")],
         "LANES": {"f32": config["BYTES"] // 4, "f64": config["BYTES"] // 8},
         "REGISTERS": config["REGISTERS"],

@@ -154,6 +154,64 @@ VEC_PARTIAL(f64, double, pd)
 
 #endif
 
+/* Numbers of either type as float64: load_wide takes LANES_f64 of them, load_wide_n only the
+ * first n, wide(v, half) those of a half of a register, and store_narrow_n rounds n of them on
+ * their way back.  (Of __builtin_convertvector gcc 12 makes two conversions.) */
+VEC_INLINE vec_f64 load_wide_f64(const double *p) { return load_f64(p); }
+VEC_INLINE vec_f64 load_wide_n_f64(const double *p, ptrdiff_t n) { return load_n_f64(p, n); }
+VEC_INLINE vec_f64 wide_f64(vec_f64 v, int half) { (void)half; return v; }
+VEC_INLINE void store_narrow_n_f64(double *p, vec_f64 v, ptrdiff_t n) { store_n_f64(p, v, n); }
+
+#if defined(__AVX512F__)
+VEC_INLINE vec_f64 load_wide_f32(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+VEC_INLINE vec_f64 load_wide_n_f32(const float *p, ptrdiff_t n) {
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps((__mmask8)((1u << n) - 1), p)); }
+VEC_INLINE vec_f64 wide_f32(vec_f32 v, int half) {
+    return _mm512_cvtps_pd(half ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v)); }
+VEC_INLINE void store_narrow_n_f32(float *p, vec_f64 v, ptrdiff_t n) {
+    _mm256_mask_storeu_ps(p, (__mmask8)((1u << n) - 1), _mm512_cvtpd_ps(v)); }
+#elif VEC_BYTES == 32
+#define HALF_MASK(n) _mm_loadu_si128((const __m128i *)(VEC_ONES_f32 + LANES_f32 - (n)))
+VEC_INLINE vec_f64 load_wide_f32(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
+VEC_INLINE vec_f64 load_wide_n_f32(const float *p, ptrdiff_t n) {
+    return _mm256_cvtps_pd(_mm_maskload_ps(p, HALF_MASK(n))); }
+VEC_INLINE vec_f64 wide_f32(vec_f32 v, int half) {
+    return _mm256_cvtps_pd(half ? _mm256_extractf128_ps(v, 1) : _mm256_castps256_ps128(v)); }
+VEC_INLINE void store_narrow_n_f32(float *p, vec_f64 v, ptrdiff_t n) {
+    _mm_maskstore_ps(p, HALF_MASK(n), _mm256_cvtpd_ps(v)); }
+#else
+VEC_INLINE vec_f64 load_wide_f32(const float *p) { return (vec_f64){p[0], p[1]}; }
+VEC_INLINE vec_f64 load_wide_n_f32(const float *p, ptrdiff_t n) {
+    vec_f64 v = {0};
+    for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];
+    return v; }
+VEC_INLINE vec_f64 wide_f32(vec_f32 v, int half) {
+    return (vec_f64){v[2 * half], v[2 * half + 1]}; }
+VEC_INLINE void store_narrow_n_f32(float *p, vec_f64 v, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) p[i] = (float)v[i]; }
+#endif
+
+/* A sum in two words: carry adds b to hi, and what the rounding left over to lo (Knuth's
+ * TwoSum); both gives hi + lo.  Where hi has become infinite, lo is NaN and left out. */
+#define TWO_WORDS(T)                                                                          \
+    VEC_INLINE void carry_##T(vec_##T b, vec_##T *hi, vec_##T *lo) {                          \
+        vec_##T s = *hi + b, t = s - *hi;                                                     \
+        *lo += (*hi - (s - t)) + (b - t);                                                     \
+        *hi = s; }                                                                            \
+    VEC_INLINE vec_##T both_##T(vec_##T hi, vec_##T lo) {                                     \
+        mask_##T finite = lo == lo;                                                           \
+        return (vec_##T)((finite & (mask_##T)(hi + lo)) | (~finite & (mask_##T)hi)); }
+
+TWO_WORDS(f32)
+TWO_WORDS(f64)
+
+/* The same for one number. */
+VEC_INLINE void carry_one(double b, double *hi, double *lo) {
+    double s = *hi + b, t = s - *hi;
+    *lo += (*hi - (s - t)) + (b - t);
+    *hi = s; }
+VEC_INLINE double both_one(double hi, double lo) { return lo == lo ? hi + lo : hi; }
+
 VEC_INLINE void prefetch(const void *p) { __builtin_prefetch(p); }
 
 #endif

@@ -15,7 +15,31 @@ one of the three functions that every kind of convolution has:
 
 The compiled backends start every sum from the bias or +0 and add its terms, one fused
 multiply-add each, in one order: (a, b, i) ascending forward, (a, b, o) ascending in the
-input gradient, (n, p, q) ascending in the weight gradient, which is never cut.
+input gradient, (n, p, q) ascending in the weight gradient.
+
+**Long sums** are cut into blocks by the shape alone, and the sums of blocks are added in two
+words: hi takes a block's sum, lo what was lost in rounding (Knuth's TwoSum),
+
+    s = hi + b;  t = s - hi;  lo += (hi - (s - t)) + (b - t);  hi = s,       in the end hi + lo,
+
+or hi alone where it has become infinite and lo NaN.  Every block starts from +0.
+
+* Sums of values (sum, means, statistics, pools, softmax) are float64 for either dtype, over
+  all their axes together in row-major order, and rounded once, at the end; what divides them
+  divides them before.  A product in such a sum is a fused multiply-add.  A sum that keeps the
+  last axis of x, or the channels (axis 1) of a 4-D map, has blocks of CHAIN terms, each one
+  chain.  Any other sum has blocks of 16 CHAIN terms; chain c of 16 takes the terms c, c + 16,
+  c + 32, ..., and the chains are added in pairs that lie 8, 4, 2 and 1 apart.
+* In a weight gradient the rows of g are numbered over the whole batch, r = n Ho + p.  A block
+  is max(PIXELS // Wo, 1) successive rows; where Wo exceeds PIXELS, that many pixels of one
+  row.  A block is one chain in the arrays' dtype, as are the two words.
+* linear has blocks of INNER inputs, the first of which starts from the bias.
+
+A softmax sums its exponentials as a row, and its gradient its products.  A global average is
+the sum over axes (2, 3), divided by H W.  The statistics of BatchNorm sum x, then the squares
+of x less the unrounded mean; ``batch_norm_sums`` sums g and g (x - mean), and multiplies
+the second by 1 / sqrt(var + eps), in float64.  linear is a pointwise convolution on a map of
+one pixel.
 
 A backend is a module with functions of these names; a function that serves one kind
 only carries the kind in front (``depthwise_conv2d``).  What a backend lacks goes to the
@@ -62,9 +86,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "CHAIN",
     "CONV_FUNCTIONS",
     "FUNCTIONS",
+    "INNER",
     "KINDS",
+    "PIXELS",
     "Array",
     "PoolWindow",
     "check_conv2d",
@@ -77,6 +104,9 @@ __all__ = [
 ]
 
 Array: TypeAlias = "npt.NDArray[Any]"
+CHAIN = 256  # terms of one chain of a sum of values
+PIXELS = 392  # of a block of a weight gradient: 8 maps of 7x7, 2 of 14x14, half of one of 28x28
+INNER = 4096  # inputs of one chain of linear: no network of ours has as many
 KINDS = ("pointwise", "depthwise", "dense", "general")
 CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 FUNCTIONS = (

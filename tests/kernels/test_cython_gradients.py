@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from order import weight
 
 import minigrad as mg
 from minigrad import kernels
@@ -169,6 +170,35 @@ def test_numba_gives_the_same_bits_on_large_ones(name, dtype):
     dx, dw = both(p, x, w, g)
     same_bits(dx, numba_backend.conv2d_input_grad(g, w, p.x_shape, p.spec))
     same_bits(dw, numba_backend.conv2d_weight_grad(g, x, p.w_shape, p.spec))
+
+
+# Maps of several blocks: rows of a block in several images, rows of several blocks.
+BLOCKED = {
+    "pointwise": problem((9, 3, 7, 7), (2, 3, 1, 1)),
+    "pointwise, wide": problem((2, 1, 2, 800), (3, 1, 1, 1)),
+    "pointwise, stride 2": problem((2, 2, 41, 40), (3, 2, 1, 1), stride=2),
+    "dense": problem((2, 17, 13, 27), (1, 17, 3, 2), padding=((1, 1), (0, 1))),
+    "dense, one row": problem((2, 2, 1, 500), (2, 2, 1, 3), padding=(0, 1)),
+    "stem, wide": problem((1, 3, 4, 830), (2, 3, 3, 3), stride=(2, 1), padding=1),
+    "grouped": problem((3, 4, 15, 15), (2, 2, 3, 3), padding=1, groups=2),
+    "depthwise": problem((3, 3, 14, 15), (3, 1, 3, 3), padding=1, groups=3),
+    "depthwise, wide": problem((1, 2, 3, 900), (2, 1, 3, 3), padding=1, groups=2),
+    "depthwise, wide, stride 2": problem((1, 2, 4, 1603), (2, 1, 5, 5), stride=2, padding=2, groups=2),
+    "depthwise, wide, dilated": problem((1, 2, 3, 900), (2, 1, 2, 3), dilation=2, padding=2, groups=2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+@dtypes
+@pytest.mark.fma
+def test_a_weight_gradient_is_added_in_the_order_of_the_rule(name, dtype):
+    p = BLOCKED[name]._replace(dtype=dtype)
+    x, w, _, g = p.arrays()
+    dw = gradients.conv2d_weight_grad(g, x, p.w_shape, p.spec)
+    cout, cin = len(w) // p.spec.groups, w.shape[1]
+    for o, i, a, b in np.ndindex(*w.shape):
+        expected = weight(g[:, o], x[:, o // cout * cin + i], a, b, p.spec)
+        same_bits(dw[o, i, a, b].reshape(()), np.asarray(expected))
 
 
 @given(

@@ -8,8 +8,6 @@ knows nothing of threads, registers, neighbours in the batch, and memory order.
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import math
 from contextlib import contextmanager
 
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from order import cut, fma_chain, in_two_words, product, row_of_chains, sum_by_the_rule
 
 from minigrad import threads
 from minigrad.errors import DtypeError, ShapeError
@@ -25,7 +24,7 @@ from minigrad.kernels import _ext
 from minigrad.kernels import cython_backend as ops
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels._cython import memory
-from minigrad.kernels.contract import FUNCTIONS, PoolWindow
+from minigrad.kernels.contract import CHAIN, FUNCTIONS, INNER, PoolWindow
 
 pytestmark = pytest.mark.skipif(_ext.core is None, reason=str(_ext.REASON))
 
@@ -250,47 +249,13 @@ def test_elementwise_functions_keep_shape_and_memory_order(shape):
 # --------------------------------------------------------------------------------- sums
 
 
-def chains(row):
-    """At most 4096 numbers: 16 chains, then pairs 8, 4, 2 and 1 apart."""
-    c = np.zeros(16, row.dtype)
-    for k, v in enumerate(row):
-        c[k % 16] += v
-    for apart in (8, 4, 2, 1):
-        c = c[:apart] + c[apart : 2 * apart]
-    return c[0]
-
-
-def row_sum(row):
-    while len(row) > 4096:
-        row = np.array([chains(row[k : k + 4096]) for k in range(0, len(row), 4096)], row.dtype)
-    return chains(row)
-
-
-def one_chain(row):
-    s = row.dtype.type(0)
-    for v in row:
-        s += v
-    return s
-
-
-def sum_by_the_rule(x, axes):
-    if x.ndim == 4 and axes == (0, 2, 3):
-        return sum_by_the_rule(sum_by_the_rule(x, (2, 3)), (0,))
-    kept = [k for k in range(x.ndim) if k not in axes]
-    in_columns = x.ndim - 1 in kept or (x.ndim == 4 and 1 in kept)
-    rows = np.moveaxis(x, axes, range(-len(axes), 0)).reshape(
-        *(x.shape[k] for k in kept), math.prod(x.shape[k] for k in axes)
-    )
-    y = np.zeros(rows.shape[:-1], x.dtype)
-    for place in np.ndindex(*y.shape):
-        y[place] = (one_chain if in_columns else row_sum)(rows[place])
-    return y
+LONG = [CHAIN - 1, CHAIN, CHAIN + 1, 3 * CHAIN]  # and so times the other axes
 
 
 @st.composite
 def sums(draw):
     shape = draw(st.lists(st.integers(1, 7), min_size=1, max_size=5))
-    shape[draw(st.integers(0, len(shape) - 1))] = draw(st.integers(0, 70))
+    shape[draw(st.integers(0, len(shape) - 1))] = draw(st.integers(0, 70) | st.sampled_from(LONG))
     axes = draw(st.sets(st.integers(0, len(shape) - 1), min_size=1))
     return normal(shape, draw(dtypes), draw(seeds)), tuple(sorted(axes))
 
@@ -298,7 +263,7 @@ def sums(draw):
 @given(sums(), st.sampled_from(LEVELS), st.booleans())
 def test_a_sum_is_added_in_the_order_of_the_rule(case, level, channels_last):
     x, axes = case
-    expected = sum_by_the_rule(x, axes)
+    expected = sum_by_the_rule(x, axes).astype(x.dtype)
     if channels_last and x.ndim == 4:
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     with on(level):
@@ -306,19 +271,40 @@ def test_a_sum_is_added_in_the_order_of_the_rule(case, level, channels_last):
         assert ops.sum(x, axes, True).shape == x.sum(axis=axes, keepdims=True).shape
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("length", [4095, 4096, 4097, 8192, 70001])
-def test_a_long_row_is_cut_into_blocks(length, level):
-    x = normal((2, length), np.float32)
-    expected = np.array([row_sum(r) for r in x])
+def test_a_long_row_is_cut_into_blocks(length, dtype, level):
+    x = normal((2, length), dtype)
+    expected = np.array([row_of_chains(r) for r in x]).astype(dtype)
     assert same(ops.sum(x, (1,), False), expected)
     assert same(ops.sum(x[0], (0,), False), expected[0])
 
 
-def test_blocks_of_blocks_in_softmax_and_sum_are_cut_alike(level):
-    x = np.zeros(4096 * 4096 + 4097, np.float32)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_long_column_is_cut_into_blocks_and_shared_between_threads(n, dtype, level):
+    x = normal((5, 70, 31, 17), dtype)
+    expected = sum_by_the_rule(x, (0, 2, 3)).astype(dtype)
+    with threads(n):
+        assert same(ops.sum(x, (0, 2, 3), False), expected)
+
+
+def test_blocks_in_softmax_and_sum_are_cut_alike(level):
+    x = np.zeros(16 * CHAIN * 20 + 4097, np.float32)
     x[1::3] = -3
     total = ops.sum(ops.exp(x), (0,), False)
     assert same(ops.softmax(x)[:1], (np.float32(1) / total)[None])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_infinite_sum_of_blocks_is_infinite_and_not_nan(dtype, level):
+    x = np.zeros((3 * CHAIN, 40), dtype)
+    x[5, 3], x[5, 4], x[2 * CHAIN, 4], x[2 * CHAIN, 5] = np.inf, np.inf, -np.inf, np.nan
+    expected = np.zeros(40, dtype)
+    expected[3:6] = np.inf, np.nan, np.nan
+    with np.errstate(invalid="ignore"):
+        assert same(ops.sum(x, (0,), False), expected)
+        assert same(ops.sum(np.tile(x.T, 16), (1,), False), expected)
 
 
 def test_sums_start_from_positive_zero_and_empty_ones_are_zero(level):
@@ -329,11 +315,11 @@ def test_sums_start_from_positive_zero_and_empty_ones_are_zero(level):
     assert ops.sum(np.empty((2, 0)), (0,), True).shape == (1, 0)
 
 
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 40), dtypes, seeds)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 300), dtypes, seeds)
 def test_a_global_average_is_a_sum_and_a_division(n, c, pixels, dtype, seed):
     x = normal((n, c, pixels, 3), dtype, seed)
-    expected = sum_by_the_rule(x, (2, 3))[:, :, None, None] / dtype(pixels * 3)
-    assert same(ops.global_avg_pool(x), expected)
+    expected = sum_by_the_rule(x, (2, 3))[:, :, None, None] / (pixels * 3)
+    assert same(ops.global_avg_pool(x), expected.astype(dtype))
 
 
 # ------------------------------------------------------------------------------ softmax
@@ -345,7 +331,7 @@ def test_softmax_is_exp_sum_and_division(length, rows, dtype, level, seed):
     top = x.max(axis=1, keepdims=True)
     with on(level):
         e = ops.exp(x - top)
-        total = np.array([row_sum(r) for r in e])[:, None]
+        total = np.array([row_of_chains(r) for r in e], dtype)[:, None]
         assert same(ops.softmax(x), e / total)
         assert same(ops.log_softmax(x), (x - top) - ops.log(total))
 
@@ -370,14 +356,12 @@ def test_softmax_at_the_edges(dtype, level):
 
 # ------------------------------------------------------------------------------- linear
 
-_libm = ctypes.CDLL(ctypes.util.find_library("m"))
-_libm.fma.restype, _libm.fma.argtypes = ctypes.c_double, [ctypes.c_double] * 3
-_libm.fmaf.restype, _libm.fmaf.argtypes = ctypes.c_float, [ctypes.c_float] * 3
-
 
 @st.composite
 def linears(draw):
     n, i = draw(st.integers(0, 9)), draw(st.integers(0, 140))
+    if n == 1:
+        i = draw(st.sampled_from([INNER - 1, INNER, INNER + 1, 2 * INNER + 130]))
     o = draw(st.sampled_from([0, 1, 3, 5, 17, 33]))
     dtype, seed = draw(dtypes), draw(seeds)
     bias = normal(o, dtype, seed + 2) if draw(st.booleans()) else None
@@ -388,13 +372,9 @@ def linears(draw):
 @given(linears(), st.sampled_from(WITH_FMA))
 def test_linear_adds_to_the_bias_one_fma_after_another(case, level):
     x, w, bias = case
-    fma = _libm.fma if x.itemsize == 8 else _libm.fmaf
     expected = np.zeros((len(x), len(w)), x.dtype)
     for n, o in np.ndindex(*expected.shape):
-        s = 0.0 if bias is None else bias[o]
-        for a, b in zip(x[n], w[o], strict=True):
-            s = fma(a, b, s)
-        expected[n, o] = s
+        expected[n, o] = product(x[n], w[o], 0.0 if bias is None else bias[o])
     with on(level):
         assert same(ops.linear(x, w, bias), expected)
 
@@ -433,17 +413,23 @@ def test_batch_norm_is_numpys_operations_one_by_one(shape, dtype, level, seed):
 
 
 @given(
-    st.integers(1, 3), st.integers(1, 40), st.integers(1, 7), dtypes, st.sampled_from(LEVELS), seeds
-)
-def test_statistics_are_sums_image_by_image(n, c, h, dtype, level, seed):
+    st.integers(1, 3), st.integers(1, 40), st.integers(1, 120), dtypes, st.sampled_from(WITH_FMA),
+    seeds,
+)  # fmt: skip
+def test_statistics_are_sums_over_the_batch_in_float64(n, c, h, dtype, level, seed):
     x = normal((n, c, h, 3), dtype, seed)
-    count = dtype(n * h * 3)
-    mean = sum_by_the_rule(x, (0, 2, 3)) / count
-    centred = x - mean[:, None, None]
+    mean = sum_by_the_rule(x, (0, 2, 3)) / (n * h * 3)
     with on(level):
         got = ops.batch_norm_statistics(x)
-    assert same(got[0], mean)
-    assert same(got[1], sum_by_the_rule(centred * centred, (0, 2, 3)) / count)
+    assert same(got[0], mean.astype(dtype))
+    var = [squares(x[:, k].ravel(), mean[k]) / (n * h * 3) for k in range(c)]
+    assert same(got[1], np.array(var).astype(dtype))
+
+
+def squares(row, mean):
+    """The column rule for (x - mean)^2."""
+    centred = cut(np.float64(row) - mean, CHAIN)
+    return in_two_words([fma_chain(block, block) for block in centred])
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 17, 4), (3, 33, 5, 4), (2, 3, 2, 3, 2)])
@@ -459,7 +445,8 @@ def test_batch_norm_gradients_are_their_formulas(shape, dtype, level):
     for got, terms in ((beta_bar, g), (gamma_bar, g * xhat)):
         exact = terms.astype(np.longdouble).sum(axis=axes)
         assert (np.abs(got - exact) <= n * u / (1 - n * u) * np.abs(terms).sum(axis=axes)).all()
-    a, b = (t.reshape(column) / dtype(n) for t in (beta_bar, gamma_bar))
+    wide = [v.astype(np.float64) for v in (g, x, mean, var)]
+    a, b = ((t / n).astype(dtype).reshape(column) for t in ops.batch_norm_sums(*wide, 1e-5))
     dx = ops.batch_norm_input_grad(g, x, mean, var, gamma, 1e-5)
     assert same(dx, (gamma * r).reshape(column) * ((g - a) - xhat * b))
 
@@ -505,11 +492,33 @@ def test_avg_pool_adds_numpys_taps_in_their_order(case, level, count_include_pad
     counted = numpy_backend.pooling.divisor(x.shape, window, count_include_pad)
     if (counted < 1).any():
         return  # a mean of nothing
-    y = numpy_backend.avg_pool2d(x, window, count_include_pad)
-    case = (y, x.shape, window, count_include_pad)
+    y = numpy_backend.avg_pool2d(x.astype(np.float64), window, count_include_pad).astype(x.dtype)
+    share = (y / counted.astype(x.dtype)).astype(np.float64)
+    dx = shared_out(share, x.shape, window).astype(x.dtype)
     with on(level):
         assert same(ops.avg_pool2d(x, window, count_include_pad), y)
-        assert same(ops.avg_pool2d_input_grad(*case), numpy_backend.avg_pool2d_input_grad(*case))
+        assert same(ops.avg_pool2d_input_grad(y, x.shape, window, count_include_pad), dx)
+
+
+def shared_out(share, x_shape, window):
+    """Each window's share added to what it covers, tap after tap."""
+    dx = np.zeros(x_shape)
+    (kh, kw), (sh, sw), ((top, _), (left, _)) = window[:3]
+    for a, b, p, q in np.ndindex(kh, kw, *share.shape[2:]):
+        h, v = p * sh - top + a, q * sw - left + b
+        if 0 <= h < x_shape[2] and 0 <= v < x_shape[3]:
+            dx[:, :, h, v] += share[:, :, p, q]
+    return dx
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", [(16, 16), (1, 257), (70, 31), (70, 40)])
+def test_a_window_of_many_taps_is_cut_into_blocks(kernel, dtype, level):
+    x = normal((2, 37, 70, 300), dtype)
+    window = PoolWindow(kernel, kernel)
+    first = x[:, :, : kernel[0], : kernel[1]]
+    expected = (sum_by_the_rule(first, (2, 3)) / math.prod(kernel)).astype(dtype)
+    assert same(ops.avg_pool2d(x, window)[:, :, 0, 0], expected)
 
 
 def test_a_window_wholly_on_padding_has_no_maximum(level):

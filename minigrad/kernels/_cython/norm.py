@@ -1,8 +1,7 @@
 """BatchNorm in the compiled core: evaluation, and the passes of training.
 
 Every operation is rounded by itself, in the order of the formulas, so evaluation has NumPy's
-bits.  A sum over the batch is one chain for each image and channel, pixels row by row from
-+0; then the images are added in order.
+bits.  Sums over the batch are float64 until they are rounded, once (``contract``).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import numpy as np
 
 from minigrad.errors import ShapeError
 from minigrad.kernels._cython import memory
-from minigrad.kernels._cython.sums import sum
 from minigrad.kernels.contract import Array, one_dtype
 from minigrad.threads import num_threads
 
@@ -53,37 +51,43 @@ def _channels_to_end(x: Array) -> Array:
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """The mean and the biased variance of each channel of a batch x (N, C, ...).
 
-    mean = sum x / m, then var = sum (x - mean)^2 / m, with m = N H W; each sum is one chain
-    an image, and then the images in order.
+    mean = sum x / m, then var = sum (x - mean)^2 / m with that mean before it is rounded,
+    and m = N H W.
     """
     one_dtype("batch_norm_statistics", x=x)
     _check_vectors("batch_norm_statistics", x)
-    pixels = _images(x)
-    count = x.dtype.type(pixels.shape[0] * pixels.shape[1])
-    y = np.empty((pixels.shape[0], pixels.shape[2]), x.dtype)
-    memory.core.column_sums(pixels, y, num_threads())
-    mean = np.asarray(sum(y, (0,), False) / count)
-    memory.core.square_sums(pixels, mean, y, num_threads())
-    return mean, np.asarray(sum(y, (0,), False) / count)
+    pixels = _pixels(x)
+    mean, var = np.empty((2, 1, x.shape[1]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        memory.core.column_sums(pixels, mean, pixels.shape[1], num_threads())
+        memory.core.square_sums(pixels, mean, var, num_threads())
+        var /= pixels.shape[1]
+    return mean[0].astype(x.dtype), var[0].astype(x.dtype)
 
 
-def _images(x: Array) -> Array:
-    """(N, C, ...) as (N, pixels, C) in C order."""
-    last = _channels_to_end(x)
-    return last.reshape(x.shape[0], math.prod(x.shape[2:]), x.shape[1])
+def _pixels(x: Array) -> Array:
+    """(N, C, ...) as (1, pixels of the batch, C) in C order."""
+    return _channels_to_end(x).reshape(1, x.shape[0] * math.prod(x.shape[2:]), x.shape[1])
 
 
 def batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
     """sum g and sum g x̂ a channel, x̂ = (x - mean) / sqrt(var + eps): β̄ and γ̄ of a batch."""
-    one_dtype("batch_norm_sums", g=g, x=x, mean=mean, var=var)
-    _check_vectors("batch_norm_sums", x, mean=mean, var=var)
+    plain, centred = _wide_sums("batch_norm_sums", g, x, mean, var, eps)
+    return plain.astype(x.dtype), centred.astype(x.dtype)
+
+
+def _wide_sums(
+    function: str, g: Array, x: Array, mean: Array, var: Array, eps: float
+) -> tuple[Array, Array]:
+    """The same in float64."""
+    one_dtype(function, g=g, x=x, mean=mean, var=var)
+    _check_vectors(function, x, mean=mean, var=var)
     if g.shape != x.shape:
-        raise ShapeError(f"batch_norm_sums: g must have x's shape {x.shape}, got {g.shape}")
-    r = 1 / np.sqrt(var + x.dtype.type(eps))
-    pixels = _images(x)
-    y = np.empty((2, pixels.shape[0], pixels.shape[2]), x.dtype)
-    memory.core.product_sums(pixels, _images(g), memory.dense(mean), r, y[0], y[1], num_threads())
-    return sum(y[0], (0,), False), sum(y[1], (0,), False)
+        raise ShapeError(f"{function}: g must have x's shape {x.shape}, got {g.shape}")
+    plain, centred = np.empty((2, 1, x.shape[1]))
+    wide = mean.astype(np.float64, order="C")
+    memory.core.product_sums(_pixels(x), _pixels(g), wide, plain, centred, num_threads())
+    return plain[0], centred[0] * (1 / np.sqrt(var.astype(np.float64) + eps))
 
 
 def batch_norm_input_grad(
@@ -93,15 +97,15 @@ def batch_norm_input_grad(
 
     ``mean`` and ``var`` are the batch's own; see ``batch_norm_statistics``.
     """
-    totals = batch_norm_sums(g, x, mean, var, eps)
+    totals = _wide_sums("batch_norm_input_grad", g, x, mean, var, eps)
     _check_vectors("batch_norm_input_grad", x, gamma=gamma)
     one_dtype("batch_norm_input_grad", x=x, gamma=gamma)
-    count = x.dtype.type(x.size // max(x.shape[1], 1))
+    rows = x.shape[0] * math.prod(x.shape[2:])
     r = 1 / np.sqrt(var + x.dtype.type(eps))
-    a, b = (np.asarray(t / count) for t in totals)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = ((t / rows).astype(x.dtype) for t in totals)
     pixels = _channels_to_end(x)
     y = np.empty_like(pixels)
     vectors = (memory.dense(mean), r, gamma * r, a, b)
-    rows = pixels.size // max(x.shape[1], 1)
     memory.core.normalize_gradient(_channels_to_end(g), pixels, *vectors, y, rows, num_threads())
     return np.moveaxis(y, -1, 1)

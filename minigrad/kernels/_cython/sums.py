@@ -1,6 +1,6 @@
 """Sums in an order that the shape alone decides, and what is made of them.
 
-The rule is in ``kernels/cython_ops.py``, the kernels in ext/reduce.pyx.tp and ext/linear.pyx.tp.
+The rule is in ``kernels/contract.py``, the kernels in ext/reduce.pyx.tp and ext/linear.pyx.tp.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ __all__ = [
     "softmax_input_grad",
     "sum",
 ]
-
-BLOCK = 4096  # the longest row that is summed in one piece (ext/reduce.pyx.tp)
-
 
 def softmax(x: Array) -> Array:
     """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
@@ -75,15 +72,12 @@ def _softmax_input_grad(function: str, g: Array, y: Array, logarithm: bool) -> A
 
 
 def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
-    """The sum over ``axes``, in the order that the module's docstring fixes."""
+    """The sum over ``axes``, in the order that the contract fixes."""
     one_dtype("sum", x=x)
     axes = tuple(sorted(a % x.ndim for a in axes))
     if not axes:
         copy: Array = x.copy()
         return copy
-    if x.ndim == 4 and axes == (0, 2, 3):
-        images = sum(x, (2, 3), keepdims)
-        return sum(images, (0,), keepdims)
     kept = tuple(k for k in range(x.ndim) if k not in axes)
     in_columns = x.ndim - 1 in kept or (x.ndim == 4 and 1 in kept)
     y = (_column_sums if in_columns else _row_sums)(x, axes, kept)
@@ -91,7 +85,7 @@ def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
 
 
 def _column_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
-    """One chain an output; lanes run across the kept axis whose numbers are neighbours."""
+    """Lanes run across the kept axis whose numbers are neighbours."""
     inner = min(kept, key=lambda k: (x.shape[k] == 1, abs(x.strides[k])))
     if not memory.regular(x) or (x.strides[inner] != x.itemsize and x.shape[inner] > 1):
         inner = kept[-1] if kept[-1] == x.ndim - 1 else 1
@@ -102,7 +96,7 @@ def _column_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Arra
     if y.size:
         batch, length = math.prod(shape[:-1]), math.prod(x.shape[k] for k in axes)
         columns = x.transpose(*outer, *axes, inner).reshape(batch, length, shape[-1])
-        memory.core.column_sums(columns, y.reshape(batch, shape[-1]), num_threads())
+        memory.core.column_sums(columns, y.reshape(batch, shape[-1]), None, num_threads())
     back: Array = y.transpose([(*outer, inner).index(k) for k in kept])
     return back
 
@@ -112,14 +106,10 @@ def _row_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
     shape = [x.shape[k] for k in kept]
     length = math.prod(x.shape[k] for k in axes)
     rows = memory.dense(x.transpose(*kept, *axes)).reshape(math.prod(shape), length)
-    while True:
-        blocks = max(math.ceil(rows.shape[1] / BLOCK), 1)
-        y = np.empty((rows.shape[0], blocks), x.dtype)
-        if y.size:
-            memory.core.block_sums(rows, y, num_threads())
-        if blocks == 1:
-            return y.reshape(shape)
-        rows = y
+    y = np.empty(rows.shape[0], x.dtype)
+    if y.size:
+        memory.core.row_sums(rows, y, num_threads())
+    return y.reshape(shape)
 
 
 def global_avg_pool(x: Array) -> Array:
@@ -130,8 +120,8 @@ def global_avg_pool(x: Array) -> Array:
     n, c, h, w = x.shape
     y = np.empty((n, c), x.dtype)
     if y.size:
-        memory.core.column_sums(memory.pixels(x).reshape(n, h * w, c), y, num_threads())
-        y /= x.dtype.type(h * w)
+        pixels = memory.pixels(x).reshape(n, h * w, c)
+        memory.core.column_sums(pixels, y, h * w, num_threads())
     return y.reshape(n, c, 1, 1)
 
 
