@@ -6,6 +6,7 @@ kernel is a call all the same, of its definition in Python.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from minigrad.engine.trace import Graph, Step, has_constants
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython_backend
 from minigrad.kernels._ext import core
-from minigrad.kernels.contract import classify
+from minigrad.kernels.contract import INNER, classify
 from minigrad.kernels.cython_blocks import bind_block
 from minigrad.tensor import Array
 from minigrad.threads import threads as using_threads
@@ -71,7 +72,8 @@ def as_maps(x: Array) -> Array:
     """x as a map of NCHW shape, in a memory order that the core can read."""
     if not x.flags.aligned or any(step % x.itemsize for step in x.strides):
         x = np.array(x, order="C")
-    return x if x.ndim == 4 else x.reshape(*(x.shape[:1] or (1,)), -1, 1, 1)
+    n = x.shape[0] if x.ndim else 1
+    return x if x.ndim == 4 else x.reshape(n, math.prod(x.shape[1:]), 1, 1)
 
 
 def has_kernel(graph: Graph, step: Step) -> bool:
@@ -86,6 +88,8 @@ def has_kernel(graph: Graph, step: Step) -> bool:
         return all(in_order(shape) for shape in shapes)
     if step.op in ("conv2d", "linear") and not has_constants(step):
         return False
+    if step.op == "linear" and step.inputs[1].shape[1] > INNER:
+        return False  # a pointwise convolution is one chain, and this sum is cut
     return step.op in BINDERS
 
 

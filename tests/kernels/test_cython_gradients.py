@@ -183,8 +183,12 @@ BLOCKED = {
     "grouped": problem((3, 4, 15, 15), (2, 2, 3, 3), padding=1, groups=2),
     "depthwise": problem((3, 3, 14, 15), (3, 1, 3, 3), padding=1, groups=3),
     "depthwise, wide": problem((1, 2, 3, 900), (2, 1, 3, 3), padding=1, groups=2),
-    "depthwise, wide, stride 2": problem((1, 2, 4, 1603), (2, 1, 5, 5), stride=2, padding=2, groups=2),
-    "depthwise, wide, dilated": problem((1, 2, 3, 900), (2, 1, 2, 3), dilation=2, padding=2, groups=2),
+    "depthwise, wide, stride 2": problem(
+        (1, 2, 4, 1603), (2, 1, 5, 5), stride=2, padding=2, groups=2
+    ),
+    "depthwise, wide, dilated": problem(
+        (1, 2, 3, 900), (2, 1, 2, 3), dilation=2, padding=2, groups=2
+    ),
 }  # fmt: skip
 
 
@@ -354,3 +358,21 @@ def test_derivatives_agree_with_differences_to_second_order(x_shape, w_shape, wi
     x, w = rng.normal(size=x_shape), rng.normal(size=w_shape)
     with mg.backend("cython"):
         mg.check_grads(lambda x, w: mg.conv2d(x, w, **window), x, w, order=2)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_a_remainder_of_one_tap_is_no_line_unless_it_begins_with_the_map(dtype):
+    """Pads (1, -1) keep a map's size, and its rows are not one line all the same."""
+    cases = [
+        ((1, 1, 2, 2), (1, 1, 1, 2), {"stride": (1, 2), "padding": ((0, 0), (1, 0))}),
+        ((1, 1, 4, 1), (1, 1, 2, 1), {"stride": 2, "padding": (1, 0), "dilation": (3, 1)}),
+        ((1, 4, 6, 5), (6, 2, 1, 2), {"stride": (1, 2), "padding": ((0, 0), (1, 0)), "groups": 2}),
+    ]
+    for x_shape, w_shape, window in cases:
+        p = problem(x_shape, w_shape, dtype, **window)
+        x, w, _, g = p.arrays(integers=True)
+        for got, expected in zip(both(p, x, w, g), (
+            reference.conv2d_input_grad(g, w, p.x_shape, p.spec),
+            reference.conv2d_weight_grad(g, x, p.w_shape, p.spec),
+        ), strict=True):  # fmt: skip
+            np.testing.assert_array_equal(got, expected)

@@ -25,6 +25,7 @@ __all__ = [
     "sum",
 ]
 
+
 def softmax(x: Array) -> Array:
     """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
     return _softmax("softmax", x, logarithm=False)
