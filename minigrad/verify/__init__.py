@@ -15,13 +15,20 @@ and behind them, one idea a file:
     operations   a call of a public function on anybody's arrays
     definitions  compositions that are judged too: the two blocks, a depthwise convolution
     verdict      the decision, with the theorem's premise; patterns: what wrong elements share
+    geometries   the sizes and words of the cases of every operation
+    trials       a geometry, a way to draw the values, a seed: one case of ``examine``
+    runner       one case through somebody's function
+    cheats       cached and constant outputs
+    reduction    a failing case made small, and a script that reproduces it
+    conventions  NaN, infinities, subnormal numbers: reported, never judged
     cases        one table of cases for every primitive
     strategies   random convolutions and pools, for property tests (needs hypothesis)
 
 Nothing here knows a network.
 """
 
+from minigrad.verify.examine import Report, examine
 from minigrad.verify.judgement import judge
 from minigrad.verify.verdict import Verdict, judge_step
 
-__all__ = ["Verdict", "judge", "judge_step"]
+__all__ = ["Report", "Verdict", "examine", "judge", "judge_step"]

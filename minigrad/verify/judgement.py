@@ -28,6 +28,7 @@ def judge(
     wrt: str | None = None,
     cotangent: Any = None,
     algorithm: str | None = None,
+    exact: bool = False,
     **words: Any,
 ) -> Verdict:
     """Judge y, an array that anybody computed, as the result of a public operation.
@@ -54,6 +55,8 @@ def judge(
         The cotangent of the result, needed with ``wrt``.
     algorithm : {"winograd", "fft"}, optional
         Judge a stride-1 convolution by the normwise bound of that algorithm, which is far wider.
+    exact : bool
+        Allow no error but the last rounding, as for integers whose every partial sum is exact.
     **words
         The keyword arguments of the function, such as ``stride=2``.
 
@@ -94,6 +97,8 @@ def judge(
         judged = normwise(call, how, algorithm, wrt)
     else:
         judged = call.evaluate(how, wrt, cotangent)
+    if exact:
+        judged = judged.rounded(how.output)
     if values.shape != judged.exact.shape:
         raise ShapeError(f"{op} gives an array of shape {judged.exact.shape}, got {values.shape}")
     finite = all(np.isfinite(v).all() for v in call.arguments.values() if _is_float(v))

@@ -18,7 +18,7 @@ from minigrad.autograd import vjp
 from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.tensor import Array, Primitive, Tensor, from_numpy, interpreting
 from minigrad.verify import definitions
-from minigrad.verify.arithmetic import Arithmetic
+from minigrad.verify.arithmetic import Arithmetic, Format
 from minigrad.verify.propagation import Bounded
 
 __all__ = ["IMAGES", "OPERATIONS", "Call", "Judged", "as_array", "bind", "to_nchw", "to_nhwc"]
@@ -56,6 +56,11 @@ class Judged(NamedTuple):
     bound: Array
     size: Array
     typical: Array
+
+    def rounded(self, form: Format) -> Judged:
+        """The exact value rounded to a format, with a bound of 0."""
+        zero = np.zeros(self.exact.shape)
+        return Judged(form.round(self.exact), zero, self.size, zero)
 
 
 class Call(NamedTuple):

@@ -37,11 +37,15 @@ from minigrad.verify.propagation import Bounded
 
 __all__ = ["RATE", "USUAL", "Verdict", "decide", "judge_step"]
 
-USUAL = 8.0
-"""The largest statistical figure that correct implementations show (see ``Verdict.usual``)."""
+USUAL = 4.0
+"""The limit of the statistical figure (see ``Verdict.usual``)."""
 
-RATE = 1e-4
-"""How often a correct array exceeds ``USUAL``, at most, as tests/mutants measures it."""
+RATE = 1e-3
+"""How often a correct array exceeds ``USUAL``, at most (95 % confidence).
+
+tests/mutants measures it: none of 3,000 arrays of correct implementations does, and the
+largest shows 1.6; none in N means a rate below 3 / N.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class Verdict:
         How many elements are not finite, rightly, because some order of the sum overflows.
     usual : float
         A statistical figure, not a theorem: the largest error as a share of u sqrt(n) T, which
-        independent roundings stay near.  Correct implementations exceed ``USUAL`` in at most
-        one array in 1 / ``RATE``.  It never changes the decision.
+        independent roundings stay near.  A correct array exceeds ``USUAL`` with a rate below
+        ``RATE``.  It never changes the decision.
     arithmetic : str
         What y was judged as.
     """
@@ -104,8 +108,8 @@ class Verdict:
             f"  worst at {list(self.where)}: expected {self.expected:.9g}, got {self.got:.9g}",
             f"  error {self.error:.3g} ({self.ulps:.3g} ULP), bound {self.bound:.3g}: "
             f"{self.worst:.3g} of it used",
-            f"  statistical figure {self.usual:.3g} (correct implementations: up to {USUAL:g}, "
-            f"with {RATE:g} of their arrays above)",
+            f"  statistical figure {self.usual:.3g}, no proof (a correct array is above "
+            f"{USUAL:g} with a rate below {RATE:g})",
         ]
         if self.pattern:
             lines.insert(1, f"  pattern: {self.pattern}")

@@ -1,0 +1,220 @@
+"""One case run through somebody's function: arrays made, the function called, results judged.
+
+The memory that the result may get is filled with NaN before each call, so that a place that is
+never written shows; the inputs are compared with copies afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.errors import MinigradError
+from minigrad.tensor import Array
+from minigrad.verify.arithmetic import Arithmetic, arithmetic
+from minigrad.verify.normwise import normwise
+from minigrad.verify.operations import IMAGES, Judged, as_array, to_nchw, to_nhwc
+from minigrad.verify.trials import Trial
+from minigrad.verify.verdict import Verdict, decide
+
+__all__ = ["Kernel", "Outcome", "Refusal", "Runner"]
+
+Kernel = Callable[..., Any]
+
+
+class Refusal(NamedTuple):
+    """A case that the function does not take (it raised NotImplementedError)."""
+
+    trial: Trial
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One judged array.
+
+    Attributes
+    ----------
+    trial : Trial
+    part : str
+        "result", or "gradient in NAME".
+    verdict : Verdict or None
+        None if the function failed.
+    fault : str
+        An exception, a wrong shape, a changed input; "" if there is none.
+    y : array or None
+        What came, images as (N, C, H, W).
+    """
+
+    trial: Trial
+    part: str
+    verdict: Verdict | None
+    fault: str = ""
+    y: Array | None = None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether this outcome condemns the function."""
+        return bool(self.fault) or self.verdict is None or self.verdict.decision == "wrong"
+
+    @property
+    def name(self) -> str:
+        """The case and the part."""
+        return self.trial.name if self.part == "result" else f"{self.trial.name}, {self.part}"
+
+
+class Runner:
+    """Calls a function with the arrays of cases, in its dtype and layout, and judges.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(*arrays, **words) -> array``.
+    gradients : callable, optional
+        ``gradients(cotangent, *arrays, **words) -> arrays``, one for each argument, or None.
+    dtype, accumulator, layout : str
+        As in ``judge``.
+    algorithm : str, optional
+        Results of stride-1 convolutions are held to its normwise bound.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        gradients: Kernel | None = None,
+        *,
+        dtype: str = "float32",
+        accumulator: str | None = None,
+        layout: str = "NCHW",
+        algorithm: str | None = None,
+    ) -> None:
+        self.kernel, self.gradients = kernel, gradients
+        self.how = arithmetic(dtype, accumulator)
+        self.dtype, self.layout, self.algorithm = dtype, layout, algorithm
+
+    def given(self, trial: Trial, arrays: dict[str, Array]) -> list[Array]:
+        """The arrays as the function gets them: fresh copies, in its dtype and layout."""
+        turned = IMAGES.get(trial.op, ((), False))[0] if self.layout == "NHWC" else ()
+        return [
+            self.cast(to_nhwc(a) if name in turned else np.ascontiguousarray(a))
+            for name, a in arrays.items()
+        ]
+
+    def cast(self, array: Array) -> Array:
+        """A copy in the judged dtype; bfloat16 and TF32 travel as float32 where need be."""
+        name = "float32" if self.dtype == "tf32" else self.dtype
+        if name == "bfloat16":
+            if not find_spec("ml_dtypes"):
+                return array.astype(np.float32)
+            import ml_dtypes
+
+            return array.astype(ml_dtypes.bfloat16)
+        return array.astype(name)
+
+    def run(self, trial: Trial, arrays: dict[str, Array] | None = None) -> list[Outcome | Refusal]:
+        """The result, and every gradient if there is a function for them."""
+        arrays = trial.arrays(self.how) if arrays is None else arrays
+        judged = self.expect(trial, arrays, None, None)
+        first = self._one(trial, "result", arrays, judged, None)
+        outcomes = [first]
+        if self.gradients and isinstance(first, Outcome) and not first.wrong:
+            outcomes += self._backward(trial, arrays, judged)
+        return outcomes
+
+    def expect(
+        self, trial: Trial, arrays: dict[str, Array], wrt: str | None, dy: Array | None
+    ) -> Judged:
+        """The exact value; with a bound of 0 where every implementation gives the same bits."""
+        call = trial.call(arrays)
+        if self.algorithm and wrt is None and _fast(trial):
+            return normwise(call, self.how, self.algorithm)
+        judged = call.evaluate(self.how, wrt, dy)
+        if trial.exact and not (self.algorithm and _fast(trial)):
+            return judged.rounded(self.how.output)
+        return judged
+
+    def _one(
+        self, trial: Trial, part: str, arrays: dict[str, Array], judged: Judged, dy: Array | None
+    ) -> Outcome | Refusal:
+        given = self.given(trial, arrays)
+        before = [a.copy() for a in given]
+        self.poison(judged.exact.shape)
+        try:
+            with np.errstate(all="ignore"):
+                y = self.kernel(*given, **trial.words)
+        except NotImplementedError as error:
+            return Refusal(trial, str(error))
+        except Exception as error:  # whatever a stranger's function raises is its fault
+            return Outcome(trial, part, None, f"{type(error).__name__}: {str(error)[:200]}")
+        return self.judge(trial, part, y, judged, changed(before, given))
+
+    def _backward(
+        self, trial: Trial, arrays: dict[str, Array], judged: Judged
+    ) -> list[Outcome | Refusal]:
+        assert self.gradients is not None
+        dy = trial.cotangent(judged.exact.shape, self.how)
+        turned = self.layout == "NHWC" and IMAGES.get(trial.op, ((), False))[1]
+        given = self.given(trial, arrays)
+        try:
+            found = self.gradients(self.cast(to_nhwc(dy) if turned else dy), *given, **trial.words)
+        except NotImplementedError as error:
+            return [Refusal(trial, str(error))]
+        except Exception as error:
+            fault = f"{type(error).__name__}: {str(error)[:200]}"
+            return [Outcome(trial, "gradients", None, fault)]
+        outcomes: list[Outcome | Refusal] = []
+        for name, y in zip(arrays, found, strict=False):
+            if y is not None:
+                exact = self.expect(trial, arrays, name, dy)
+                outcomes.append(self.judge(trial, f"gradient in {name}", y, exact, ""))
+        return outcomes
+
+    def judge(self, trial: Trial, part: str, y: Any, judged: Judged, fault: str) -> Outcome:
+        """The outcome for an array that came back."""
+        try:
+            array = as_array(y, "the result")
+            image = IMAGES.get(trial.op, ((), False))
+            is_image = image[1] if part == "result" else part.split()[-1] in image[0]
+            if self.layout == "NHWC" and is_image:
+                array = to_nchw(array, "the result")
+        except MinigradError as error:
+            return Outcome(trial, part, None, str(error))
+        if array.shape != judged.exact.shape:
+            expected = f"expected shape {judged.exact.shape}, got {array.shape}"
+            return Outcome(trial, part, None, expected)
+        groups = trial.words.get("groups", 1)
+        verdict = decide(array, judged, self._output(array), groups=groups)
+        return Outcome(trial, part, verdict, fault, np.array(array, np.float64))
+
+    def _output(self, y: Array) -> Arithmetic:
+        """A wider result than the data (float32 of bfloat16) is judged as unrounded sums."""
+        if y.dtype == np.float32 and self.how.output.precision < 24 and self.dtype != "bfloat16":
+            return self.how._replace(output=self.how.accumulator)
+        return self.how
+
+    def poison(self, shape: Sequence[int]) -> None:
+        """Leave NaN (all bits set) in freed memory of the size of the result."""
+        size = math.prod(shape) * self.cast(np.zeros(1)).itemsize
+        blocks = [np.full(size, 0xFF, np.uint8) for _ in range(8)]
+        del blocks
+
+
+def changed(before: Sequence[Array], after: Sequence[Array]) -> str:
+    """A sentence if an input is no longer what it was."""
+    for k, (a, b) in enumerate(zip(before, after, strict=True)):
+        if a.tobytes() != np.ascontiguousarray(b).tobytes():
+            return f"argument {k} was changed by the call"
+    return ""
+
+
+def _fast(trial: Trial) -> bool:
+    """Whether a fast algorithm may serve the case: a convolution of stride and dilation 1."""
+    words = trial.words
+    return trial.op in ("conv2d", "depthwise_conv2d") and all(
+        words.get(k, 1) in (1, (1, 1)) for k in ("stride", "dilation")
+    )

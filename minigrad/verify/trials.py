@@ -1,0 +1,232 @@
+"""Cases for a judged function: a geometry, a way to draw the values, a seed.
+
+    normal        of either sign, about 1
+    integers in ONE   exact in the arithmetic: every partial sum fits its significand, so every
+                  correct implementation gives the same bits.  The values of one argument have
+                  more bits than any reduced format keeps, those of the others are -1, 0 or 1;
+                  where a sum is long they are sparse
+    impulse       one argument is 0 but for one 1 a channel, so that single values come through
+    mixed scales  over eight powers of ten, so that most of a sum cancels
+    small, large  scaled as far as products and sums stay normal numbers
+
+Everything is rounded to the judged format when it is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from minigrad.errors import MinigradError
+from minigrad.tensor import Array, Shape
+from minigrad.verify.arithmetic import Arithmetic
+from minigrad.verify.geometries import GEOMETRIES, LETTERS, Geometry
+from minigrad.verify.operations import Call
+
+__all__ = ["EXACT", "Trial", "trials"]
+
+EXACT = {
+    "absolute", "add", "avg_pool2d", "conv2d", "depthwise_conv2d", "inverted_residual", "linear",
+    "matmul", "max_pool2d", "mul", "neg", "relu", "relu6", "squeezenext_block", "sum",
+}  # fmt: skip
+"""Operations that are exact on integers (an average pool of 2, 4, 8 ... positions is)."""
+
+HARD = ("mixed scales", "small", "large")
+SUMS = ("batch_norm", "conv2d", "depthwise_conv2d", "linear", "matmul", "mean", "sum")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One named case.
+
+    Attributes
+    ----------
+    op : str
+    geometry : Geometry
+    fill : str
+        How the values are drawn.
+    seed : int
+    """
+
+    op: str
+    geometry: Geometry
+    fill: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Operation, geometry, fill: unique."""
+        return f"{self.op}: {self.geometry.name}: {self.fill}"
+
+    @property
+    def exact(self) -> bool:
+        """Whether the result must have the bits of the correctly rounded exact one."""
+        return self.fill.startswith(("integers", "impulse"))
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """The keyword arguments of the call."""
+        return self.geometry.words
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of every array, images as (N, C, H, W)."""
+        sizes = dict(self.geometry.sizes)
+        sizes.setdefault("c", sizes.get("i", 1) * self.words.get("groups", 1))
+        sizes["cm"] = sizes["c"] * sizes.get("m", 1)
+        named = LETTERS[self.op].items()
+        return {
+            name: tuple(sizes[s] if s in sizes else int(s) for s in letters)
+            for name, letters in named
+        }
+
+    def smaller(self, **sizes: int) -> Trial:
+        """The same with other sizes."""
+        return replace(self, geometry=self.geometry._replace(sizes=self.geometry.sizes | sizes))
+
+    def with_words(self, words: dict[str, Any]) -> Trial:
+        """The same with other words."""
+        return replace(self, geometry=self.geometry._replace(words=words))
+
+    def rng(self, salt: str = "") -> np.random.Generator:
+        """A generator that depends on the name and the seed alone."""
+        return np.random.default_rng([zlib.crc32(f"{self.name}{salt}".encode()), self.seed])
+
+    def arrays(self, how: Arithmetic) -> dict[str, Array]:
+        """The values as float64 arrays of numbers of the judged format."""
+        if self.fill.startswith("integers"):
+            return self._integers(how)
+        rng = self.rng()
+        drawn = {name: self._draw(name, shape, rng, how) for name, shape in self.shapes.items()}
+        return {name: how.output.round(a) for name, a in drawn.items()}
+
+    def call(self, arrays: dict[str, Array]) -> Call:
+        """The Call on these arrays."""
+        return Call(self.op, {**arrays, **self.words}, dict.fromkeys(arrays, "float64"))
+
+    def cotangent(self, shape: Shape, how: Arithmetic) -> Array:
+        """The cotangent of a result of that shape."""
+        rng = self.rng("cotangent")
+        if self.exact:
+            return rng.integers(-1, 2, shape).astype(np.float64)
+        return how.output.round(rng.normal(size=shape) * _scale(self.fill, how))
+
+    def _draw(self, name: str, shape: Shape, rng: np.random.Generator, how: Arithmetic) -> Array:
+        if name == "running_var":
+            return rng.uniform(0.5, 2, shape)
+        if self.fill == "mixed scales":
+            return rng.normal(size=shape) * 10.0 ** rng.integers(-4, 5, shape)
+        if self.fill == "impulse":
+            return self._impulse(name, shape, rng)
+        if self.op in ("relu", "relu6", "hardswish", "hardsigmoid", "max_pool2d"):
+            return _distinct(shape, rng)
+        return rng.normal(size=shape) * _scale(self.fill, how)
+
+    def _impulse(self, name: str, shape: Shape, rng: np.random.Generator) -> Array:
+        """x has a single 1; the rest is of small integers, all different as far as they go."""
+        if name == next(iter(LETTERS[self.op])):
+            x = np.zeros(shape)
+            if x.size:
+                x.flat[x.size // 2] = 1
+            return x
+        return (rng.permutation(math.prod(shape)) % 121 - 60.0).reshape(shape)
+
+    def _integers(self, how: Arithmetic) -> dict[str, Array]:
+        """Thinned out until every partial sum, of gradients too, is exact."""
+        limit = min(2.0**how.accumulator.precision, how.output.largest / 2)
+        bits = min(13, (how.inputs or how.output).precision)
+        bits = min(bits, how.accumulator.precision - 2)
+        for density in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.004, 0.001):
+            rng = self.rng()
+            arrays = {
+                name: self._whole(name, shape, rng, bits, density)
+                for name, shape in self.shapes.items()
+            }
+            if self._largest(arrays, how) <= limit:
+                return arrays
+        raise MinigradError(f"{self.name}: no integers are exact in {how}")
+
+    def _whole(
+        self, name: str, shape: Shape, rng: np.random.Generator, bits: int, density: float
+    ) -> Array:
+        signs = rng.choice([-1.0, 1.0], shape)
+        kept = rng.random(shape) < density
+        if name == self.fill.removeprefix("integers in "):
+            return signs * kept * (2 * rng.integers(2 ** (bits - 2), 2 ** (bits - 1), shape) + 1)
+        return np.asarray(signs * kept * (rng.random(shape) < 0.8))
+
+    def _largest(self, arrays: dict[str, Array], how: Arithmetic) -> float:
+        """The largest sum of absolute values in the result and in every gradient."""
+        call = self.call(arrays)
+        result = call.evaluate(how)
+        sizes = [result.size.max(initial=0)]
+        dy = self.cotangent(result.exact.shape, how)
+        sizes += [call.evaluate(how, k, dy).size.max(initial=0) for k in call.differentiable]
+        return float(max(sizes))
+
+
+def _scale(fill: str, how: Arithmetic) -> float:
+    """A power of 2 far from 1 whose square, times a long sum, is still a normal number."""
+    form = how.output
+    if fill == "small":
+        return 2.0 ** ((form.lowest + form.precision) // 4)
+    return 2.0 ** (form.highest // 4 - 2) if fill == "large" else 1.0
+
+
+def _distinct(shape: Shape, rng: np.random.Generator) -> Array:
+    """About -4 to 8, no two the same, none within 1/32 of an integer, where kinks are."""
+    size = math.prod(shape)
+    steps = rng.permutation(size) - size // 3
+    width = max(size / 12, 1.0)
+    values = np.asarray(steps / width + rng.uniform(0.1, 0.4) / width)
+    near = np.abs(values - np.rint(values)) < 1 / 32
+    return np.where(near, values + 1 / 16, values).reshape(shape)
+
+
+def trials(op: str, seed: int = 0) -> Iterator[Trial]:
+    """All cases of an operation.
+
+    Raises
+    ------
+    MinigradError
+        If there are none.
+
+    Examples
+    --------
+    >>> next(trials("conv2d")).name
+    'conv2d: one pixel: normal'
+    """
+    if op not in GEOMETRIES:
+        raise MinigradError(f"there are no cases for {str(op)[:40]!r}; there are for "
+                            f"{', '.join(GEOMETRIES)}")  # fmt: skip
+    for geometry in GEOMETRIES[op]:
+        for fill in _fills(op, geometry):
+            yield Trial(op, geometry, fill, seed)
+
+
+def _fills(op: str, geometry: Geometry) -> Iterator[str]:
+    yield "normal"
+    arrays = list(LETTERS[op])
+    if op in EXACT and _divides(op, geometry.words):
+        yield from (f"integers in {name}" for name in _wide(arrays))
+        if len(arrays) > 1 and not op.endswith(("residual", "block")):
+            yield "impulse"
+    if op in SUMS and "wide" not in geometry.name and geometry.sizes.get("n") != 0:
+        yield from HARD
+
+
+def _wide(arrays: list[str]) -> list[str]:
+    """Which arguments are given integers of many bits, one at a time."""
+    return [a for a in arrays if not a.endswith("bias")] if len(arrays) < 4 else ["x"]
+
+
+def _divides(op: str, words: dict[str, Any]) -> bool:
+    """Whether the words keep integers integers: an average of 4, an activation of no sixths."""
+    if op == "avg_pool2d":
+        return words == {"kernel_size": 2} or words.get("stride") == 3
+    return "activation" not in words
