@@ -17,6 +17,7 @@ and behind them, one idea a file:
     verdict      the decision, with the theorem's premise; patterns: what wrong elements share
     geometries   the sizes and words of the cases of every operation
     trials       a geometry, a way to draw the values, a seed: one case of ``examine``
+    problems     a case with its arrays and the values that are expected of it
     runner       one case through somebody's function
     cheats       cached and constant outputs
     reduction    a failing case made small, and a script that reproduces it

@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad.tensor import Array
 from minigrad.verify.geometries import LETTERS
+from minigrad.verify.problems import Problem
 from minigrad.verify.runner import Outcome, Runner
 from minigrad.verify.trials import Trial, trials
 
@@ -58,7 +59,7 @@ def _probe(runner: Runner, trial: Trial, value: float) -> tuple[Array | None, Ar
     else:
         arrays[first].flat[arrays[first].size // 2] = value
     outcome = runner.run(trial, arrays)[0]
-    exact = runner.expect(trial, arrays, None, None).exact
+    exact = Problem(trial, runner.how, arrays=arrays).call.evaluate(runner.how).exact
     return (outcome.y if isinstance(outcome, Outcome) else None), exact
 
 

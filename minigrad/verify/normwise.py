@@ -7,7 +7,8 @@ Winograd's algorithm F(m, r) writes a piece of a correlation along one axis as
 and nests for two axes.  Each output is then a sum over the channels c of the terms of three
 matrix products, whose absolute values add up to at most
 
-    T' = K sum_c max |x_c| max |w_c|,    K = prod over axes of |A^T| |G| |B^T| (norms: row sums),
+    T' = K sum_c max |x_c| max |w_c|,
+    K = prod over axes of max_i sum_j |A^T_ij| (sum_k |G_jk|) (sum_l |B^T_jl|),
 
 and each term meets at most k = C + sum over axes of (t + r + t) + 8 roundings.  So
 
@@ -156,8 +157,8 @@ def _winograd(x: Array, w: Array, bias: Array | None, spec: ConvSpec, how: Arith
             tiles = [m for m in TILES if m + r - 2 <= len(POINTS)]
             if not tiles:
                 raise MinigradError(f"Winograd's algorithm is not used for a kernel of {r} taps")
-            matrices = winograd_matrices(max(tiles), r)
-            factor *= math.prod(float(np.abs(a).sum(axis=1).max()) for a in matrices)
+            at, g, bt = (np.abs(a) for a in winograd_matrices(max(tiles), r))
+            factor *= float((at @ (g.sum(axis=1) * bt.sum(axis=1))).max())
             count += 2 * (max(tiles) + r - 1) + r
     largest = _over_channels(
         np.abs(x).max(axis=(2, 3), initial=0), np.abs(w).max(axis=(2, 3)), spec.groups

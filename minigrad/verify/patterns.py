@@ -18,6 +18,7 @@ AXES = {
     1: ("element",),
 }
 SIDES = ("first", "last")
+MOST = 0.9
 
 
 def pattern(y: Array, exact: Array, wrong: Array, groups: int = 1) -> str:
@@ -49,7 +50,9 @@ def pattern(y: Array, exact: Array, wrong: Array, groups: int = 1) -> str:
     places = _places(wrong, groups) if wrong.ndim in AXES else ""
     if wrong.all():
         return f"every element{values}"
-    return f"{places or 'no pattern'}{values}"
+    if not places:
+        places = "nearly every element" if wrong.mean() > MOST else "no pattern of places"
+    return f"{places}{values}"
 
 
 def _values(y: Array, exact: Array, wrong: Array) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 from minigrad.errors import MinigradError
 from minigrad.tensor import Array
 from minigrad.verify.arithmetic import Arithmetic, arithmetic
-from minigrad.verify.normwise import normwise
 from minigrad.verify.operations import IMAGES, Judged, as_array, to_nchw, to_nhwc
+from minigrad.verify.problems import Problem, problem
 from minigrad.verify.trials import Trial
 from minigrad.verify.verdict import Verdict, decide
 
@@ -118,61 +118,48 @@ class Runner:
 
     def run(self, trial: Trial, arrays: dict[str, Array] | None = None) -> list[Outcome | Refusal]:
         """The result, and every gradient if there is a function for them."""
-        arrays = trial.arrays(self.how) if arrays is None else arrays
-        judged = self.expect(trial, arrays, None, None)
-        first = self._one(trial, "result", arrays, judged, None)
-        outcomes = [first]
+        if arrays is None:
+            put = problem(trial, self.how, self.algorithm)
+        else:
+            put = Problem(trial, self.how, self.algorithm, arrays)
+        first = self._forward(put)
         if self.gradients and isinstance(first, Outcome) and not first.wrong:
-            outcomes += self._backward(trial, arrays, judged)
-        return outcomes
+            return [first, *self._backward(put)]
+        return [first]
 
-    def expect(
-        self, trial: Trial, arrays: dict[str, Array], wrt: str | None, dy: Array | None
-    ) -> Judged:
-        """The exact value; with a bound of 0 where every implementation gives the same bits."""
-        call = trial.call(arrays)
-        if self.algorithm and wrt is None and _fast(trial):
-            return normwise(call, self.how, self.algorithm)
-        judged = call.evaluate(self.how, wrt, dy)
-        if trial.exact and not (self.algorithm and _fast(trial)):
-            return judged.rounded(self.how.output)
-        return judged
-
-    def _one(
-        self, trial: Trial, part: str, arrays: dict[str, Array], judged: Judged, dy: Array | None
-    ) -> Outcome | Refusal:
-        given = self.given(trial, arrays)
+    def _forward(self, put: Problem) -> Outcome | Refusal:
+        trial = put.trial
+        given = self.given(trial, put.arrays)
         before = [a.copy() for a in given]
-        self.poison(judged.exact.shape)
+        self.poison(put.result.exact.shape)
         try:
             with np.errstate(all="ignore"):
                 y = self.kernel(*given, **trial.words)
         except NotImplementedError as error:
             return Refusal(trial, str(error))
         except Exception as error:  # whatever a stranger's function raises is its fault
-            return Outcome(trial, part, None, f"{type(error).__name__}: {str(error)[:200]}")
-        return self.judge(trial, part, y, judged, changed(before, given))
+            return Outcome(trial, "result", None, f"{type(error).__name__}: {str(error)[:200]}")
+        return self.judge(trial, "result", y, put.result, changed(before, given))
 
-    def _backward(
-        self, trial: Trial, arrays: dict[str, Array], judged: Judged
-    ) -> list[Outcome | Refusal]:
+    def _backward(self, put: Problem) -> list[Outcome | Refusal]:
         assert self.gradients is not None
-        dy = trial.cotangent(judged.exact.shape, self.how)
+        trial, dy = put.trial, put.cotangent
         turned = self.layout == "NHWC" and IMAGES.get(trial.op, ((), False))[1]
-        given = self.given(trial, arrays)
+        given = self.given(trial, put.arrays)
         try:
-            found = self.gradients(self.cast(to_nhwc(dy) if turned else dy), *given, **trial.words)
+            with np.errstate(all="ignore"):
+                turned_dy = self.cast(to_nhwc(dy) if turned else dy)
+                found = self.gradients(turned_dy, *given, **trial.words)
         except NotImplementedError as error:
             return [Refusal(trial, str(error))]
         except Exception as error:
             fault = f"{type(error).__name__}: {str(error)[:200]}"
             return [Outcome(trial, "gradients", None, fault)]
-        outcomes: list[Outcome | Refusal] = []
-        for name, y in zip(arrays, found, strict=False):
-            if y is not None:
-                exact = self.expect(trial, arrays, name, dy)
-                outcomes.append(self.judge(trial, f"gradient in {name}", y, exact, ""))
-        return outcomes
+        return [
+            self.judge(trial, f"gradient in {name}", y, put.gradient(name), "")
+            for name, y in zip(put.arrays, found, strict=False)
+            if y is not None
+        ]
 
     def judge(self, trial: Trial, part: str, y: Any, judged: Judged, fault: str) -> Outcome:
         """The outcome for an array that came back."""
@@ -210,11 +197,3 @@ def changed(before: Sequence[Array], after: Sequence[Array]) -> str:
         if a.tobytes() != np.ascontiguousarray(b).tobytes():
             return f"argument {k} was changed by the call"
     return ""
-
-
-def _fast(trial: Trial) -> bool:
-    """Whether a fast algorithm may serve the case: a convolution of stride and dilation 1."""
-    words = trial.words
-    return trial.op in ("conv2d", "depthwise_conv2d") and all(
-        words.get(k, 1) in (1, (1, 1)) for k in ("stride", "dilation")
-    )

@@ -101,7 +101,7 @@ def test_a_correct_variant_passes(name, kernel, algorithm):
     assert report.passed, str(report)
     if algorithm is None:
         count(report)
-        for seed in (1, 2):
+        for seed in (1,):
             more = examine(kernel, "conv2d", seed=seed, cases=lambda t: not t.exact)
             assert more.passed, str(more)
             count(more)
