@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.engine.trace import Graph, Step
 from minigrad.errors import GraphError
 
-__all__ = ["torch_network"]
+__all__ = ["step_of", "torch_network"]
 
 NAMES = {"relu": "relu", "relu6": "relu6", "hardswish": "hardswish", "hardsigmoid": "hardsigmoid",
          "silu": "silu", "sigmoid": "sigmoid", "tanh": "tanh"}  # fmt: skip
@@ -43,7 +43,7 @@ def _module(torch: Any, graph: Graph) -> Any:
                     values[ref] if type(ref) is int else constants.get((number, place))
                     for place, ref in enumerate(step.inputs)
                 ]
-                values[number] = _step(torch, step, inputs, values)
+                values[number] = step_of(torch, step, inputs, values)
             return values[graph.outputs[0]]
 
     return Network()
@@ -54,7 +54,7 @@ def _tensor(torch: Any, array: Any) -> Any:
     return tensor.to(memory_format=torch.channels_last) if array.ndim == 4 else tensor
 
 
-def _step(torch: Any, step: Step, inputs: list[Any], values: dict[int, Any]) -> Any:
+def step_of(torch: Any, step: Step, inputs: list[Any], values: dict[int, Any]) -> Any:
     if "gate" in step.epilogue:
         inputs[0] = inputs[0] * values[step.epilogue["gate"]]
     y = _plain(torch.nn.functional, step, inputs)

@@ -94,16 +94,18 @@ class Loader:
         self.epoch += 1
         return self.batches(self.epoch - 1)
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch: the same ones whenever it is asked for.
 
         Parameters
         ----------
         epoch : int
+        first : int
+            How many batches to leave out at the beginning.
         """
         order = self._order(epoch)
         size = self.batch_size
-        parts = [order[k * size : (k + 1) * size] for k in range(len(self))]
+        parts = [order[k * size : (k + 1) * size] for k in range(first, len(self))]
         if not self.workers:
             return (self._batch(epoch, part) for part in parts)
         return self._ahead(epoch, parts)

@@ -156,4 +156,3 @@ def write_safetensors(
     file.write(len(text).to_bytes(8, "little") + text)
     for name in order:
         file.write(plain[name].reshape(-1).view(np.uint8).data)
-

@@ -224,8 +224,7 @@ def short_wide_texts(count):
 
 def three_pickles(each):
     """A legacy file each of whose pickles takes much."""
-    system = b"\x80\x02}(" + b"".join(
-        b"U\x06%06d]" % k for k in range(each)) + b"u."
+    system = b"\x80\x02}(" + b"".join(b"U\x06%06d]" % k for k in range(each)) + b"u."
     head = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
     return head + system + system + system
 

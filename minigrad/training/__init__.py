@@ -1,0 +1,31 @@
+"""Training: steps, epochs, and a run that can be stopped at any moment and go on.
+
+    loop          one step, one epoch, and fit: all epochs
+    run           everything that a step changes, saved and loaded as one file
+    evaluation    loss, accuracy and confusion over a dataset
+    watch         the layer in which a number stopped being one
+    curves        loss and accuracy by epoch, as SVG and PNG
+
+The same seed gives the same weights to the bit: batches depend on (seed, epoch) alone,
+dropout on (seed, epoch, step), and no kernel on the number of threads.
+"""
+
+from minigrad.training.curves import curves_png, curves_svg
+from minigrad.training.evaluation import Evaluation, evaluate
+from minigrad.training.loop import Interrupted, Progress, Settings, fit
+from minigrad.training.run import EpochRecord, Run
+from minigrad.training.watch import DivergedError
+
+__all__ = [
+    "DivergedError",
+    "EpochRecord",
+    "Evaluation",
+    "Interrupted",
+    "Progress",
+    "Run",
+    "Settings",
+    "curves_png",
+    "curves_svg",
+    "evaluate",
+    "fit",
+]
