@@ -26,6 +26,7 @@ __all__ = [
     "UnknownNameError",
     "listing",
     "quote",
+    "shown",
 ]
 
 
@@ -95,7 +96,18 @@ def quote(text: object, length: int = 60) -> str:
     return shown if len(shown) <= length + 2 else f"{shown[: length + 1]}...{shown[0]}"
 
 
-def listing(names: Collection[str], most: int = 3, *, quoted: bool = True) -> str:
+def shown(text: str, length: int = 200) -> str:
+    """Text as it is, if it is safe and short; else as `quote` writes it.
+
+    Examples
+    --------
+    >>> shown("conv.weight"), shown("a" * 100, 5)
+    ('conv.weight', "'aaaaa...'")
+    """
+    return text if text.isprintable() and len(text) <= length else quote(text, length)
+
+
+def listing(names: Collection[str], most: int = 3) -> str:
     """The first few of many names, and how many more there are.
 
     Examples
@@ -103,5 +115,5 @@ def listing(names: Collection[str], most: int = 3, *, quoted: bool = True) -> st
     >>> listing(["a", "b", "c", "d", "e"])
     "'a', 'b', 'c' and 2 more"
     """
-    first = ", ".join(quote(name) if quoted else quote(name)[1:-1] for name in islice(names, most))
+    first = ", ".join(quote(name) for name in islice(names, most))
     return first if len(names) <= most else f"{first} and {len(names) - most:,} more"

@@ -31,7 +31,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from minigrad.errors import DtypeError, FormatError, quote
+from minigrad.errors import DtypeError, FormatError, quote, shown
 from minigrad.formats.limits import Budget, default_limit
 from minigrad.formats.metadata import RESERVED
 from minigrad.formats.numbers import Array
@@ -113,8 +113,7 @@ def load(
             return _read(file, Budget(default_limit(file.size) if budget is None else budget),
                          key, check_crc=not mmap)  # fmt: skip
     except FormatError as error:
-        shown = path if path.isprintable() else quote(path)
-        raise FormatError(f"{shown}: {error}") from None
+        raise FormatError(f"{shown(path, 5000)}: {error}") from None
 
 
 def _read(file: Source, budget: Budget, key: str | None, check_crc: bool) -> StateDict:

@@ -7,6 +7,7 @@ DataParallel, put their own name before each weight's.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
@@ -25,8 +26,8 @@ WRAPPERS = (
 )  # fmt: skip
 # What is in the name of a dict with tensors of the trainer, not of the model.
 TRAINERS = ("optim", "sched", "rng", "loop", "callback", "scaler", "momentum")
-# Calls that make tensors of kinds that are not read.
-TENSOR_CALLS = ("torch._utils._rebuild", "torch._tensor._rebuild", "torch.storage")
+# What makes a tensor.
+TENSOR_NAMES = re.compile(r"torch\.(_utils|_tensor)\._rebuild|torch\.(storage\.)?\w*Storage$")
 # Names that DataParallel and AveragedModel, and torch.compile, put before the weights'.
 MODULE, COMPILED = "module.", "_orig_mod."
 AVERAGED = "n_averaged"  # AveragedModel's counter, beside the weights
@@ -75,7 +76,6 @@ def find_state_dict(value: object, key: str | None = None) -> Found:
         raise FormatError(_no_dict(value))
     places = [place for place in _places(value) if _has_tensors(place.values)]
     if not places and key is None:
-        _check_readable(value)
         if not value:
             return Found({}, "", (), getattr(value, "attributes", None))
         keys = listing([str(k) if isinstance(k, (str, int)) else "?" for k in value], SHOWN)
@@ -124,7 +124,12 @@ def _places(value: dict[object, object]) -> Iterator[Place]:
 
 
 def _has_tensors(values: dict[object, object]) -> bool:
-    return any(isinstance(item, TensorRecord) for item in values.values())
+    return any(isinstance(i, TensorRecord) or _is_unread_tensor(i) for i in values.values())
+
+
+def _is_unread_tensor(item: object) -> bool:
+    """Whether it is a tensor of a kind that is not read, such as a quantised one."""
+    return isinstance(item, Opaque) and bool(TENSOR_NAMES.match(item.name))
 
 
 def _chosen(places: list[Place]) -> Place:
@@ -148,9 +153,10 @@ def _named(places: list[Place], key: str) -> Place:
 
 
 def _tensors_of(values: Mapping[object, object]) -> dict[str, TensorRecord]:
-    _check_readable(values)
     tensors = {}
     for key, item in values.items():
+        if isinstance(item, Opaque) and _is_unread_tensor(item):
+            raise FormatError(f"tensor {quote(key)} is of a kind not read here: {quote(item.name)}")
         if isinstance(item, TensorRecord):
             if not isinstance(key, str):
                 raise FormatError("the state dict has a tensor whose name is not a string")
@@ -158,12 +164,6 @@ def _tensors_of(values: Mapping[object, object]) -> dict[str, TensorRecord]:
     if len(tensors) > MAX_TENSORS:
         raise FormatError(f"the state dict has {len(tensors):,} tensors, more than any network")
     return tensors
-
-
-def _check_readable(values: Mapping[object, object]) -> None:
-    for key, item in values.items():
-        if isinstance(item, Opaque) and item.name.startswith(TENSOR_CALLS):
-            raise FormatError(f"tensor {quote(key)} is of a kind not read here: {quote(item.name)}")
 
 
 # --- names ---------------------------------------------------------------------------------

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.errors import MinigradError, StateDictError
+from minigrad.errors import MinigradError, StateDictError, shown
 from minigrad.nn.parameter import Buffer, Parameter, Stored
 from minigrad.tensor import Array, Tensor, scope, under_scope
 
 __all__ = ["Module"]
+
+SHOWN = 5  # names in a message
 
 Self = TypeVar("Self", bound="Module")
 
@@ -188,12 +190,12 @@ class Module:
 
 def _misfits(own: Mapping[str, Stored], given: Mapping[str, Array]) -> list[str]:
     """One clause for each way in which ``given`` does not fit."""
-    foreign = [f"{k} is a {type(v).__name__}"
+    foreign = [f"{shown(k)} is a {type(v).__name__}"
                for k, v in given.items() if not isinstance(v, np.ndarray)]  # fmt: skip
     if foreign:
-        return [f"{len(foreign)} not an array: {', '.join(foreign)}"]
+        return [f"{len(foreign)} not an array: {_first(foreign)}"]
     missing = [k for k in own if k not in given]
-    unexpected = [k for k in given if k not in own]
+    unexpected = [shown(k) for k in given if k not in own]
     both = [k for k in own if k in given]
     shapes = [f"{k} is {given[k].shape}, expected {own[k].shape}"
               for k in both if given[k].shape != own[k].shape]  # fmt: skip
@@ -201,4 +203,10 @@ def _misfits(own: Mapping[str, Stored], given: Mapping[str, Array]) -> list[str]
               for k in both if given[k].dtype != own[k].dtype]  # fmt: skip
     parts = {"missing": missing, "unexpected": unexpected, "of another shape": shapes,
              "of another dtype (convert with module.to or astype)": dtypes}  # fmt: skip
-    return [f"{len(v)} {what}: {', '.join(v)}" for what, v in parts.items() if v]
+    return [f"{len(v)} {what}: {_first(v)}" for what, v in parts.items() if v]
+
+
+def _first(clauses: list[str]) -> str:
+    """The first few of them, for a file may have as many names as it likes."""
+    more = f" and {len(clauses) - SHOWN:,} more" if len(clauses) > SHOWN else ""
+    return ", ".join(clauses[:SHOWN]) + more

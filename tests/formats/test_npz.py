@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from weight_files import archive, npy
 
@@ -28,6 +29,28 @@ def test_reads_what_numpy_wrote(tmp_path_factory, write, mmap, array):
     for name, expected in (("a.weight", array), ("transposed", array.T)):
         assert found[name].dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(found[name], expected)
+
+
+def test_zeros_of_every_size_unpack(tmp_path):
+    """zlib may still hold output when all of its input is used up."""
+    path = tmp_path / "w.npz"
+    for size in [*range(0, 3000, 37), *range(3000, 200_000, 1013), 1 << 20, (3 << 20) + 1]:
+        np.savez_compressed(path, a=np.zeros(size, "u1"))
+        assert load(path)["a"].shape == (size,)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 1 << 17), min_size=1, max_size=3),
+    kind=st.sampled_from(["zeros", "noise", "ramp"]),
+)
+def test_packed_arrays_of_any_size_unpack(tmp_path_factory, sizes, kind):
+    path = tmp_path_factory.mktemp("npz") / "w.npz"
+    make = {"zeros": np.zeros, "noise": np.random.default_rng(0).random, "ramp": np.arange}[kind]
+    arrays = {f"{k}": np.asarray(make(size), "f4") for k, size in enumerate(sizes)}
+    np.savez_compressed(path, **arrays)
+    state = load(path)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(state[name], array)
 
 
 def test_an_empty_archive(tmp_path):

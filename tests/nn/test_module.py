@@ -176,3 +176,13 @@ def test_repr_shows_the_tree():
         "  )\n"
         ")"
     )
+
+
+def test_names_of_a_file_are_shown_safe_and_few():
+    state = {f"\x1b[31m{k}": np.ones(3) for k in range(90_000)}
+    with pytest.raises(StateDictError) as caught:
+        nn.Linear(2, 3).load_state_dict(state)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 1000
+    assert "and 89,995 more" in message
