@@ -40,20 +40,21 @@ def test_output_size_counts_the_windows_that_fit(size, kernel, stride, pads, dil
 
 
 @given(sizes, kernels, strides, pads, dilations)
-def test_ceil_mode_reads_every_pixel_and_begins_no_window_behind(
+def test_ceil_mode_counts_every_window_that_overhangs_by_less_than_a_stride(
     size, kernel, stride, pads, dilation
 ):
-    """Where pads are at most half of the window, as pools have them."""
+    """PyTorch's rule, for pads of at most half a window: those that begin behind do not count."""
     reach = dilation * (kernel - 1) + 1
     pads = tuple(min(p, reach // 2) for p in pads)
-    if not fits(size, kernel, pads, dilation):
-        return
-    floor = output_size(size, kernel, stride, pads, dilation)
-    ceil = output_size(size, kernel, stride, pads, dilation, ceil_mode=True)
-    starts = [p * stride - pads[0] for p in range(ceil)]
-    assert starts[-1] < size
-    assert starts[-1] + reach >= size + pads[1] or starts[-1] + stride >= size
-    assert ceil >= floor
+    end = size + pads[0] + pads[1]
+    starts = [p * stride for p in range(end + 1)]
+    counted = [p for p in starts if p + reach - end < stride and p < size + pads[0]]
+    if counted:
+        out = output_size(size, kernel, stride, pads, dilation, ceil_mode=True)
+        assert out == len(counted)
+    elif size:
+        with pytest.raises(ShapeError, match="does not fit an input"):
+            output_size(size, kernel, stride, pads, dilation, ceil_mode=True)
 
 
 @given(sizes, kernels, strides, dilations)

@@ -9,6 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.errors import DtypeError, ShapeError
+from minigrad.kernels import BACKENDS, unavailable
 from minigrad.tensor import Tensor
 from minigrad.verify.bounds import step_bound
 
@@ -383,3 +384,18 @@ def test_a_bound_is_not_so_wide_that_it_says_nothing():
     params = {"axes": (0,), "keepdims": False}
     bound = step_bound("sum", [x], params, x.sum(), np.float32)
     assert 0 < bound < 1e-4 * x.sum()
+
+
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if not unavailable(b)])
+def test_a_window_larger_than_its_map_counts_in_ceil_mode(backend):
+    """PyTorch gives 3 and 1.5; without ceil_mode there is no window at all."""
+    x = mg.Tensor(np.arange(4.0).reshape(1, 1, 2, 2), requires_grad=True)
+    how = {"kernel_size": 3, "stride": 2}
+    with mg.backend(backend):
+        largest = mg.max_pool2d(x, **how, ceil_mode=True)
+        mean = mg.avg_pool2d(x, **how, ceil_mode=True)
+        (largest * 10 + mean).backward()
+    assert (largest.item(), mean.item()) == (3, 1.5)
+    assert x.grad.numpy().ravel().tolist() == [0.25, 0.25, 0.25, 10.25]
+    with pytest.raises(mg.ShapeError, match="does not fit"):
+        mg.max_pool2d(x, **how)

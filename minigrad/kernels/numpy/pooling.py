@@ -66,21 +66,21 @@ def divisor(x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool)
 
 def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> Array:
     """The sum of each window over the number of positions it counts."""
-    y = np.zeros(window.output_shape(x.shape), x.dtype)
+    y = np.zeros(window.output_shape(x.shape))
     for tap in taps(x.shape[2:], y.shape[2:], window.kernel, window):
         y[:, :, tap.outputs[0], tap.outputs[1]] += x[:, :, tap.inputs[0], tap.inputs[1]]
-    return np.asarray(y / divisor(x.shape, window, count_include_pad).astype(x.dtype))
+    return rounded(y / divisor(x.shape, window, count_include_pad), x.dtype)
 
 
 def avg_pool2d_input_grad(
     g: Array, x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool = True
 ) -> Array:
     """The transpose of avg_pool2d: every position gets g over the count of each window."""
-    dx = np.zeros(tuple(x_shape), g.dtype)
+    dx = np.zeros(tuple(x_shape))
     share = g / divisor(x_shape, window, count_include_pad).astype(g.dtype)
     for tap in taps(x_shape[2:], g.shape[2:], window.kernel, window):
         dx[:, :, tap.inputs[0], tap.inputs[1]] += share[:, :, tap.outputs[0], tap.outputs[1]]
-    return dx
+    return rounded(dx, g.dtype)
 
 
 def global_avg_pool(x: Array) -> Array:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.kernels.contract import INNER, Array
 
 __all__ = [
     "log_softmax",
@@ -29,8 +29,6 @@ __all__ = [
     "sum",
     "total",
 ]
-
-LONG = 4096
 
 
 def total(x: Array, axes: Sequence[int]) -> Array:
@@ -48,14 +46,14 @@ def total(x: Array, axes: Sequence[int]) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """a b^T over the last axis of both, which BLAS is given in pieces of ``LONG`` terms.
+    """a b^T over the last axis of both, which BLAS is given in pieces of ``INNER`` terms.
 
     BLAS adds in the dtype of the arrays; the sums of the pieces are added in float64.
     """
-    if a.shape[-1] <= LONG:
+    if a.shape[-1] <= INNER:
         whole: Array = a @ b.swapaxes(-1, -2)
         return whole
-    pieces = (slice(k, k + LONG) for k in range(0, a.shape[-1], LONG))
+    pieces = (slice(k, k + INNER) for k in range(0, a.shape[-1], INNER))
     products = (a[..., piece] @ b[..., piece].swapaxes(-1, -2) for piece in pieces)
     y: Array = functools.reduce(np.add, (p.astype(np.float64) for p in products))
     return rounded(y, a.dtype)
