@@ -40,6 +40,8 @@ COMMANDS = {
     "convert": "write weights in another file format, or under another library's names",
     "export": "write a network as an ONNX file",
     "bench": "measure a network on this machine, beside other engines that are installed",
+    "vectors": "write cases with exact results and bounds, for kernels in any language",
+    "judge": "give a verdict on the results that a kernel computed from such cases",
     "doctor": "show what minigrad finds on this machine, and which kernels will run",
 }
 

@@ -23,6 +23,7 @@ and behind them, one idea a file:
     cheats       cached and constant outputs
     reduction    a failing case made small, and a script that reproduces it
     conventions  NaN, infinities, subnormal numbers: reported, never judged
+    files, vectors    cases on disk, and results that any language computed from them
     cases        one table of cases for every primitive
     strategies   random convolutions and pools, for property tests (needs hypothesis)
 

@@ -116,7 +116,7 @@ def _is_float(value: Any) -> bool:
 
 
 def _as_tensor(value: Any, given: bool) -> Any:
-    if isinstance(value, list):
+    if given and isinstance(value, list):
         return [from_numpy(v) for v in value]
     return from_numpy(value) if given and _is_float(value) else value
 
