@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minigrad.errors import StateDictError, quote
+from minigrad.formats.checkpoint import below_prefix
 from minigrad.models.naming import Known, Names, Presets, minigrad
 from minigrad.nn.module import Module
 from minigrad.tensor import Array, Tensor
@@ -26,6 +27,7 @@ __all__ = [
     "convert",
     "detect",
     "key_map",
+    "network_in",
     "preset_of",
     "presets_of",
     "same_function",
@@ -53,6 +55,7 @@ SIGNS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 LIBRARIES = tuple(SIGNS)
+ANCHORS = tuple(keys[0] for signs in SIGNS.values() for keys in signs)
 
 
 class Origin(Module):
@@ -97,6 +100,15 @@ def detect(state: State) -> str | None:
         if any(all(key in state for key in keys) for keys in signs):
             return library
     return None
+
+
+def network_in(state: State) -> State:
+    """The arrays of a network among those of a larger module, which has it as an attribute.
+
+    Whatever stands before the network's own names (``model.``, ``backbone.``, ``encoder.``, in
+    any nesting) is cut off; what is not below it, such as a loss, is left out.
+    """
+    return state if detect(state) else below_prefix(state, ANCHORS)[0]
 
 
 def presets_of(presets: Presets, library: str) -> list[str]:
@@ -157,6 +169,7 @@ def adapted(model: Origin, state: State) -> dict[str, Array | Tensor]:
     A backbone (``features_only``) leaves out what stands behind its last map, and a network
     without a classifier (``num_classes=0``) the classifier.
     """
+    state = network_in(state)
     library = detect(state)
     kept = without_counters(state)
     if library is not None and library != "minigrad" and model.entry is not None:

@@ -19,6 +19,7 @@ from minigrad.models.checkpoints import (
     detect,
     differences,
     key_map,
+    network_in,
     presets_of,
     sizes,
     without_counters,
@@ -103,6 +104,7 @@ def identify(state: State, name: str | None = None) -> Identity:
     >>> identity.name, identity.library, identity.num_classes
     ('mobilenet_v2', 'minigrad', 5)
     """
+    state = network_in(state)
     library = detect(state)
     if library is None:
         some = ", ".join(quote(key) for key in list(state)[:3])
@@ -148,7 +150,7 @@ def convert(state: State, library: str = "minigrad", name: str | None = None) ->
     'conv_stem.weight'
     """
     source = identify(state, name)
-    kept = without_counters(state)
+    kept = without_counters(network_in(state))
     model = loaded(kept, source)
     target = _renamed(model, source, library)
     return Conversion(

@@ -159,7 +159,8 @@ def create(
         preset ``timm_tf``.
     weights : path or mapping, optional
         A file that ``minigrad.load`` reads, or its arrays, under minigrad's names or those
-        of a library that the network's presets name.  The arrays are adopted as they are.
+        of a library that the network's presets name; what a trainer or a larger module puts
+        before the names does not matter.  The arrays are adopted as they are.
     num_classes, in_channels : int, optional
         By default as the weights have them; without weights 1000 and 3.  With 0 classes, or
         weights without a classifier, the network gives the features after the pool.
@@ -171,8 +172,8 @@ def create(
     rng : numpy.random.Generator or int, optional
         For the first weights, dropout and stochastic depth; None draws fresh entropy.
     dtype : float32 or float64, optional
-        Convert the weights to it, also from float16; by default they keep theirs, and new
-        ones are float32.
+        Convert the weights to it; by default they keep theirs, except that float16 becomes
+        float32.  New ones are float32.
     switches
         Of the family's builder: ``width``, ``depth``, ``dropout``, ``output_stride``,
         ``dilation_rule``, ``features_only``, ``padding``, ``bn_eps``, ...
@@ -199,6 +200,7 @@ def create(
     name, implied = resolve(name)
     found = NETWORKS[name]
     state = formats.load(weights) if isinstance(weights, (str, os.PathLike)) else weights
+    state = None if state is None else checkpoints.network_in(state)
     chosen = preset or implied or checkpoints.preset_of(found.presets, state)
     if chosen not in found.presets:
         raise UnknownNameError(f"{name} has the presets {', '.join(found.presets)}, not {chosen!r}")
@@ -212,7 +214,7 @@ def create(
     learnt = {k: v for k, v in checkpoints.sizes(model, state).items() if given[k] is None}
     if learnt and not model.features_only and learnt != _sizes(model, learnt):
         model = _named(name, chosen, {**how, **given, **learnt})
-    _adopt(model, state if dtype is None else _converted(state, dtype))
+    _adopt(model, _converted(state, _usual(state) if dtype is None else dtype))
     return model
 
 
@@ -240,9 +242,20 @@ def _sizes(model: Network, of: Mapping[str, int]) -> dict[str, int]:
     return {k: known[k] for k in of}
 
 
-def _converted(state: Mapping[str, Array | Tensor], dtype: npt.DTypeLike) -> dict[str, Array]:
+def _usual(state: Mapping[str, Array | Tensor]) -> npt.DTypeLike | None:
+    """float32 for weights in half precision, which no kernel computes in; else None."""
+    dtypes = {v.dtype for v in state.values() if np.issubdtype(v.dtype, np.floating)}
+    half, single = np.dtype(np.float16), np.dtype(np.float32)
+    return single if half in dtypes and dtypes <= {half, single} else None
+
+
+def _converted(
+    state: Mapping[str, Array | Tensor], dtype: npt.DTypeLike | None
+) -> dict[str, Array]:
     """The floating-point arrays of ``state`` in ``dtype``: themselves where they have it."""
     arrays = {k: v.array if isinstance(v, Tensor) else v for k, v in state.items()}
+    if dtype is None:
+        return arrays
     return {
         k: v.astype(dtype, order="K", copy=False) if np.issubdtype(v.dtype, np.floating) else v
         for k, v in arrays.items()
