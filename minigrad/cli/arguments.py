@@ -14,6 +14,7 @@ from pathlib import Path
 from minigrad.cli.packages import installed_weights
 from minigrad.errors import ArgumentError, MinigradError, UnknownNameError
 from minigrad.models import Network, create, entry, resolve
+from minigrad.resources import check_memory
 from minigrad.threads import thread_count
 
 __all__ = [
@@ -75,8 +76,11 @@ def input_shape(args: argparse.Namespace) -> tuple[int, int, int, int]:
     return 1, 3, size, size
 
 
-def build(args: argparse.Namespace) -> Network:
-    """The network of ``add_network``, in evaluation mode; no weight is drawn before it is used."""
+def build(args: argparse.Namespace, *, draws: bool = True) -> Network:
+    """The network of ``add_network``, in evaluation mode; no weight is drawn before it is used.
+
+    ``draws`` is whether the command will use them, so that they must fit into the memory.
+    """
     weights = weights_file(args.weights) if args.weights else None
     try:
         model = create(
@@ -94,6 +98,8 @@ def build(args: argparse.Namespace) -> Network:
         if not (args.switches or isinstance(error, ValueError)):
             raise
         raise MinigradError(f"{args.model}: {_reason(error, args.switches)}") from None
+    if draws:
+        check_memory(4 * sum(p.size for p in model.parameters()), f"the weights of {args.model}")
     return model.eval()
 
 

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table, and write the picture if asked for; 0."""
     if args.svg:
         check_output(args.svg, (".svg",), args.force)
-    model, shape = build(args), input_shape(args)
+    model, shape = build(args, draws=False), input_shape(args)
     if args.svg:
         from minigrad.models import svg
 

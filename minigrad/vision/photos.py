@@ -9,6 +9,7 @@ pixel (WebP), mostly 4 to 8.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
 import threading
@@ -161,6 +162,9 @@ def _pillow() -> ModuleType:
         from PIL import Image
     except ImportError:
         raise MissingExtra("pillow", "images", "reading a photograph") from None
+    logger = logging.getLogger("PIL")
+    if not logger.handlers:  # what it logs of a broken file is in our error already
+        logger.addHandler(logging.NullHandler())
     return Image
 
 
