@@ -39,7 +39,19 @@ from minigrad.explain import explain
 from minigrad.gradcheck import check_grads
 from minigrad.kernels import backend, backends, current_backend
 from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
-from minigrad.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, scope
+from minigrad.tensor import (
+    Tensor,
+    enable_grad,
+    from_dlpack,
+    from_numpy,
+    get_default_dtype,
+    hints,
+    is_grad_enabled,
+    no_grad,
+    scope,
+    set_default_dtype,
+    tensor,
+)
 from minigrad.threads import num_threads, set_threads, threads
 from minigrad.version import __version__
 
@@ -91,7 +103,9 @@ __all__ = [
     "engine",
     "explain",
     "formats",
+    "from_dlpack",
     "from_numpy",
+    "get_default_dtype",
     "grad",
     "gradients",
     "hvp",
@@ -105,8 +119,10 @@ __all__ = [
     "ops",
     "optim",
     "scope",
+    "set_default_dtype",
     "set_threads",
     "summary",
+    "tensor",
     "threads",
     "value_and_grad",
     "verify",
@@ -117,7 +133,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _ON_DEMAND:
-        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+        raise hints.missing("minigrad", name, hints.FUNCTIONS)
     module = importlib.import_module(_ON_DEMAND[name])
     return module if module.__name__.endswith(f".{name}") else getattr(module, name)
 

@@ -34,8 +34,8 @@ class MinigradError(Exception):
     """The root of all errors below."""
 
 
-class ArgumentError(MinigradError, ValueError):
-    """An argument, or an environment variable, has a value that is not allowed."""
+class ArgumentError(MinigradError, TypeError, ValueError):
+    """An argument, or an environment variable, has a type or a value that is not allowed."""
 
 
 class NotEnoughMemory(MinigradError, MemoryError):

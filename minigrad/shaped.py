@@ -7,7 +7,6 @@ says in its ``array`` what it means to be asked.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,13 +38,3 @@ class Shaped(Tensor):
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self._dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self._shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return math.prod(self._shape)

@@ -51,6 +51,14 @@ def run_python(tmp_path):
     return run
 
 
+@pytest.fixture
+def double():
+    """New tensors of numbers are float64: for tests that hold exact or measured derivatives."""
+    minigrad.set_default_dtype("float64")
+    yield
+    minigrad.set_default_dtype("float32")
+
+
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the long profile: everything")
     parser.addoption("--allowed-skips", metavar="FILE", help="fail if other tests are skipped")

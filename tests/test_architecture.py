@@ -19,7 +19,10 @@ PACKAGE = Path(minigrad.__file__).parent
 # A module may import from a floor below its own, or from its own floor further left.
 # A name stands for the module or for the whole package.
 FLOORS = (
-    ("version", "errors", "forks", "geometry", "resources", "threads", "columns", "interrupts"),
+    (
+        "version", "errors", "arguments", "forks", "geometry", "resources", "threads", "columns",
+        "interrupts",
+    ),
     ("kernels",),
     ("tensor", "shaped", "autograd", "gradcheck", "explain"),
     ("ops",),

@@ -15,6 +15,8 @@ import minigrad as mg
 from minigrad.errors import DtypeError, GraphError, ShapeError
 from minigrad.tensor import Tensor, evaluate, interpreting
 
+pytestmark = pytest.mark.usefixtures("double")
+
 
 def leaf(*values):
     return Tensor(values, requires_grad=True)
@@ -360,7 +362,7 @@ STEPS = {
     "sigmoid": lambda a, b: mg.sigmoid(a),
     "softmax": lambda a, b: mg.softmax(a, 0),
     "exchange": lambda a, b: mg.concat([a[:, 1:], b[:, :1]], axis=1),
-    "reshape": lambda a, b: a.reshape(3, 2).transpose() * b[0],
+    "reshape": lambda a, b: a.reshape(3, 2).T * b[0],
     "detach": lambda a, b: a * b.detach(),
 }
 programs = st.lists(

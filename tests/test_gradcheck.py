@@ -10,6 +10,8 @@ from minigrad.errors import DtypeError
 from minigrad.gradcheck import GradientError, ridders
 from minigrad.tensor import Primitive
 
+pytestmark = pytest.mark.usefixtures("double")
+
 
 def wrong(slope, order=1):
     """y = x^3 with the rule ``slope``, which is right at another order or not at all."""

@@ -131,19 +131,19 @@ def avg_pool2d(
 
 def batch_norm(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     refuse("a vector", x.ndim < 2)
+    refuse("a momentum outside [0, 1]", not 0 <= momentum <= 1)
     mean, var = (None if v is None else mg.Tensor(v) for v in (mean, var))
     return mg.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
 
 
 def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-    refuse(f"reduction={reduction!r}", reduction != "mean")
     refuse("labels that are probabilities", not isinstance(target, np.ndarray))
     refuse("labels that are probabilities", target.dtype.kind == "f")
     if x.ndim == 1:
         x, target = x.reshape(1, -1), target.reshape(1)
-    rows = x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+    rows = x.permute(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
     labels = target.reshape(-1)
-    return mg.cross_entropy(rows, labels, label_smoothing, weight, ignore_index)
+    return mg.cross_entropy(rows, labels, label_smoothing, weight, ignore_index, reduction)
 
 
 def mse_loss(x, y, reduction="mean"):
@@ -225,10 +225,9 @@ def judge_sample(sample, numbers):
 
 REFUSED = {
     "nn.functional.avg_pool2d: a divisor of one's own": 5,
+    "nn.functional.batch_norm: a momentum outside [0, 1]": 3,
     "nn.functional.batch_norm: a vector": 2,
     "nn.functional.cross_entropy: labels that are probabilities": 6,
-    "nn.functional.cross_entropy: reduction='none'": 4,
-    "nn.functional.cross_entropy: reduction='sum'": 4,
     "nn.functional.softmin: a softmax of one number": 1,
     "log_softmax: a softmax of one number": 1,
     "softmax: a softmax of one number": 1,

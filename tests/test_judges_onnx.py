@@ -132,7 +132,7 @@ def squares(x, axes, keepdims):
 
 
 def minimum(x, axes, keepdims):
-    return -mg.max(-x, axes, keepdims)
+    return -mg.max(-x, axis=axes, keepdims=keepdims)
 
 
 OPERATORS["ReduceSum"] = reduction(mg.sum)
@@ -159,7 +159,7 @@ def flatten(inputs, attributes):
 
 @operator("Transpose")
 def transpose(inputs, attributes):
-    return inputs[0].transpose(*attributes.get("perm", []))
+    return inputs[0].permute(attributes.get("perm", range(inputs[0].ndim)[::-1]))
 
 
 @operator("Squeeze")
@@ -368,7 +368,7 @@ def cross_entropy(inputs, attributes):
     scores, labels, weight = [*inputs, None][:3]
     how = attributes.get("reduction", b"mean").decode()
     refuse(f"a loss with reduction {how}", how != "mean")
-    rows = scores.transpose(0, *range(2, scores.ndim), 1).reshape(-1, scores.shape[1])
+    rows = scores.permute(0, *range(2, scores.ndim), 1).reshape(-1, scores.shape[1])
     weight = None if weight is None else weight.numpy()
     ignored = attributes.get("ignore_index")
     loss = mg.cross_entropy(rows, labels.reshape(-1), weight=weight, ignore_index=ignored)

@@ -145,7 +145,7 @@ class Network(Origin):
         x = self.stem(x)
         x = self.blocks(x if self.pool is None else self.pool(x))
         x = x if self.head is None else self.head(x)
-        x = ops.flatten(ops.global_avg_pool(x), start=1)
+        x = ops.flatten(ops.global_avg_pool(x), start_dim=1)
         x = x if self.hidden is None else self.activation(self.hidden(x))
         y: Tensor = x if self.classifier is None else self.classifier(self.dropout(x))
         return y

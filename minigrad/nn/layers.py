@@ -286,7 +286,7 @@ class Flatten(Module):
     """(N, C, H, W) to (N, C H W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.flatten(x, start=1)
+        return ops.flatten(x, start_dim=1)
 
 
 class Dropout(Module):

@@ -9,8 +9,8 @@
     tanh         1 - y^2
     silu         s (1 + x (1 - s)),  s = sigmoid(x)
 
-Each slope times a cotangent is one kernel, so one primitive; where it bends with x its rule
-has the second derivative.
+Each slope times a cotangent is one kernel, so one primitive.  Its rule in x is the second
+derivative, which is 0 for the functions that are made of straight lines.
 
 The slopes at the kinks are PyTorch's, and where JAX and TensorFlow have one, theirs.
 The cotangent of NaN is passed on, never turned into 0.
@@ -21,11 +21,12 @@ Sources: ReLU6, MobileNetV2 (arXiv 1801.04381); hardswish, MobileNetV3 (arXiv
 
 from __future__ import annotations
 
-from minigrad.errors import ShapeError
+from collections.abc import Callable
+
 from minigrad.kernels import run
 from minigrad.ops.elementwise import exp
-from minigrad.ops.shaping import transpose
-from minigrad.tensor import Array, Tensor, from_numpy, primitive
+from minigrad.ops.shaping import axis_of, one_axis, transpose
+from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive, wrap
 
 __all__ = [
     "hardsigmoid",
@@ -40,18 +41,18 @@ __all__ = [
 ]
 
 
-@primitive
-def _line_slope(dy: Array, *, at: Array, of: str) -> Array:
+@primitive(images=("dy", "at"), flat=("at",))
+def _line_slope(dy: Array, at: Array, *, of: str) -> Array:
     """y = dy f'(x) for an f made of straight lines; ``at`` is the x or y that tells which line."""
     return run(f"{of}_input_grad", dy, at)
 
 
 @_line_slope.vjp("dy", "d̄y = ȳ f'(x)")
-def _line_slope_dy(g: Tensor, at: Array, of: str) -> Tensor:
-    return _line_slope(g, at=at, of=of)
+def _line_slope_dy(g: Tensor, at: Tensor, of: str) -> Tensor:
+    return _line_slope(g, at, of=of)
 
 
-@primitive
+@primitive(images=("dy", "at"))
 def _curve_slope(dy: Array, at: Array, *, of: str) -> Array:
     """y = dy s(at): the slope of f as a function of f's x or of its y, see the table above."""
     return run(f"{of}_input_grad", dy, at)
@@ -67,46 +68,46 @@ def _curve_slope_at(g: Tensor, dy: Tensor, at: Tensor, of: str) -> Tensor:
     return g * dy * _BENDS[of](at)
 
 
-@primitive
-def relu(x: Array) -> Array:
+@primitive(images=("x",))
+def _relu(x: Array) -> Array:
     """y = max(x, 0)."""
     return run("relu", x)
 
 
-@relu.vjp("x", "x̄ = ȳ where x > 0, else 0")
+@_relu.vjp("x", "x̄ = ȳ where x > 0, else 0")
 def _relu_x(g: Tensor, y: Tensor) -> Tensor:
-    return _line_slope(g, at=y.array, of="relu")
+    return _line_slope(g, y, of="relu")
 
 
-@primitive
-def relu6(x: Array) -> Array:
+@primitive(images=("x",))
+def _relu6(x: Array) -> Array:
     """y = min(max(x, 0), 6)."""
     return run("relu6", x)
 
 
-@relu6.vjp("x", "x̄ = ȳ where 0 < x < 6, else 0")
+@_relu6.vjp("x", "x̄ = ȳ where 0 < x < 6, else 0")
 def _relu6_x(g: Tensor, y: Tensor) -> Tensor:
-    return _line_slope(g, at=y.array, of="relu6")
+    return _line_slope(g, y, of="relu6")
 
 
-@primitive
-def hardsigmoid(x: Array) -> Array:
+@primitive(images=("x",))
+def _hardsigmoid(x: Array) -> Array:
     """y = relu6(x + 3) / 6."""
     return run("hardsigmoid", x)
 
 
-@hardsigmoid.vjp("x", "x̄ = ȳ / 6 where -3 < x < 3, else 0")
+@_hardsigmoid.vjp("x", "x̄ = ȳ / 6 where -3 < x < 3, else 0")
 def _hardsigmoid_x(g: Tensor, x: Tensor) -> Tensor:
-    return _line_slope(g, at=x.array, of="hardsigmoid")
+    return _line_slope(g, x, of="hardsigmoid")
 
 
-@primitive
-def hardswish(x: Array) -> Array:
+@primitive(images=("x",))
+def _hardswish(x: Array) -> Array:
     """y = x relu6(x + 3) / 6."""
     return run("hardswish", x)
 
 
-@hardswish.vjp("x", "x̄ = 0 where x <= -3, ȳ where x >= 3, else ȳ (2x + 3) / 6")
+@_hardswish.vjp("x", "x̄ = 0 where x <= -3, ȳ where x >= 3, else ȳ (2x + 3) / 6")
 def _hardswish_x(g: Tensor, x: Tensor) -> Tensor:
     return _curve_slope(g, x, of="hardswish")
 
@@ -114,16 +115,16 @@ def _hardswish_x(g: Tensor, x: Tensor) -> Tensor:
 def _hardswish_bend(x: Tensor) -> Tensor:
     """1/3 where -3 < x < 3, else 0."""
     between = ~((x.array <= -3) | (x.array >= 3))
-    return from_numpy((between / 3).astype(x.dtype))
+    return wrap((between / 3).astype(x.dtype))
 
 
-@primitive
-def sigmoid(x: Array) -> Array:
+@primitive(images=("x",))
+def _sigmoid(x: Array) -> Array:
     """y = 1 / (1 + e^-x)."""
     return run("sigmoid", x)
 
 
-@sigmoid.vjp("x", "x̄ = ȳ y (1 - y)")
+@_sigmoid.vjp("x", "x̄ = ȳ y (1 - y)")
 def _sigmoid_x(g: Tensor, y: Tensor) -> Tensor:
     return _curve_slope(g, y, of="sigmoid")
 
@@ -133,30 +134,30 @@ def _sigmoid_bend(y: Tensor) -> Tensor:
     return 1 - y * 2
 
 
-@primitive
-def silu(x: Array) -> Array:
+@primitive(images=("x",))
+def _silu(x: Array) -> Array:
     """y = x sigmoid(x)."""
     return run("silu", x)
 
 
-@silu.vjp("x", "x̄ = ȳ s (1 + x (1 - s)), s = sigmoid(x)")
+@_silu.vjp("x", "x̄ = ȳ s (1 + x (1 - s)), s = sigmoid(x)")
 def _silu_x(g: Tensor, x: Tensor) -> Tensor:
     return _curve_slope(g, x, of="silu")
 
 
 def _silu_bend(x: Tensor) -> Tensor:
     """The derivative of s (1 + x (1 - s)), s' being s (1 - s)."""
-    s = sigmoid(x)
+    s = _sigmoid(x)
     return s * (1 - s) * (x * (1 - s * 2) + 2)
 
 
-@primitive
-def tanh(x: Array) -> Array:
+@primitive(images=("x",))
+def _tanh(x: Array) -> Array:
     """y = (e^x - e^-x) / (e^x + e^-x)."""
     return run("tanh", x)
 
 
-@tanh.vjp("x", "x̄ = ȳ (1 - y²)")
+@_tanh.vjp("x", "x̄ = ȳ (1 - y²)")
 def _tanh_x(g: Tensor, y: Tensor) -> Tensor:
     return _curve_slope(g, y, of="tanh")
 
@@ -174,10 +175,14 @@ _BENDS = {
 }
 
 
-@primitive
+@primitive(images=("x",))
 def _softmax(x: Array) -> Array:
     """y_k = e^(x_k) / sum_j e^(x_j) along the last axis."""
     return run("softmax", x)
+
+
+def _one_axis_alone(x: Shape, *_: Shape) -> bool:
+    return len(x) < 2  # the axis that is summed over is then the images'
 
 
 @_softmax.vjp("x", "x̄ = y (ȳ - Σ ȳ y)")
@@ -185,7 +190,7 @@ def _softmax_x(g: Tensor, y: Tensor) -> Tensor:
     return _softmax_input_grad(g, y)
 
 
-@primitive
+@primitive(images=("dy", "p"))
 def _softmax_input_grad(dy: Array, p: Array) -> Array:
     """y = p (dy - sum dy p) along the last axis."""
     return run("softmax_input_grad", dy, p)
@@ -202,7 +207,7 @@ def _softmax_input_grad_p(g: Tensor, dy: Tensor, p: Tensor) -> Tensor:
     return g * (dy - along) - dy * across
 
 
-@primitive
+@primitive(images=("x",))
 def _log_softmax(x: Array) -> Array:
     """y_k = x_k - ln sum_j e^(x_j) along the last axis."""
     return run("log_softmax", x)
@@ -213,7 +218,7 @@ def _log_softmax_x(g: Tensor, y: Tensor) -> Tensor:
     return _log_softmax_input_grad(g, y)
 
 
-@primitive
+@primitive(images=("dy", "z"))
 def _log_softmax_input_grad(dy: Array, z: Array) -> Array:
     """y = dy - e^z sum dy along the last axis."""
     return run("log_softmax_input_grad", dy, z)
@@ -229,24 +234,277 @@ def _log_softmax_input_grad_z(g: Tensor, dy: Tensor, z: Tensor) -> Tensor:
     return -(g * exp(z) * dy.sum(axis=-1, keepdims=True))
 
 
-def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """e^x over its sum along ``axis``; the maximum is taken out first, so nothing overflows."""
-    return _along(_softmax, x, axis)
+for _rowwise in (_softmax, _softmax_input_grad, _log_softmax, _log_softmax_input_grad):
+    _rowwise.mixing(_one_axis_alone)
 
 
-def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """The logarithm of ``softmax``, without ever taking the logarithm of a rounded 0."""
-    return _along(_log_softmax, x, axis)
+def relu(x: Tensor) -> Tensor:
+    """y = max(x, 0), element by element.
+
+    The slope at 0 is 0.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; NaN where x is NaN.
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.relu(mg.Tensor([-1.0, 2.0])).numpy()
+    array([0., 2.], dtype=float32)
+    """
+    return _relu(x)
 
 
-def _along(op: object, x: Tensor, axis: int) -> Tensor:
-    """Apply an operation on the last axis along ``axis``."""
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"softmax: there is no axis {axis} in shape {x.shape}")
+def relu6(x: Tensor) -> Tensor:
+    """y = min(max(x, 0), 6), element by element.
+
+    The slope at 0 and at 6 is 0.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; NaN where x is NaN.
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.relu6(mg.Tensor([-1.0, 2.0, 7.0])).numpy()
+    array([0., 2., 6.], dtype=float32)
+    """
+    return _relu6(x)
+
+
+def hardsigmoid(x: Tensor) -> Tensor:
+    """y = min(max(x + 3, 0), 6) / 6, element by element.
+
+    The slope at -3 and at 3 is 0.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; NaN where x is NaN.
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.hardsigmoid(mg.Tensor([-4.0, 0.0, 4.0])).numpy()
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
+    return _hardsigmoid(x)
+
+
+def hardswish(x: Tensor) -> Tensor:
+    """y = x min(max(x + 3, 0), 6) / 6, element by element.
+
+    The slope at -3 is 0, at 3 it is 1.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; NaN where x is NaN.
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.hardswish(mg.Tensor([-4.0, 0.0, 4.0])).numpy()
+    array([-0.,  0.,  4.], dtype=float32)
+    """
+    return _hardswish(x)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """y = 1 / (1 + e^-x), element by element.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; NaN where x is NaN.
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.sigmoid(mg.Tensor([0.0, 1000.0])).numpy()
+    array([0.5, 1. ], dtype=float32)
+    """
+    return _sigmoid(x)
+
+
+def silu(x: Tensor) -> Tensor:
+    """y = x / (1 + e^-x), also called swish, element by element.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; NaN where x is NaN.
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.silu(mg.Tensor([0.0, 1000.0])).numpy()
+    array([   0., 1000.], dtype=float32)
+    """
+    return _silu(x)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """y = (e^x - e^-x) / (e^x + e^-x), element by element.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; NaN where x is NaN.
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.tanh(mg.Tensor([0.0, 1000.0])).numpy()
+    array([0., 1.], dtype=float32)
+    """
+    return _tanh(x)
+
+
+def softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
+    """y_k = e^(x_k) / sum_j e^(x_j) along an axis.
+
+    The maximum is taken out first, so nothing overflows.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int
+        The last by default.
+    dim : int, optional
+        PyTorch's name for ``axis``.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; its sum along the axis is 1.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such axis.
+    DtypeError, ArgumentError
+        If x is no Tensor, or the axis no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.softmax(mg.Tensor([5.0, 5.0])).numpy()
+    array([0.5, 0.5], dtype=float32)
+    """
+    return _along("softmax", _softmax, x, axis, dim)
+
+
+def log_softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
+    """y_k = x_k - ln sum_j e^(x_j) along an axis.
+
+    The logarithm of a rounded 0 is never taken.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int
+        The last by default.
+    dim : int, optional
+        PyTorch's name for ``axis``.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such axis.
+    DtypeError, ArgumentError
+        If x is no Tensor, or the axis no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.log_softmax(mg.Tensor([5.0, 5.0])).numpy()
+    array([-0.6931472, -0.6931472], dtype=float32)
+    """
+    return _along("log_softmax", _log_softmax, x, axis, dim)
+
+
+def _along(
+    function: str, op: Callable[[Tensor], Tensor], x: Tensor, axis: int, dim: int | None
+) -> Tensor:
+    """Apply an operation on the last axis along another one."""
+    expect_tensor(function, "x", x)
+    given = axis if dim is None else one_axis(function, None if axis == -1 else axis, dim)
+    along = axis_of(function, given, x.ndim)
     if x.size == 0:
         return x
-    if axis % x.ndim == x.ndim - 1:
-        return op(x)  # type: ignore[operator, no-any-return]
-    order = list(range(x.ndim))
-    order[axis % x.ndim], order[-1] = order[-1], order[axis % x.ndim]
-    return transpose(op(transpose(x, order)), order)  # type: ignore[operator]
+    if along == x.ndim - 1:
+        return op(x)
+    return transpose(op(transpose(x, along, -1)), along, -1)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from minigrad.errors import DtypeError
-from minigrad.tensor import FLOATS, Array, Tensor, primitive
+from minigrad.tensor import Array, Tensor, expect_tensor, float_dtype, primitive
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["astype"]
 
 
-@primitive
+@primitive(images=("x",))
 def _astype(x: Array, *, source: str, target: str) -> Array:
     """y = x in another precision."""
     return x.astype(target)
@@ -33,13 +30,27 @@ def _astype_x(g: Tensor, source: str, target: str) -> Tensor:
 def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
     """x in float32 or float64; x itself if it already is.
 
+    Parameters
+    ----------
+    x : Tensor
+    dtype : float32 or float64
+
+    Returns
+    -------
+    Tensor
+        Of x's shape.  The cotangent is cast back.
+
     Raises
     ------
     DtypeError
-        For any other dtype.
+        For any other dtype, or if x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.astype(mg.zeros(2), "float64").dtype
+    dtype('float64')
     """
-    if np.dtype(dtype) not in FLOATS:
-        raise DtypeError(f"a Tensor holds float32 or float64, not {np.dtype(dtype)}")
-    if np.dtype(dtype) == x.dtype:
-        return x
-    return _astype(x, source=x.dtype.name, target=np.dtype(dtype).name)
+    expect_tensor("astype", "x", x)
+    to = float_dtype("astype", dtype)
+    return x if to == x.dtype else _astype(x, source=x.dtype.name, target=to.name)

@@ -19,14 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minigrad.arguments import integers, quoted
+from minigrad.errors import ArgumentError, ShapeError
 from minigrad.geometry import ConvSpec, Padding, conv_output_shape, conv_spec
 from minigrad.kernels import classify, find
-from minigrad.tensor import Array, Shape, Tensor, primitive
+from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
 __all__ = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
 
-@primitive
+@primitive(images=("x",))
 def _conv2d(x: Array, w: Array, bias: Array | None = None, *, spec: ConvSpec) -> Array:
     """y[n,o,p,q] = bias[o] + sum_{i,a,b} w[o,i,a,b] x[n,c,h,v]."""
     y: Array = find("conv2d", classify(spec, w.shape)).call(x, w, bias, spec)
@@ -53,7 +55,7 @@ def _conv2d_bias(g: Tensor) -> Tensor:
     return g.sum(axis=(0, 2, 3))
 
 
-@primitive
+@primitive(images=("dy",))
 def _conv2d_input_grad(dy: Array, w: Array, *, x_shape: Shape, spec: ConvSpec) -> Array:
     """y[n,c,h,v] = the sum of dy[n,o,p,q] w[o,i,a,b] over the terms that read x[n,c,h,v]."""
     kernel = find("conv2d_input_grad", classify(spec, w.shape))
@@ -108,9 +110,15 @@ def conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """y[n,o,p,q] = bias[o] + sum_{i,a,b} w[o,i,a,b] x[n, ch(o,i), p s - P + a d, q s' - P' + b d'].
+    """The convolution of maps with filters (a correlation: the filter is not flipped).
 
-    Terms outside x are 0 (they are left out, so that 0 times an infinite weight is 0 too).
+        y[n,o,p,q] = bias[o] + sum_{i,a,b} w[o,i,a,b] x[n, c, p s - P + a d, q s' - P' + b d']
+
+    n counts images, o output channels, (p, q) output pixels and (a, b) the taps of a filter;
+    s, P and d are the vertical stride, the pad above and the vertical dilation, s', P' and d'
+    the horizontal ones.  i counts the input channels of o's group, and c = floor(o G / Cout)
+    Cin / G + i is such a channel among all, G being the number of groups.  Terms outside x
+    are left out, so that 0 times an infinite weight is 0 too.
 
     Parameters
     ----------
@@ -125,35 +133,114 @@ def conv2d(
 
     Returns
     -------
-    Tensor, (N, Cout, Ho, Wo), with
-        Ho = floor((H + top + bottom - d (kh - 1) - 1) / s) + 1.
+    Tensor, (N, Cout, Ho, Wo)
+        Ho = floor((H + top + bottom - d (kh - 1) - 1) / s) + 1, and Wo likewise.
 
     Raises
     ------
     ShapeError
         If shapes, groups or the window do not fit.
     DtypeError
-        If x, w and bias are not all float32 or all float64.
+        If x, w and bias are not all Tensors of float32, or all of float64.
+    ArgumentError
+        If a number is none of those above.
 
     Examples
     --------
     >>> import minigrad as mg
     >>> x, w = mg.Tensor([[[[1.0, 2.0, 3.0]]]]), mg.Tensor([[[[1.0, -1.0]]]])
     >>> mg.conv2d(x, w).numpy()
-    array([[[[-1., -1.]]]])
+    array([[[[-1., -1.]]]], dtype=float32)
     """
+    expect_tensor("conv2d", "x", x)
+    expect_tensor("conv2d", "w", w)
     spec = conv_spec(x.shape, w.shape, stride, padding, dilation, groups)
+    if bias is not None and expect_tensor("conv2d", "bias", bias).shape != w.shape[:1]:
+        raise ShapeError(f"conv2d: bias must be ({w.shape[0]},), got {bias.shape}")
     return _conv2d(x, w, bias, spec=spec)
 
 
-def conv2d_input_grad(dy: Tensor, w: Tensor, x_shape: Shape, spec: ConvSpec) -> Tensor:
-    """dT/dx at (w, dy): the transpose of x -> conv2d(x, w), of shape ``x_shape``.
+def _checked(function: str, shape: object, spec: object, **tensors: object) -> Shape:
+    """The given shape as four integers, after a look at everything else."""
+    for name, x in tensors.items():
+        expect_tensor(function, name, x)
+    if not isinstance(spec, ConvSpec):
+        raise ArgumentError(f"{function}: spec must be a ConvSpec, not {quoted(spec)}")
+    lengths = integers(function, "shape", shape)
+    if len(lengths) != 4 or min(lengths) < 0:
+        raise ShapeError(f"{function}: the shape must have four axes, got {quoted(shape)}")
+    return lengths
 
-    This is also the transposed convolution of dy with w.
+
+def conv2d_input_grad(dy: Tensor, w: Tensor, x_shape: Shape, spec: ConvSpec) -> Tensor:
+    """The transpose of x -> conv2d(x, w), also called the transposed convolution of dy with w.
+
+        y[n,c,h,v] = the sum of dy[n,o,p,q] w[o,i,a,b] over the terms that read x[n,c,h,v]
+
+    Parameters
+    ----------
+    dy : Tensor, (N, Cout, Ho, Wo)
+        The cotangent of the convolution's output.
+    w : Tensor, (Cout, Cin/groups, kh, kw)
+    x_shape : (N, Cin, H, W)
+    spec : ConvSpec
+        As ``minigrad.geometry.conv_spec`` gives it for x and w.
+
+    Returns
+    -------
+    Tensor, (N, Cin, H, W)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes are not those of such a convolution.
+    DtypeError, ArgumentError
+        If dy and w are not Tensors of one dtype, or ``spec`` is no ConvSpec.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad.geometry import ConvSpec
+    >>> dy, w = mg.Tensor([[[[1.0, 2.0]]]]), mg.Tensor([[[[1.0, 10.0]]]])
+    >>> mg.conv2d_input_grad(dy, w, (1, 1, 1, 3), ConvSpec()).numpy()
+    array([[[[ 1., 12., 20.]]]], dtype=float32)
     """
-    return _conv2d_input_grad(dy, w, x_shape=x_shape, spec=spec)
+    shape = _checked("conv2d_input_grad", x_shape, spec, dy=dy, w=w)
+    return _conv2d_input_grad(dy, w, x_shape=shape, spec=spec)
 
 
 def conv2d_weight_grad(dy: Tensor, x: Tensor, w_shape: Shape, spec: ConvSpec) -> Tensor:
-    """dT/dw at (x, dy): the transpose of w -> conv2d(x, w), of shape ``w_shape``."""
-    return _conv2d_weight_grad(dy, x, w_shape=w_shape, spec=spec)
+    """The transpose of w -> conv2d(x, w).
+
+        y[o,i,a,b] = the sum of dy[n,o,p,q] x[n,c,h,v] over the terms that use w[o,i,a,b]
+
+    Parameters
+    ----------
+    dy : Tensor, (N, Cout, Ho, Wo)
+        The cotangent of the convolution's output.
+    x : Tensor, (N, Cin, H, W)
+    w_shape : (Cout, Cin/groups, kh, kw)
+    spec : ConvSpec
+        As ``minigrad.geometry.conv_spec`` gives it for x and w.
+
+    Returns
+    -------
+    Tensor, (Cout, Cin/groups, kh, kw)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes are not those of such a convolution.
+    DtypeError, ArgumentError
+        If dy and x are not Tensors of one dtype, or ``spec`` is no ConvSpec.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad.geometry import ConvSpec
+    >>> dy, x = mg.Tensor([[[[1.0, 1.0]]]]), mg.Tensor([[[[1.0, 2.0, 3.0]]]])
+    >>> mg.conv2d_weight_grad(dy, x, (1, 1, 1, 2), ConvSpec()).numpy()
+    array([[[[3., 5.]]]], dtype=float32)
+    """
+    shape = _checked("conv2d_weight_grad", w_shape, spec, dy=dy, x=x)
+    return _conv2d_weight_grad(dy, x, w_shape=shape, spec=spec)

@@ -20,12 +20,12 @@ import numpy as np
 from minigrad.errors import ShapeError
 from minigrad.kernels import run
 from minigrad.ops.shaping import broadcast_to, reshape, squeeze, transpose, unsqueeze
-from minigrad.tensor import Array, Operand, Shape, Tensor, as_tensor, primitive
+from minigrad.tensor import Array, Operand, Shape, Tensor, as_tensor, expect_tensor, primitive
 
 __all__ = ["linear", "matmul"]
 
 
-@primitive
+@primitive(images=("x",))
 def _linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     """y = x w^T + bias."""
     return run("linear", x, w, bias)
@@ -38,12 +38,12 @@ def _linear_shape(x: Shape, w: Shape, bias: Shape | None = None) -> Shape:
 
 @_linear.vjp("x", "x̄ = ȳ w")
 def _linear_x(g: Tensor, w: Tensor) -> Tensor:
-    return linear(g, transpose(w))
+    return linear(g, _turned(w))
 
 
 @_linear.vjp("w", "w̄ = ȳᵀ x")
 def _linear_w(g: Tensor, x: Tensor) -> Tensor:
-    return linear(transpose(g), transpose(x))
+    return linear(_turned(g), _turned(x))
 
 
 @_linear.vjp("bias", "bias̄ = Σ_n ȳ")
@@ -60,14 +60,28 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     w : Tensor, (O, I)
     bias : Tensor, (O,), optional
 
+    Returns
+    -------
+    Tensor, (..., O)
+
     Raises
     ------
     ShapeError
         If the last axes of x and w differ, or bias is not (O,).
+    DtypeError
+        If x, w and bias are not Tensors of one dtype.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.linear(mg.Tensor([1.0, 2.0]), mg.Tensor([[1.0, 1.0], [0.0, 3.0]])).numpy()
+    array([3., 6.], dtype=float32)
     """
+    expect_tensor("linear", "x", x)
+    expect_tensor("linear", "w", w)
     if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
         raise ShapeError(f"linear: x (..., I) = {x.shape} and w (O, I) = {w.shape} do not fit")
-    if bias is not None and bias.shape != w.shape[:1]:
+    if bias is not None and expect_tensor("linear", "bias", bias).shape != w.shape[:1]:
         raise ShapeError(f"linear: bias must be ({w.shape[0]},), got {bias.shape}")
     rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
     return reshape(_linear(rows, w, bias), *x.shape[:-1], w.shape[0])
@@ -97,15 +111,40 @@ def _matmul_b(g: Tensor, a: Tensor) -> Tensor:
 
 def _turned(x: Tensor) -> Tensor:
     """The last two axes exchanged."""
-    return transpose(x, *range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+    return transpose(x, -1, -2)
 
 
 def matmul(a: Operand, b: Operand) -> Tensor:
-    """NumPy's ``a @ b``: vectors are rows or columns, leading axes broadcast.
+    """The product of matrices, ``a @ b``: y[..., i, j] = sum_k a[..., i, k] b[..., k, j].
 
-    Two matrices go to the kernel of ``linear``; stacks of them to NumPy's product.
+    A vector on the left is a row, on the right a column; leading axes broadcast.
+
+    Parameters
+    ----------
+    a, b : Tensor or array
+        At least one axis each.  Arrays are copied.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    DtypeError, ArgumentError
+        If the dtypes differ, or an operand holds no numbers.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> a = mg.Tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> (a @ a).numpy()
+    array([[ 7., 10.],
+           [15., 22.]], dtype=float32)
     """
-    a, b = as_tensor(a), as_tensor(b)
+    dtype = a.dtype if isinstance(a, Tensor) else b.dtype if isinstance(b, Tensor) else None
+    a, b = as_tensor(a, dtype, "matmul"), as_tensor(b, dtype, "matmul")
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"matmul: {a.shape} and {b.shape} do not fit")
     if a.ndim == 1:
@@ -113,7 +152,7 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     if b.ndim == 1:
         return squeeze(matmul(a, unsqueeze(b, 1)), -1)
     if a.ndim == b.ndim == 2:
-        return linear(a, transpose(b))
+        return linear(a, _turned(b))
     return _stacked(a, b)
 
 

@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.arguments import flag, number
 from minigrad.autograd import gradients, variable
 from minigrad.errors import ShapeError
 from minigrad.kernels import find, run
 from minigrad.ops.elementwise import sqrt
 from minigrad.ops.shaping import reshape
-from minigrad.tensor import Array, Shape, Tensor, enable_grad, from_numpy, primitive
+from minigrad.tensor import Array, Shape, Tensor, enable_grad, expect_tensor, primitive, wrap
 
 __all__ = ["batch_norm"]
 
@@ -39,7 +40,7 @@ def _channels(v: Tensor, like: Shape) -> Tensor:
     return reshape(v, 1, -1, *(1,) * (len(like) - 2))
 
 
-@primitive
+@primitive(images=("x",))
 def _batch_norm_eval(
     x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float
 ) -> Array:
@@ -192,10 +193,11 @@ def _update(running: Tensor, batch: Array, momentum: float) -> None:
 
 
 def _checked(x: Tensor, vectors: dict[str, Tensor | None]) -> None:
+    expect_tensor("batch_norm", "x", x)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: x must be (N, C, ...), got shape {x.shape}")
     for name, v in vectors.items():
-        if v is not None and v.shape != (x.shape[1],):
+        if v is not None and expect_tensor("batch_norm", name, v).shape != (x.shape[1],):
             raise ShapeError(f"batch_norm: {name} must be ({x.shape[1]},), got {v.shape}")
 
 
@@ -211,30 +213,53 @@ def batch_norm(
 ) -> Tensor:
     """y = weight (x - mu) / sqrt(var + eps) + bias for each channel.
 
+    In training, mu and var are the mean and the biased variance of the batch, over N and all
+    pixels; else they are the running ones.
+
     Parameters
     ----------
     x : Tensor, (N, C, ...)
     running_mean, running_var : Tensor, (C,), or None
-        Used as mu and var in evaluation; in training moved towards the batch's, in place.
+        Used as mu and var in evaluation; in training moved towards the batch's, in place:
+        running = (1 - momentum) running + momentum batch, with the unbiased variance.
     weight, bias : Tensor, (C,), optional
-        gamma and beta of the paper; 1 and 0 by default.
+        1 and 0 by default.
     training : bool
         Take mu and var from the batch.
     momentum : float
-        running = (1 - momentum) running + momentum batch.
+        The weight of the new value, from 0 to 1.
     eps : float
-        Added to var under the root.
+        Added to var under the root; at least 0.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype.
 
     Raises
     ------
     ShapeError
-        If a vector is not (C,), or training on one value a channel (no variance).
+        If a vector is not (C,), or training on fewer than two values a channel.
+    DtypeError
+        If the arguments are not Tensors of one dtype.
+    ArgumentError
+        If ``momentum`` or ``eps`` lie outside, or ``training`` is neither true nor false.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> x = mg.Tensor([[1.0], [3.0]])
+    >>> mg.batch_norm(x, None, None, training=True, eps=0).numpy()
+    array([[-1.],
+           [ 1.]], dtype=float32)
     """
-    named = {"running_mean": running_mean, "running_var": running_var}
-    _checked(x, named | {"weight": weight, "bias": bias})
-    one, zero = (from_numpy(np.full(x.shape[1], v, x.dtype)) for v in (1, 0))
+    vectors = {"running_mean": running_mean, "running_var": running_var}
+    _checked(x, vectors | {"weight": weight, "bias": bias})
+    momentum = number("batch_norm", "momentum", momentum, least=0, most=1)
+    eps = number("batch_norm", "eps", eps, least=0, below=math.inf)
+    one, zero = (wrap(np.full(x.shape[1], v, x.dtype)) for v in (1, 0))
     gamma, beta = one if weight is None else weight, zero if bias is None else bias
-    if training:
+    if flag("batch_norm", "training", training):
         return _train(x, running_mean, running_var, gamma, beta, momentum, eps)
     if running_mean is None or running_var is None:
         raise ShapeError("batch_norm: evaluation needs running_mean and running_var")
@@ -250,16 +275,15 @@ def _train(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    count = math.prod(x.shape) // max(x.shape[1], 1)
+    count = x.shape[0] * math.prod(x.shape[2:])
     if count < 2:
         raise ShapeError(
-            f"batch_norm: training needs more than {count} value a channel, got x {x.shape}"
+            f"batch_norm: training needs at least 2 values a channel, but x {x.shape} has {count}"
         )
     mean, var = find("batch_norm_statistics").call(x.array)
-    how: dict[str, Any] = {"mean": mean, "var": var, "eps": eps}
-    result: Tensor = _batch_norm_train(x, gamma, beta, **how)
+    y = _batch_norm_train(x, gamma, beta, mean=mean, var=var, eps=eps)
     if running_mean is not None:
         _update(running_mean, mean, momentum)
     if running_var is not None:
         _update(running_var, var * x.dtype.type(count / (count - 1)), momentum)
-    return result
+    return y

@@ -16,19 +16,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minigrad.arguments import flag
 from minigrad.errors import ShapeError
 from minigrad.geometry import Padding, pair, resolve_padding, valid_range
 from minigrad.kernels import find, run
 from minigrad.kernels.contract import PoolWindow
 from minigrad.ops.shaping import broadcast_to
-from minigrad.tensor import Array, Shape, Tensor, primitive
+from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
 __all__ = ["avg_pool2d", "global_avg_pool", "max_pool2d"]
 
 Size = int | Sequence[int]
 
 
-@primitive
+@primitive(images=("x",))
 def _max_pool2d(x: Array, *, window: PoolWindow) -> tuple[Array, dict[str, Array]]:
     """y[n,c,p,q] = the maximum of x over the window at p, q."""
     y, where = find("max_pool2d").call(x, window)
@@ -77,7 +78,7 @@ def _gather_x(g: Tensor, where: Array, x_shape: Shape) -> Tensor:
     return _scatter(g, where=where, x_shape=x_shape)
 
 
-@primitive
+@primitive(images=("x",))
 def _avg_pool2d(x: Array, *, window: PoolWindow, count_include_pad: bool) -> Array:
     """y[n,c,p,q] = the mean of x over the window at p, q."""
     return run("avg_pool2d", x, window, count_include_pad)
@@ -94,7 +95,7 @@ def _avg_pool2d_x(g: Tensor, x_shape: Shape, window: PoolWindow, count_include_p
     return _avg_pool2d_input_grad(g, x_shape=x_shape, **how)
 
 
-@primitive
+@primitive(images=("dy",))
 def _avg_pool2d_input_grad(
     dy: Array, *, x_shape: Shape, window: PoolWindow, count_include_pad: bool
 ) -> Array:
@@ -114,7 +115,7 @@ def _avg_pool2d_input_grad_dy(g: Tensor, window: PoolWindow, count_include_pad: 
     return _avg_pool2d(g, window=window, count_include_pad=count_include_pad)
 
 
-@primitive
+@primitive(images=("x",))
 def _global_avg_pool(x: Array) -> Array:
     """y[n,c] = sum_{h,v} x[n,c,h,v] / (H W)."""
     return run("global_avg_pool", x)
@@ -131,10 +132,18 @@ def _global_avg_pool_x(g: Tensor, x_shape: Shape) -> Tensor:
 
 
 def _window(
-    x: Tensor, kernel_size: Size, stride: Size | None, padding: Padding, dilation: Size, ceil: bool
+    function: str,
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Padding,
+    dilation: Size,
+    ceil_mode: bool,
 ) -> PoolWindow:
+    expect_tensor(function, "x", x)
     kernel, steps = pair(kernel_size, "kernel_size"), kernel_size if stride is None else stride
     s, d = pair(steps, "stride"), pair(dilation, "dilation")
+    ceil = flag(function, "ceil_mode", ceil_mode)
     if x.ndim != 4:
         raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {x.shape}")
     pads = resolve_padding(padding, (x.shape[2], x.shape[3]), kernel, s, d)
@@ -167,23 +176,39 @@ def max_pool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """The maximum of each window; padding never wins.
+    """The maximum of each window; padding never wins, NaN always does.
+
+    The cotangent of a window goes to its first maximum in row-major order.
 
     Parameters
     ----------
     x : Tensor, (N, C, H, W)
     kernel_size, stride, dilation : int or (vertical, horizontal)
         ``stride`` is the kernel size by default.
-    padding : see ``conv2d``; no window may lie wholly on padding
+    padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "same" or "valid"
+        No window may lie wholly on padding.
     ceil_mode : bool
         Round the number of windows up (Caffe's rule).
+
+    Returns
+    -------
+    Tensor, (N, C, Ho, Wo)
 
     Raises
     ------
     ShapeError
         If the window does not fit.
+    DtypeError, ArgumentError
+        If x is no Tensor, or another argument has a wrong type.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> x = mg.Tensor([[[[1.0, 2.0, 5.0, 6.0], [3.0, 4.0, 7.0, 8.0]]]])
+    >>> mg.max_pool2d(x, 2).numpy()
+    array([[[[4., 8.]]]], dtype=float32)
     """
-    window = _window(x, kernel_size, stride, padding, dilation, ceil_mode)
+    window = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     return _max_pool2d(x, window=window)
 
 
@@ -195,16 +220,62 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window; see ``max_pool2d`` for the parameters.
+    """The mean of each window.
 
-    With ``count_include_pad=False`` (TensorFlow) the mean is over input positions alone.
+    Parameters
+    ----------
+    x : Tensor, (N, C, H, W)
+    kernel_size, stride, padding, ceil_mode
+        As for ``max_pool2d``.
+    count_include_pad : bool
+        Whether positions on the padding count, as zeros; TensorFlow does not count them.
+
+    Returns
+    -------
+    Tensor, (N, C, Ho, Wo)
+
+    Raises
+    ------
+    ShapeError, DtypeError, ArgumentError
+        As ``max_pool2d`` does.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.avg_pool2d(mg.ones(1, 1, 2, 2), 2, padding=1).numpy()
+    array([[[[0.25, 0.25],
+             [0.25, 0.25]]]], dtype=float32)
     """
-    window = _window(x, kernel_size, stride, padding, 1, ceil_mode)
-    return _avg_pool2d(x, window=window, count_include_pad=count_include_pad)
+    window = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    counts = flag("avg_pool2d", "count_include_pad", count_include_pad)
+    return _avg_pool2d(x, window=window, count_include_pad=counts)
 
 
 def global_avg_pool(x: Tensor) -> Tensor:
-    """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
+    """The mean of each map.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, H, W)
+
+    Returns
+    -------
+    Tensor, (N, C, 1, 1)
+
+    Raises
+    ------
+    ShapeError
+        If x is of another shape, or its maps are empty.
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.global_avg_pool(mg.ones(2, 3, 4, 4)).shape
+    (2, 3, 1, 1)
+    """
+    expect_tensor("global_avg_pool", "x", x)
     if x.ndim != 4 or 0 in x.shape[2:]:
         raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), not empty; got {x.shape}")
     return _global_avg_pool(x)

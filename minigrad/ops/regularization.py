@@ -9,9 +9,15 @@ constant of the graph: x̄ = ȳ m / keep.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from minigrad.tensor import Shape, Tensor, from_numpy
+from minigrad.arguments import flag, number
+from minigrad.errors import ShapeError
+from minigrad.ops.creation import generator
+from minigrad.tensor import Shape, Tensor, expect_tensor, wrap
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["dropout", "stochastic_depth"]
 
@@ -21,25 +27,85 @@ def dropout(
 ) -> Tensor:
     """Zero each element with probability p and divide the others by 1 - p.
 
-    Without training, or with p = 0, x itself.
+    Parameters
+    ----------
+    x : Tensor
+    p : float
+        From 0 to 1.
+    training : bool
+        Without training, or with p = 0, the result is x itself.
+    rng : numpy.random.Generator or int, optional
+        Where the randomness comes from, or its seed; None draws fresh entropy.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype; its mean over many draws is x.
+
+    Raises
+    ------
+    ArgumentError
+        If p is no number from 0 to 1, or another argument has a wrong type.
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.dropout(mg.ones(4), 0.5, rng=1).numpy()
+    array([2., 2., 0., 2.], dtype=float32)
     """
-    return _dropped(x, x.shape, p, training, rng)
+    expect_tensor("dropout", "x", x)
+    return _dropped("dropout", x, x.shape, p, training, rng)
 
 
 def stochastic_depth(
     x: Tensor, p: float, training: bool = True, rng: np.random.Generator | None = None
 ) -> Tensor:
-    """Zero each image of the batch with probability p and divide the others by 1 - p."""
-    return _dropped(x, (x.shape[0], *(1,) * (x.ndim - 1)), p, training, rng)
+    """Zero each image of the batch with probability p and divide the others by 1 - p.
+
+    Parameters
+    ----------
+    x : Tensor, (N, ...)
+    p : float
+        From 0 to 1.
+    training : bool
+        Without training, or with p = 0, the result is x itself.
+    rng : numpy.random.Generator or int, optional
+        As for ``dropout``.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape and dtype.
+
+    Raises
+    ------
+    ShapeError
+        If x has no axis of images.
+    ArgumentError, DtypeError
+        As ``dropout`` does.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.stochastic_depth(mg.ones(3, 2), 0.5, rng=0).numpy()
+    array([[2., 2.],
+           [0., 0.],
+           [0., 0.]], dtype=float32)
+    """
+    if expect_tensor("stochastic_depth", "x", x).ndim == 0:
+        raise ShapeError("stochastic_depth: x must be (N, ...), got a 0-d tensor")
+    shape = (x.shape[0], *(1,) * (x.ndim - 1))
+    return _dropped("stochastic_depth", x, shape, p, training, rng)
 
 
 def _dropped(
-    x: Tensor, shape: Shape, p: float, training: bool, rng: np.random.Generator | None
+    function: str, x: Tensor, shape: Shape, p: object, training: object, rng: object
 ) -> Tensor:
-    if not 0 <= p <= 1:
-        raise ValueError(f"a probability lies between 0 and 1, not at {p}")
-    if not training or p == 0:
+    rate = number(function, "p", p, least=0, most=1)
+    if not flag(function, "training", training) or rate == 0:
         return x
-    kept = (rng or np.random.default_rng()).random(shape) >= p
-    scale = 0.0 if p == 1 else 1 / (1 - p)
-    return x * from_numpy((kept * scale).astype(x.dtype))
+    kept = generator(function, rng).random(shape) >= rate
+    scale = 0.0 if rate == 1 else 1 / (1 - rate)
+    return x * wrap((kept * scale).astype(x.dtype))

@@ -2,30 +2,30 @@
 
     y = R x   =>   x̄ = R^T ȳ
 
-Reshape and transpose are permutations of memory (R^T is the inverse); broadcast repeats
-(R^T sums); a slice selects (R^T writes into zeros, called ``embed`` here); pad embeds
-(R^T slices).
+Reshape and permute are permutations of memory (R^T is the inverse); broadcast repeats
+(R^T sums); pad puts x into a larger array (R^T slices).  Slices and their transpose stand
+in ``indexing``, joining in ``joining``.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ShapeError
-from minigrad.tensor import Array, Shape, Tensor, primitive
+from minigrad.arguments import integer, integers, number, quoted
+from minigrad.errors import ArgumentError, ShapeError
+from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
 __all__ = [
+    "axis_of",
     "broadcast_to",
-    "concat",
-    "embed",
+    "clone",
     "flatten",
-    "getitem",
+    "one_axis",
     "pad",
+    "permute",
     "reshape",
     "squeeze",
     "sum_to",
@@ -33,8 +33,31 @@ __all__ = [
     "unsqueeze",
 ]
 
+IMAGES = ("x",)
 
-@primitive(view=True)
+
+def axis_of(function: str, axis: object, ndim: int, name: str = "axis") -> int:
+    """``axis`` counted from the front, among ``ndim``."""
+    found = integer(function, name, axis)
+    if not -ndim <= found < ndim:
+        raise ShapeError(f"{function}: there is no axis {found} among {ndim}")
+    return found % ndim
+
+
+def one_axis(function: str, axis: object, dim: object) -> object:
+    """NumPy's ``axis`` or PyTorch's ``dim``, of which one may be given."""
+    if axis is not None and dim is not None:
+        raise ArgumentError(f"{function}: axis={quoted(axis)} and dim={quoted(dim)} are one thing")
+    return dim if axis is None else axis
+
+
+def _numbers(function: str, given: tuple[object, ...]) -> tuple[int, ...]:
+    """f(2, 3) and f((2, 3)) alike."""
+    several = given[0] if len(given) == 1 else given
+    return integers(function, "shape" if function != "permute" else "axes", several)
+
+
+@primitive(view=True, images=IMAGES)
 def _reshape(x: Array, *, shape: Shape) -> Array:
     """The same elements in row-major order under another shape."""
     return x.reshape(shape)
@@ -45,63 +68,163 @@ def _reshape_shape(x: Shape, *, shape: Shape) -> Shape:
     return shape
 
 
+@_reshape.mixing
+def _reshape_mixes(x: Shape, *, shape: Shape) -> bool:
+    return x[:1] != shape[:1]
+
+
 @_reshape.vjp("x", "x̄ = reshape(ȳ)")
 def _reshape_x(g: Tensor, x_shape: Shape) -> Tensor:
     return reshape(g, x_shape)
 
 
-def _integers(numbers: tuple[Any, ...]) -> tuple[int, ...]:
-    """f(2, 3) and f((2, 3)) alike, of any integer type."""
-    if len(numbers) == 1 and hasattr(numbers[0], "__len__"):
-        numbers = tuple(numbers[0])
-    return tuple(operator.index(n) for n in numbers)
-
-
-def _axis(op: str, axis: int, ndim: int) -> int:
-    """``axis`` counted from the front."""
-    if not -ndim <= axis < ndim:
-        raise ShapeError(f"{op}: there is no axis {axis} among {ndim}")
-    return axis % ndim
-
-
 def reshape(x: Tensor, *shape: int | Sequence[int]) -> Tensor:
-    """The same elements under another shape; one length may be -1.
+    """The same elements in row-major order under another shape.
+
+    Parameters
+    ----------
+    x : Tensor
+    *shape : int, or one sequence of them
+        One length may be -1: it follows from the others.
+
+    Returns
+    -------
+    Tensor
+        A view of x where its memory allows it.
 
     Raises
     ------
     ShapeError
         If the sizes differ.
+    DtypeError, ArgumentError
+        If x is no Tensor, or a length no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.reshape(mg.zeros(2, 6), 3, -1).shape
+    (3, 4)
     """
-    wanted = _integers(shape)
-    known = math.prod(n for n in wanted if n != -1)
-    if wanted.count(-1) == 1 and known and x.size % known == 0:
-        wanted = tuple(x.size // known if n == -1 else n for n in wanted)
-    if min(wanted, default=0) < 0 or math.prod(wanted) != x.size:
-        raise ShapeError(f"reshape: {x.shape} has {x.size} elements and cannot become {wanted}")
-    return _reshape(x, shape=wanted)
+    expect_tensor("reshape", "x", x)
+    lengths = _numbers("reshape", shape)
+    known = math.prod(n for n in lengths if n != -1)
+    if lengths.count(-1) == 1 and known > 0 and x.size % known == 0:
+        lengths = tuple(x.size // known if n == -1 else n for n in lengths)
+    if min(lengths, default=0) < 0 or math.prod(lengths) != x.size:
+        raise ShapeError(f"reshape: {x.shape} has {x.size} elements and cannot become {lengths}")
+    return _reshape(x, shape=lengths)
 
 
-def flatten(x: Tensor, start: int = 0) -> Tensor:
-    """All axes from ``start`` on become one."""
-    start = _axis("flatten", start, x.ndim)
-    return reshape(x, *x.shape[:start], math.prod(x.shape[start:]))
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes from ``start_dim`` to ``end_dim``, both included, become one.
+
+    Parameters
+    ----------
+    x : Tensor
+    start_dim, end_dim : int
+
+    Returns
+    -------
+    Tensor
+        A 0-d tensor becomes one of shape (1,).
+
+    Raises
+    ------
+    ShapeError
+        If there is no such axis, or the first lies behind the last.
+    DtypeError, ArgumentError
+        If x is no Tensor, or an axis no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.flatten(mg.zeros(2, 3, 4), 1).shape
+    (2, 12)
+    """
+    expect_tensor("flatten", "x", x)
+    ndim = max(x.ndim, 1)
+    start = axis_of("flatten", start_dim, ndim, "start_dim")
+    end = axis_of("flatten", end_dim, ndim, "end_dim")
+    if start > end:
+        raise ShapeError(f"flatten: start_dim={start_dim} lies behind end_dim={end_dim}")
+    middle = math.prod(x.shape[start : end + 1])
+    return reshape(x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
 
 
-def squeeze(x: Tensor, axis: int) -> Tensor:
-    """Drop an axis of length 1."""
-    axis = _axis("squeeze", axis, x.ndim)
-    if x.shape[axis] != 1:
-        raise ShapeError(f"squeeze: axis {axis} of {x.shape} has length {x.shape[axis]}, not 1")
-    return reshape(x, *x.shape[:axis], *x.shape[axis + 1 :])
+def squeeze(x: Tensor, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """x without an axis of length 1, or without all of them.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int, optional
+        None drops every axis of length 1.
+    dim : int, optional
+        PyTorch's name for ``axis``.
+
+    Returns
+    -------
+    Tensor
+        A view of x.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such axis, or its length is not 1.
+    DtypeError, ArgumentError
+        If x is no Tensor, or the axis no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.squeeze(mg.zeros(2, 1, 3), 1).shape
+    (2, 3)
+    """
+    expect_tensor("squeeze", "x", x)
+    given = one_axis("squeeze", axis, dim)
+    if given is None:
+        return reshape(x, tuple(n for n in x.shape if n != 1))
+    place = axis_of("squeeze", given, x.ndim)
+    if x.shape[place] != 1:
+        raise ShapeError(f"squeeze: axis {place} of {x.shape} has length {x.shape[place]}, not 1")
+    return reshape(x, (*x.shape[:place], *x.shape[place + 1 :]))
 
 
-def unsqueeze(x: Tensor, axis: int) -> Tensor:
-    """Put an axis of length 1 before ``axis``."""
-    axis = _axis("unsqueeze", axis, x.ndim + 1)
-    return reshape(x, *x.shape[:axis], 1, *x.shape[axis:])
+def unsqueeze(x: Tensor, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """x with one more axis, of length 1, before ``axis``.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int
+        From -ndim - 1 to ndim.
+    dim : int, optional
+        PyTorch's name for ``axis``.
+
+    Returns
+    -------
+    Tensor
+        A view of x.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such place.
+    DtypeError, ArgumentError
+        If x is no Tensor, or the axis no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.unsqueeze(mg.zeros(2, 3), -1).shape
+    (2, 3, 1)
+    """
+    expect_tensor("unsqueeze", "x", x)
+    place = axis_of("unsqueeze", one_axis("unsqueeze", axis, dim), x.ndim + 1)
+    return reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
 
 
-@primitive(view=True)
+@primitive(view=True, images=IMAGES)
 def _transpose(x: Array, *, axes: tuple[int, ...]) -> Array:
     """y's axis k is x's axis ``axes[k]``."""
     y: Array = x.transpose(axes)
@@ -113,21 +236,88 @@ def _transpose_shape(x: Shape, *, axes: tuple[int, ...]) -> Shape:
     return tuple(x[a] for a in axes)
 
 
+@_transpose.mixing
+def _transpose_mixes(x: Shape, *, axes: tuple[int, ...]) -> bool:
+    return axes[:1] != (0,)
+
+
 @_transpose.vjp("x", "x̄ = ȳ with the axes put back")
 def _transpose_x(g: Tensor, axes: tuple[int, ...]) -> Tensor:
-    return transpose(g, tuple(int(a) for a in np.argsort(axes)))
+    return _transpose(g, axes=tuple(int(a) for a in np.argsort(axes)))
 
 
-def transpose(x: Tensor, *axes: int | Sequence[int]) -> Tensor:
-    """Permute the axes; without any given, reverse them."""
-    given = _integers(axes) or tuple(range(x.ndim))[::-1]
-    order = tuple(_axis("transpose", a, x.ndim) for a in given)
+def permute(x: Tensor, *axes: int | Sequence[int]) -> Tensor:
+    """The axes of x in another order: y's axis k is x's axis ``axes[k]``.
+
+    Parameters
+    ----------
+    x : Tensor
+    *axes : int, or one sequence of them
+        Every axis of x once.
+
+    Returns
+    -------
+    Tensor
+        A view of x.
+
+    Raises
+    ------
+    ShapeError
+        If the axes are no permutation of x's.
+    DtypeError, ArgumentError
+        If x is no Tensor, or an axis no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.permute(mg.zeros(2, 3, 4), 2, 0, 1).shape
+    (4, 2, 3)
+    """
+    expect_tensor("permute", "x", x)
+    given = _numbers("permute", axes)
+    order = tuple(axis_of("permute", a, x.ndim) for a in given)
     if sorted(order) != list(range(x.ndim)):
-        raise ShapeError(f"transpose: {given} is no permutation of the {x.ndim} axes of {x.shape}")
+        raise ShapeError(f"permute: {given} is no permutation of the {x.ndim} axes of {x.shape}")
     return _transpose(x, axes=order)
 
 
-@primitive(view=True)
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """x with two axes exchanged, as PyTorch's ``transpose``.
+
+    ``permute`` puts all axes into an order, as NumPy's ``transpose``; ``x.T`` reverses them.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim0, dim1 : int
+
+    Returns
+    -------
+    Tensor
+        A view of x.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such axis.
+    DtypeError, ArgumentError
+        If x is no Tensor, or an axis no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.transpose(mg.zeros(2, 3, 4), 0, 1).shape
+    (3, 2, 4)
+    """
+    expect_tensor("transpose", "x", x)
+    first = axis_of("transpose", dim0, x.ndim, "dim0")
+    second = axis_of("transpose", dim1, x.ndim, "dim1")
+    order = list(range(x.ndim))
+    order[first], order[second] = second, first
+    return _transpose(x, axes=tuple(order))
+
+
+@primitive(view=True, images=IMAGES)
 def _broadcast_to(x: Array, *, shape: Shape) -> Array:
     """x repeated along new axes and axes of length 1."""
     return np.broadcast_to(x, shape)
@@ -138,94 +328,136 @@ def _broadcast_shape(x: Shape, *, shape: Shape) -> Shape:
     return shape
 
 
+@_broadcast_to.mixing
+def _broadcast_mixes(x: Shape, *, shape: Shape) -> bool:
+    return len(x) != len(shape) or x[:1] != shape[:1]
+
+
 @_broadcast_to.vjp("x", "x̄ = ȳ summed over the repeated axes")
 def _broadcast_x(g: Tensor, x_shape: Shape) -> Tensor:
     return sum_to(g, x_shape)
 
 
-def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
-    """x repeated to ``shape`` by NumPy's rule."""
-    if x.shape == shape:
-        return x
-    lead = len(shape) - x.ndim
-    if lead < 0 or any(n not in (1, m) for n, m in zip(x.shape, shape[lead:], strict=True)):
-        raise ShapeError(f"broadcast_to: {x.shape} cannot be repeated to {shape}")
-    return _broadcast_to(x, shape=tuple(shape))
+def broadcast_to(x: Tensor, shape: int | Sequence[int]) -> Tensor:
+    """x repeated to a shape by NumPy's rule: along new axes in front and axes of length 1.
 
+    Parameters
+    ----------
+    x : Tensor
+    shape : tuple of int
 
-def sum_to(x: Tensor, shape: Shape) -> Tensor:
-    """The transpose of ``broadcast_to``: x summed over what broadcasting would repeat."""
-    if x.shape == shape:
-        return x
-    lead = x.ndim - len(shape)
-    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[lead:], strict=True)):
-        raise ShapeError(f"sum_to: {x.shape} cannot be summed to {shape}")
-    kept = zip(shape, x.shape[lead:], strict=True)
-    repeated = [lead + k for k, (n, m) in enumerate(kept) if n == 1 and m != 1]
-    return reshape(x.sum(axis=(*range(lead), *repeated)), shape)
-
-
-@primitive(view=True)
-def _getitem(x: Array, *, index: tuple[Any, ...]) -> Array:
-    """x[index] for basic slices and integers; with an Ellipsis even an element is a view."""
-    y: Array = x[index if Ellipsis in index else (*index, ...)]
-    return y
-
-
-@_getitem.shape
-def _getitem_shape(x: Shape, *, index: tuple[Any, ...]) -> Shape:
-    shape: Shape = np.broadcast_to(np.int8(0), x)[index].shape
-    return shape
-
-
-@_getitem.vjp("x", "x̄ = ȳ written into zeros at the slice")
-def _getitem_x(g: Tensor, x_shape: Shape, index: tuple[Any, ...]) -> Tensor:
-    return embed(g, x_shape, index)
-
-
-def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index] for slices, integers, ``...`` and None.
+    Returns
+    -------
+    Tensor
+        A view of x, which cannot be written to.
 
     Raises
     ------
     ShapeError
-        For an index out of range, or an array as index (use a boolean ``mask``).
+        If x cannot be repeated to this shape.
+    DtypeError, ArgumentError
+        If x is no Tensor, or a length no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.broadcast_to(mg.Tensor([1.0, 2.0]), (2, 2)).numpy()
+    array([[1., 2.],
+           [1., 2.]], dtype=float32)
     """
-    wanted = index if isinstance(index, tuple) else (index,)
-    basic = (int, np.integer, slice, type(None), type(Ellipsis))
-    if not all(isinstance(i, basic) and not isinstance(i, bool) for i in wanted):
-        raise ShapeError(f"a Tensor is indexed by integers and slices, not {index!r}")
-    try:
-        result: Tensor = _getitem(x, index=wanted)
-    except IndexError as error:
-        raise ShapeError(f"index {index!r} of a tensor of shape {x.shape}: {error}") from None
-    return result
+    expect_tensor("broadcast_to", "x", x)
+    full = integers("broadcast_to", "shape", shape)
+    if x.shape == full:
+        return x
+    if min(full, default=0) < 0 or not _repeats(x.shape, full):
+        raise ShapeError(f"broadcast_to: {x.shape} cannot be repeated to {full}")
+    return _broadcast_to(x, shape=full)
 
 
-@primitive
-def _embed(x: Array, *, shape: Shape, index: tuple[Any, ...]) -> Array:
-    """Zeros of ``shape`` with x written at ``index``: the transpose of a slice."""
-    y = np.zeros(shape, x.dtype)
-    y[index] = x
+def _repeats(small: Shape, full: Shape) -> bool:
+    """Whether NumPy's rule repeats ``small`` to ``full``."""
+    lead = len(full) - len(small)
+    return lead >= 0 and all(n in (1, m) for n, m in zip(small, full[lead:], strict=True))
+
+
+def sum_to(x: Tensor, shape: Shape) -> Tensor:
+    """The transpose of ``broadcast_to``: x summed over what broadcasting would repeat.
+
+    Parameters
+    ----------
+    x : Tensor
+    shape : tuple of int
+        A shape that broadcasts to x's.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the shape does not broadcast to x's.
+    DtypeError, ArgumentError
+        If x is no Tensor, or a length no integer.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.sum_to(mg.ones(2, 3), (3,)).numpy()
+    array([2., 2., 2.], dtype=float32)
+    """
+    expect_tensor("sum_to", "x", x)
+    small = integers("sum_to", "shape", shape)
+    if x.shape == small:
+        return x
+    if not _repeats(small, x.shape):
+        raise ShapeError(f"sum_to: {x.shape} cannot be summed to {small}")
+    lead = x.ndim - len(small)
+    kept = zip(small, x.shape[lead:], strict=True)
+    repeated = [lead + k for k, (n, m) in enumerate(kept) if n == 1 and m != 1]
+    return reshape(x.sum(axis=(*range(lead), *repeated)), small)
+
+
+@primitive(images=IMAGES)
+def _clone(x: Array) -> Array:
+    """y = x, in memory of its own."""
+    y: Array = x.copy()
     return y
 
 
-@_embed.shape
-def _embed_shape(x: Shape, *, shape: Shape, index: tuple[Any, ...]) -> Shape:
-    return shape
+@_clone.vjp("x", "x̄ = ȳ")
+def _clone_x(g: Tensor) -> Tensor:
+    return g
 
 
-@_embed.vjp("x", "x̄ = the slice of ȳ")
-def _embed_x(g: Tensor, index: tuple[Any, ...]) -> Tensor:
-    return getitem(g, index)
+def clone(x: Tensor) -> Tensor:
+    """A copy of x in memory of its own, through which gradients flow.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    DtypeError
+        If x is no Tensor.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> x = mg.zeros(2)
+    >>> y = x.clone().fill_(1)
+    >>> x.tolist(), y.tolist()
+    ([0.0, 0.0], [1.0, 1.0])
+    """
+    return _clone(x)
 
 
-def embed(x: Tensor, shape: Shape, index: tuple[Any, ...]) -> Tensor:
-    """Zeros of ``shape`` with x written at ``index``."""
-    return _embed(x, shape=shape, index=index)
-
-
-@primitive
+@primitive(images=IMAGES)
 def _pad(x: Array, *, pads: tuple[tuple[int, int], ...], value: float) -> Array:
     """x with ``value`` around it, ``pads[k]`` = (before, after) along axis k."""
     return np.pad(x, pads, constant_values=value)
@@ -236,48 +468,52 @@ def _pad_shape(x: Shape, *, pads: tuple[tuple[int, int], ...], value: float) -> 
     return tuple(n + before + after for n, (before, after) in zip(x, pads, strict=True))
 
 
+@_pad.mixing
+def _pad_mixes(x: Shape, *, pads: tuple[tuple[int, int], ...], value: float) -> bool:
+    return pads[:1] != ((0, 0),)
+
+
 @_pad.vjp("x", "x̄ = the middle of ȳ")
 def _pad_x(g: Tensor, x_shape: Shape, pads: tuple[tuple[int, int], ...]) -> Tensor:
     middle = zip(pads, x_shape, strict=True)
-    return getitem(g, tuple(slice(before, before + n) for (before, _), n in middle))
+    return g[tuple(slice(before, before + n) for (before, _), n in middle)]
 
 
 def pad(x: Tensor, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-    """x with ``value`` around it; one (before, after) per axis, as ``numpy.pad``.
+    """x with a number around it, as ``numpy.pad``.
 
+    Parameters
+    ----------
+    x : Tensor
+    pads : sequence of (before, after)
+        A pair for each axis, the first axis first.
+    value : float
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If there is not one pair for each axis.
+    DtypeError, ArgumentError
+        If x is no Tensor, a pad no integer >= 0, or the value no number.
+
+    Examples
+    --------
     >>> import minigrad as mg
-    >>> mg.ops.pad(mg.Tensor([1.0]), [(1, 2)]).numpy()
-    array([0., 1., 0., 0.])
+    >>> mg.pad(mg.Tensor([1.0]), [(1, 2)]).numpy()
+    array([0., 1., 0., 0.], dtype=float32)
     """
-    if len(pads) != x.ndim or any(min(p) < 0 for p in pads):
-        raise ShapeError(f"pad: expected {x.ndim} pairs of pads >= 0 for {x.shape}, got {pads}")
-    return _pad(x, pads=tuple((int(b), int(a)) for b, a in pads), value=value)
-
-
-@primitive
-def _concat(*xs: Array, axis: int) -> Array:
-    """The arrays one after another along ``axis``."""
-    return np.concatenate(xs, axis)
-
-
-@_concat.shape
-def _concat_shape(*xs: Shape, axis: int) -> Shape:
-    return (*xs[0][:axis], sum(x[axis] for x in xs), *xs[0][axis + 1 :])
-
-
-@_concat.vjp("xs", "x̄_k = the k-th piece of ȳ")
-def _concat_xs(g: Tensor, xs_shapes: tuple[Shape, ...], which: int, axis: int) -> Tensor:
-    start = sum(s[axis] for s in xs_shapes[:which])
-    piece = slice(start, start + xs_shapes[which][axis])
-    return getitem(g, (*(slice(None),) * axis, piece))
-
-
-def concat(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors one after another along ``axis``; all other lengths must agree."""
-    if not xs:
-        raise ShapeError("concat: expected at least one tensor")
-    axis = _axis("concat", axis, xs[0].ndim)
-    rest = {(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs}
-    if len(rest) != 1:
-        raise ShapeError(f"concat along axis {axis}: shapes {[x.shape for x in xs]} do not fit")
-    return _concat(*xs, axis=axis)
+    expect_tensor("pad", "x", x)
+    fill = number("pad", "value", value)
+    sized = isinstance(pads, (list, tuple))
+    if not sized or len(pads) != x.ndim or any(not hasattr(p, "__len__") for p in pads):
+        raise ShapeError(
+            f"pad: expected {x.ndim} pairs of pads >= 0 for {x.shape}, got {quoted(pads)}"
+        )
+    pairs = [integers("pad", "a pad", p) for p in pads]
+    if any(len(p) != 2 or min(p) < 0 for p in pairs):
+        raise ShapeError(f"pad: expected {x.ndim} pairs of pads >= 0 for {x.shape}, got {pairs}")
+    return _pad(x, pads=tuple((before, after) for before, after in pairs), value=fill)

@@ -86,8 +86,9 @@ def _abs(x: Array) -> Array:
 
 # Copies, signs, comparisons: nothing is rounded.
 _EXACT = {
-    "absolute", "alias", "broadcast_to", "concat", "embed", "gather", "getitem", "mask", "max",
-    "max_pool2d", "maximum", "minimum", "neg", "relu", "relu6", "reshape", "transpose",
+    "absolute", "alias", "broadcast_to", "clone", "concat", "embed", "gather", "getitem", "mask",
+    "max", "max_pool2d", "maximum", "minimum", "neg", "relu", "relu6", "reshape", "transpose",
+    "where",
 }  # fmt: skip
 
 
@@ -107,6 +108,11 @@ def _power(y: Array, x: Array, *, exponent: float) -> Roundings:
     return Roundings(2 * ULPS + np.abs(exponent * log), np.abs(y), ULPS)
 
 
+def _pow(y: Array, a: Array, b: Array) -> Roundings:
+    """NumPy's power, whose error is that of its exponential; both operands are exact."""
+    return Roundings(2 * ULPS, np.abs(y), ULPS)
+
+
 def _sigmoid(y: Array, x: Array) -> Roundings:
     """e = e^-|x| above and below the line, 1 + e, and the division."""
     return Roundings(4 * ULPS + 2, y, ULPS)
@@ -116,7 +122,7 @@ def _silu(y: Array, x: Array) -> Roundings:
     return Roundings(4 * ULPS + 3, np.abs(y), ULPS * (1 + np.abs(x)))
 
 
-def _line_slope(y: Array, dy: Array, *, at: Array, of: str) -> Roundings:
+def _line_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
     """A copy, or a division by 6."""
     return Roundings(1, np.abs(y), 1)
 
@@ -257,6 +263,7 @@ _TABLE: dict[str, Callable[..., Roundings]] = {
     "hardswish": _times(3),
     "exp": _exp,
     **dict.fromkeys(["log", "tanh"], _times(2 * ULPS)),
+    "pow": _pow,
     "power": _power,
     "sigmoid": _sigmoid,
     "silu": _silu,

@@ -129,7 +129,7 @@ def conv(cin: int, cout: int, size: int = 3, seed: int = 0, **options: Any) -> A
 
 MIXED: dict[str, Callable[[mg.Tensor], mg.Tensor]] = {
     "a mean over the batch": net(conv(3, 8), lambda x: x - x.sum((0,), keepdims=True), mg.relu),
-    "the batch turned about": net(conv(3, 8), lambda x: x.transpose(1, 0, 2, 3)),
+    "the batch turned about": net(conv(3, 8), lambda x: x.transpose(0, 1)),
     "weights that are computed": net(lambda x: mg.conv2d(x, mg.relu(x)[:, :, :3, :3]), mg.relu),
     "images as channels": net(lambda x: x.reshape(1, -1, 9, 9), mg.relu),
 }

@@ -8,49 +8,59 @@ and the product (dy/dx_i)^T ȳ is what a primitive's rule computes.  A node is y
 than its inputs, so visiting the nodes from the youngest to the oldest meets every use
 of a value before the value itself: no recursion, any depth.
 
-``vjp`` is this; ``jvp`` is the vjp of the vjp (a linear map transposed twice); ``hvp``
-is the gradient of <grad f, v>.
-
-Sources: Griewank & Walther, "Evaluating Derivatives" (2008), chapter 3; for the double
-vjp, J. Townsend, "A new trick for calculating Jacobian vector products" (2017).
+Source: Griewank & Walther, "Evaluating Derivatives" (2008), chapter 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.errors import DtypeError, GraphError, ShapeError
+from minigrad.arguments import flag, quoted
+from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
 from minigrad.tensor import (
+    OPERATIONS,
     Array,
     Node,
     Rule,
     Tensor,
+    as_tensor,
     enable_grad,
-    from_numpy,
+    expect_tensor,
     no_grad,
-    primitive,
     source,
+    wrap,
 )
 
 __all__ = [
+    "Source",
     "Step",
     "ancestors",
     "backward",
-    "grad",
     "gradients",
-    "hvp",
-    "jvp",
+    "is_among",
     "steps",
-    "value_and_grad",
-    "variable",
-    "vjp",
+    "vector",
 ]
 
 Source = Node | Tensor
-Function = Callable[..., Tensor]
+
+# Several threads may add to one leaf: `leaf.grad = leaf.grad + total` is a reading and a writing.
+_accumulating = threading.RLock()
+
+
+def _unlock_in_child() -> None:
+    """A thread that held the lock does not exist in a forked child."""
+    global _accumulating
+    _accumulating = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class Step(NamedTuple):
@@ -73,6 +83,8 @@ def backward(
 ) -> None:
     """Add dL/dx to ``x.grad`` for every leaf x that y was computed from.
 
+    Threads may call it at the same time for graphs that share leaves: every gradient arrives.
+
     Parameters
     ----------
     y : Tensor
@@ -88,6 +100,10 @@ def backward(
     GraphError
         If y requires no gradient, is not a scalar and no cotangent is given, the graph
         was freed by an earlier call, or a saved value was changed in place.
+    ShapeError, DtypeError
+        If the cotangent does not fit y.
+    ArgumentError
+        If an argument has a type that is not taken.
 
     Examples
     --------
@@ -95,19 +111,26 @@ def backward(
     >>> x = mg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> (x * x).sum().backward()
     >>> x.grad.numpy()
-    array([2., 4., 6.])
+    array([2., 4., 6.], dtype=float32)
     """
+    expect_tensor("backward", "y", y)
+    retain_graph = flag("backward", "retain_graph", retain_graph)
+    create_graph = flag("backward", "create_graph", create_graph)
     sums: dict[Tensor, Tensor] = {}
     for step in steps(y, cotangent, retain_graph or create_graph, create_graph):
         if isinstance(step.target, Tensor):
             sums[step.target] = step.running
     if isinstance(root := source(y), Tensor):
         sums[root] = _cotangent(y, cotangent)
-    for leaf, total in sums.items():
-        if leaf.grad is not None:
-            leaf.grad = leaf.grad + total
-        else:  # a copy, as rules may hand on a view, or one array to several
-            leaf.grad = total if create_graph else Tensor(total)
+    with _accumulating, enable_grad() if create_graph else no_grad():
+        for leaf, total in sums.items():
+            if leaf.grad is not None:
+                leaf.grad = leaf.grad + total
+            else:  # a copy, as rules may hand on a view, or one array to several
+                leaf.grad = total if create_graph else Tensor(total)
+
+
+OPERATIONS["backward"] = backward  # type: ignore[assignment]
 
 
 def steps(
@@ -131,7 +154,7 @@ def steps(
         incoming = pending.get(node)
         if incoming is None or not reached[node]:
             continue
-        if node not in (wanted or ()):
+        if not is_among(node, wanted or ()):
             del pending[node]
         for index, target in enumerate(node.sources):
             if target is None or not reached.get(target, _is_wanted(target, wanted)):
@@ -159,8 +182,13 @@ def ancestors(root: Source) -> list[Node]:
     return sorted(seen, key=lambda node: node.birth)
 
 
+def is_among(target: Source, several: Sequence[Source]) -> bool:
+    """Whether ``target`` itself is one of several (== compares the values of tensors)."""
+    return any(target is other for other in several)
+
+
 def _is_wanted(target: Source, wanted: Sequence[Source] | None) -> bool:
-    return isinstance(target, Tensor) if wanted is None else any(target is w for w in wanted)
+    return isinstance(target, Tensor) if wanted is None else is_among(target, wanted)
 
 
 def _leading_to(nodes: list[Node], wanted: Sequence[Source] | None) -> dict[Source, bool]:
@@ -184,23 +212,23 @@ def _rule(node: Node, index: int) -> tuple[str, Rule]:
 
 def _call(rule: Rule, node: Node, index: int, g: Tensor) -> Tensor:
     """Call a rule with what its parameters name."""
-    if node.saved is None:
+    saved = node.saved  # read once: another thread may free it meanwhile
+    if saved is None:
         raise GraphError(
             f"the graph at {node!r} was freed by an earlier backward: "
             "pass retain_graph=True to the first one"
         )
-    return rule.function(*(_argument(name, node, index, g) for name in rule.needs))
+    return rule.function(*(_argument(name, node, saved, index, g) for name in rule.needs))
 
 
-def _argument(name: str, node: Node, index: int, g: Tensor) -> Any:
+def _argument(name: str, node: Node, saved: dict[str, Any], index: int, g: Tensor) -> Any:
     if name == "g":
         return g
     if name == "which" and node.primitive.variadic:
         return index
-    assert node.saved is not None
-    if name not in node.saved:
+    if name not in saved:
         return node.params[name]
-    value = node.saved[name]
+    value = saved[name]
     if not (type(value) is tuple and value and isinstance(value[0], Tensor)):
         return value
     tensor, version = value
@@ -226,14 +254,13 @@ def _cotangent(y: Tensor, cotangent: Tensor | Array | None) -> Tensor:
                 f"the output has shape {y.shape}: a gradient starts from a scalar, "
                 "or from a cotangent of the output's shape, which you must give"
             )
-        return from_numpy(np.ones(y.shape, y.dtype))
-    return _vector(cotangent, y, "cotangent")
+        return wrap(np.ones(y.shape, y.dtype))
+    return vector(cotangent, y, "cotangent")
 
 
-def _vector(value: Any, x: Tensor, name: str) -> Tensor:
+def vector(value: object, x: Tensor, name: str) -> Tensor:
     """``value`` as a vector of x's space; numbers and lists take x's dtype, arrays keep theirs."""
-    exact = isinstance(value, (Tensor, np.ndarray)) and value.ndim
-    v = value if isinstance(value, Tensor) else Tensor(value, dtype=None if exact else x.dtype)
+    v = as_tensor(value, x.dtype, f"the {name}")
     if v.shape != x.shape:
         raise ShapeError(f"the {name} must have shape {x.shape}, got {v.shape}")
     if v.dtype != x.dtype:
@@ -251,8 +278,46 @@ def gradients(
     """(dy/dx)^T cotangent for each x of ``inputs``; ``grad`` attributes are not touched.
 
     An input that y does not depend on gets zeros.
+
+    Parameters
+    ----------
+    y : Tensor
+    inputs : sequence of Tensor
+        Leaves, or tensors in the middle of the graph.
+    cotangent : Tensor or ndarray, optional
+        dL/dy, of y's shape and dtype; 1 for a scalar y.
+    retain_graph : bool
+        Keep the saved values, so that the graph can be walked again.
+    create_graph : bool
+        Record the rules themselves, so that the result can be differentiated.
+
+    Returns
+    -------
+    tuple of Tensor
+        One for each input, of its shape and dtype.
+
+    Raises
+    ------
+    GraphError
+        If an input requires no gradient, or as ``backward`` does.
+    ShapeError, DtypeError
+        If the cotangent does not fit y.
+    ArgumentError
+        If an argument has a type that is not taken.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    >>> mg.gradients((x * x).sum(), [x])
+    (Tensor([2., 4.], dtype=float32),)
     """
-    sources = [source(x) for x in inputs]
+    expect_tensor("gradients", "y", y)
+    if isinstance(inputs, Tensor) or not isinstance(inputs, Sequence):
+        raise ArgumentError(f"gradients takes a list of inputs, not {quoted(inputs)}")
+    sources = [source(expect_tensor("gradients", "inputs", x)) for x in inputs]
+    retain_graph = flag("gradients", "retain_graph", retain_graph)
+    create_graph = flag("gradients", "create_graph", create_graph)
     if any(s is None for s in sources):
         raise GraphError("gradients: an input does not require grad")
     sums: dict[Any, Tensor] = {}
@@ -262,141 +327,5 @@ def gradients(
         for step in steps(y, cotangent, retain_graph or create_graph, create_graph, wanted):
             if _is_wanted(step.target, wanted):
                 sums[step.target] = step.running
-    zero = (from_numpy(np.zeros(x.shape, x.dtype)) for x in inputs)
+    zero = (wrap(np.zeros(x.shape, x.dtype)) for x in inputs)
     return tuple(sums.get(s, z) for s, z in zip(sources, zero, strict=True))
-
-
-@primitive(view=True)
-def _alias(x: Array) -> Array:
-    """y = x: a place of its own in the graph."""
-    y: Array = x.view()
-    return y
-
-
-@_alias.vjp("x", "x̄ = ȳ")
-def _alias_x(g: Tensor) -> Tensor:
-    return g
-
-
-def variable(x: Any) -> Tensor:
-    """x as the point to differentiate at, apart from everything else made from x.
-
-    A recorded Tensor stays joined to its graph, so that calls nest; but what was computed
-    from it before does not count as depending on the variable.
-    """
-    if isinstance(x, Tensor) and x.requires_grad:
-        with enable_grad():
-            aliased: Tensor = _alias(x)
-        return aliased
-    return Tensor(x, requires_grad=True)
-
-
-def _variables(xs: Sequence[Any]) -> tuple[Tensor, ...]:
-    return tuple(variable(x) for x in xs)
-
-
-def _settled(result: Tensor, variables: Sequence[Tensor]) -> Tensor:
-    """result, without its graph where that leads to nothing but this call's own variables.
-
-    Else w = w - grad(f)(w) would drag along the graphs of all steps before.
-    """
-    root = source(result)
-    own = [v for v in variables if v.is_leaf]
-    if root is None:
-        return result
-    reached = [root, *(s for node in ancestors(root) for s in node.sources)]
-    outside = any(isinstance(s, Tensor) and not _is_wanted(s, own) for s in reached)
-    return result if outside else result.detach()
-
-
-def _called(f: Function, xs: Sequence[Tensor]) -> Tensor:
-    y = f(*xs)
-    if not isinstance(y, Tensor):
-        raise GraphError(f"the function must return a Tensor, not {type(y).__name__}")
-    return y
-
-
-def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
-    """y = f(*xs) and the map g -> ((dy/dx_1)^T g, ...), which may be called again.
-
-    >>> import minigrad as mg
-    >>> y, pull = mg.vjp(lambda x: x * x, [1.0, 2.0])
-    >>> pull(np.array([1.0, 10.0]))[0].numpy()
-    array([ 2., 40.])
-    """
-    variables = _variables(xs)
-    with enable_grad():
-        y = _called(f, variables)
-
-    def pull(cotangent: Tensor | Array | None = None) -> tuple[Tensor, ...]:
-        pulled = gradients(y, variables, cotangent, create_graph=True)
-        return tuple(_settled(x, variables) for x in pulled)
-
-    return _settled(y, variables), pull
-
-
-def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """y = f(*xs) and J t = sum_i (dy/dx_i) t_i.
-
-    g -> J^T g is linear in g, so its own transpose, at any g, is t -> J t.
-
-    >>> import minigrad as mg
-    >>> mg.jvp(lambda x: x * x, ([3.0],), ([1.0],))[1].numpy()
-    array([6.])
-    """
-    variables = _variables(xs)
-    vectors = [_vector(t, x, "tangent") for t, x in zip(tangents, variables, strict=True)]
-    with enable_grad():
-        y = _called(f, variables)
-        g = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
-        pulled = gradients(y, variables, g, create_graph=True)
-        moved = from_numpy(np.zeros(y.shape, y.dtype))
-        for p, t in zip(pulled, vectors, strict=True):
-            moved = moved + gradients(p, [g], t, create_graph=True)[0]
-    return _settled(y, variables), _settled(moved, [*variables, g])
-
-
-def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns f(*xs) and its gradient with respect to ``argnums``."""
-
-    def both(*xs: Any) -> Any:
-        chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        variables = _variables([xs[i] for i in chosen])
-        given = list(xs)
-        for i, x in zip(chosen, variables, strict=True):
-            given[i] = x
-        with enable_grad():
-            y = _called(f, given)
-            told = gradients(y, variables, create_graph=True)
-        slopes = tuple(_settled(slope, variables) for slope in told)
-        return _settled(y, variables), slopes[0] if isinstance(argnums, int) else slopes
-
-    return both
-
-
-def grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """The function x -> df/dx of a scalar f; nest it for higher orders.
-
-    >>> import minigrad as mg
-    >>> mg.grad(mg.grad(lambda x: x * x * x))(2.0).item()
-    12.0
-    """
-
-    def slope(*xs: Any) -> Any:
-        return value_and_grad(f, argnums)(*xs)[1]
-
-    return slope
-
-
-def hvp(f: Function, x: Any, v: Any) -> Tensor:
-    """The product of the Hessian of a scalar f at x with v: grad <grad f(x), v>."""
-
-    def slope_along(z: Tensor) -> Tensor:
-        along: Tensor = (grad(f)(z) * _vector(v, z, "tangent")).sum()
-        return along
-
-    result: Tensor = grad(slope_along)(x)
-    return result
-
-
-Tensor.backward = backward  # type: ignore[method-assign, assignment]

@@ -1,0 +1,95 @@
+"""Tensors: what is recorded, and under which layer's name.
+
+Reading order:
+
+    modes        whether operations are recorded, and who carries them out
+    convert      what becomes an array of a tensor
+    values       how a tensor is read, compared and shown
+    tensor       the tensor itself, its changes in place, its methods
+    primitive    what is recorded when a function is evaluated, and the rules it has
+    hints        words of PyTorch and NumPy, and ours for them
+"""
+
+from __future__ import annotations
+
+from minigrad.tensor.convert import (
+    FLOATS,
+    Array,
+    Shape,
+    float_dtype,
+    get_default_dtype,
+    set_default_dtype,
+)
+from minigrad.tensor.modes import (
+    Setting,
+    current_scope,
+    enable_grad,
+    interpreting,
+    is_grad_enabled,
+    no_grad,
+    scope,
+)
+from minigrad.tensor.primitive import (
+    PRIMITIVES,
+    Interpreter,
+    Node,
+    Primitive,
+    Rule,
+    apply,
+    evaluate,
+    primitive,
+    source,
+    under_scope,
+)
+from minigrad.tensor.tensor import (
+    OPERATIONS,
+    Axes,
+    Operand,
+    Tensor,
+    as_tensor,
+    constant,
+    expect_tensor,
+    from_dlpack,
+    from_numpy,
+    tensor,
+    wrap,
+)
+from minigrad.tensor.values import Version
+
+__all__ = [
+    "FLOATS",
+    "OPERATIONS",
+    "PRIMITIVES",
+    "Array",
+    "Axes",
+    "Interpreter",
+    "Node",
+    "Operand",
+    "Primitive",
+    "Rule",
+    "Setting",
+    "Shape",
+    "Tensor",
+    "Version",
+    "apply",
+    "as_tensor",
+    "constant",
+    "current_scope",
+    "enable_grad",
+    "evaluate",
+    "expect_tensor",
+    "float_dtype",
+    "from_dlpack",
+    "from_numpy",
+    "get_default_dtype",
+    "interpreting",
+    "is_grad_enabled",
+    "no_grad",
+    "primitive",
+    "scope",
+    "set_default_dtype",
+    "source",
+    "tensor",
+    "under_scope",
+    "wrap",
+]

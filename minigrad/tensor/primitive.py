@@ -1,0 +1,299 @@
+"""Primitives: what is recorded when a function is evaluated, and the rules it has.
+
+A program is a chain of primitives y = f(x_1, ..., x_n).  Evaluating one does two things:
+its ``forward`` computes the array, and, if some input wants a gradient, a Node
+remembers which primitive ran, on what, and the values that its rules will need.  That
+is all the recording there is; ``autograd`` walks the nodes afterwards.
+
+A primitive is declared where a formula sheet would print it:
+
+>>> from minigrad.tensor import Primitive, Tensor
+>>> def cube(x): return x * x * x
+>>> cube = Primitive(cube, register=False)
+>>> @cube.vjp("x", "x̄ = 3 x² ȳ")
+... def cube_x(g, x): return g * x * x * 3
+
+The names of a rule's parameters say what it needs, and only that is kept: ``g`` is the
+cotangent ȳ = dL/dy, ``y`` the output, any argument or keyword of the forward stands for
+itself, ``x_shape`` for the shape of argument ``x``.  A rule computes with Tensors, so it
+can be differentiated again; that is why gradients of every order are there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, cast, overload
+
+from minigrad.errors import DtypeError, MinigradError, ShapeError
+from minigrad.tensor.convert import Array, Shape
+from minigrad.tensor.modes import current_scope, interpreter, is_grad_enabled
+from minigrad.tensor.tensor import Tensor, wrap
+
+__all__ = [
+    "PRIMITIVES",
+    "Interpreter",
+    "Node",
+    "Primitive",
+    "Rule",
+    "apply",
+    "evaluate",
+    "primitive",
+    "source",
+    "under_scope",
+]
+
+_births = itertools.count()
+
+
+class Rule(NamedTuple):
+    """How the cotangent of one argument follows from the cotangent of the output."""
+
+    function: Callable[..., Tensor]
+    needs: tuple[str, ...]
+    formula: str
+
+
+def _positional(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """The names of the positional parameters, and whether they are one ``*name``.
+
+    Read off the code object: ``inspect`` would take longer than all of minigrad's import.
+    """
+    code = function.__code__
+    if code.co_flags & 0x04:  # *args follow the keyword-only names
+        return (code.co_varnames[code.co_argcount + code.co_kwonlyargcount],), True
+    return code.co_varnames[: code.co_argcount], False
+
+
+class Node:
+    """One recorded step: which primitive, on what, under which layer's name.
+
+    ``sources`` holds, per argument, where its cotangent goes: the Node that computed it,
+    the leaf Tensor itself, or None.  ``saved`` holds the values the rules named, with
+    the version each had.  ``given`` tells a constant from an optional argument left out.
+    ``birth`` grows with time: a node is younger than its inputs.
+    """
+
+    __slots__ = (
+        "birth", "dtype", "given", "params", "primitive", "saved", "scope", "shape", "sources",
+    )  # fmt: skip
+
+    def __init__(
+        self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any], y: Tensor
+    ) -> None:
+        self.birth = next(_births)
+        self.primitive, self.params = op, params
+        self.scope, self.shape, self.dtype = current_scope(), y.shape, y.dtype
+        self.sources = tuple(map(source, op.without_flat(inputs)))
+        self.given = tuple(x is not None for x in inputs)
+        self.saved: dict[str, Any] | None = {}
+
+    @property
+    def name(self) -> str:
+        """The primitive's name."""
+        return self.primitive.name
+
+    def __repr__(self) -> str:
+        where = f" in {self.scope}" if self.scope else ""
+        return f"<{self.name}{where}, output {self.shape}>"
+
+
+def source(x: Tensor | None) -> Node | Tensor | None:
+    """Where the cotangent of x goes: its node, itself if a leaf, nowhere if not wanted."""
+    if x is None or not x.requires_grad:
+        return None
+    return x if x.node is None else cast("Node", x.node)
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+Interpreter: TypeAlias = "Callable[[Primitive, Sequence[Tensor | None], dict[str, Any]], Tensor]"
+
+
+class Primitive:
+    """One function with its shape rule and its VJP rules.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*arrays, **params) -> array``, or ``(array, {name: array})`` where the
+        named arrays are kept for the rules (the indices of a max pool).  Positional
+        parameters are the arguments (None is allowed where the default is None);
+        keyword-only parameters are static.  ``*xs`` takes any number of arguments.
+    view : bool
+        The output shares the memory of its first argument.
+    images : tuple of str
+        The arguments whose first axis counts images, where image n of the output depends on
+        image n of these alone, and on nothing of the other images.  Empty for a primitive
+        that may mix images.  ``mixing`` declares exceptions.
+    flat : tuple of str
+        Arguments whose cotangent is 0 wherever there is one: no gradient is sought there.
+    register : bool
+        List the primitive in ``PRIMITIVES``.
+
+    The default shape rule is that of an elementwise function: all shapes equal.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        view: bool = False,
+        images: tuple[str, ...] = (),
+        flat: tuple[str, ...] = (),
+        register: bool = True,
+    ) -> None:
+        self.forward, self.view, self.images, self.flat = forward, view, images, flat
+        self.name = forward.__name__.lstrip("_")
+        self.__doc__ = forward.__doc__
+        self.arguments, self.variadic = _positional(forward)
+        self.rules: dict[str, Rule] = {}
+        self.shape_rule: Callable[..., Shape] = _same_shape
+        self.mixing_rule: Callable[..., bool] | None = None
+        self.saves: frozenset[str] = frozenset()
+        if not {*images, *flat} <= set(self.arguments):
+            raise ValueError(f"{self.name} has only the arguments {self.arguments}")
+        if register:
+            PRIMITIVES[self.name] = self
+
+    def __call__(self, *inputs: Tensor | None, **params: Any) -> Tensor:
+        return apply(self, inputs, params)
+
+    def shape(self, rule: Callable[..., Shape]) -> Callable[..., Shape]:
+        """Declare the shape rule: ``rule(*shapes, **params) -> shape``."""
+        self.shape_rule = rule
+        return rule
+
+    def mixing(self, rule: Callable[..., bool]) -> Callable[..., bool]:
+        """Declare when images are mixed after all: ``rule(*shapes, **params) -> bool``."""
+        self.mixing_rule = rule
+        return rule
+
+    def works_by_image(self, shapes: Sequence[Shape | None], params: dict[str, Any]) -> bool:
+        """Whether image n of the output of such a call depends on image n of ``images`` alone."""
+        if not self.images:
+            return False
+        return self.mixing_rule is None or not self.mixing_rule(*shapes, **params)
+
+    def without_flat(self, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """The inputs, with None for those of ``flat``."""
+        if not self.flat:
+            return inputs
+        named = zip(self.arguments, inputs, strict=True)
+        return [None if name in self.flat else x for name, x in named]
+
+    def vjp(
+        self, argument: str, formula: str
+    ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+        """Declare the rule of one argument; ``formula`` is what ``explain`` prints."""
+        if argument not in self.arguments:
+            raise ValueError(f"{self.name} has no argument {argument!r}")
+
+        def declare(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+            needs, _ = _positional(function)
+            self.rules[argument] = Rule(function, needs, formula)
+            self.saves |= frozenset(needs)
+            return function
+
+        return declare
+
+
+@overload
+def primitive(forward: Callable[..., Any]) -> Primitive: ...
+@overload
+def primitive(
+    *, view: bool = False, images: tuple[str, ...] = (), flat: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(
+    forward: Callable[..., Any] | None = None,
+    *,
+    view: bool = False,
+    images: tuple[str, ...] = (),
+    flat: tuple[str, ...] = (),
+) -> Primitive | Callable[[Callable[..., Any]], Primitive]:
+    """Decorator form of :class:`Primitive`."""
+    return Primitive(forward) if forward else lambda f: Primitive(f, view, images, flat)
+
+
+def apply(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]) -> Tensor:
+    """Evaluate a primitive and, if some input wants a gradient, record it.
+
+    Raises
+    ------
+    DtypeError
+        If the inputs do not share one dtype: minigrad never casts in silence.
+    """
+    other = interpreter()
+    if other is not None:
+        return cast("Tensor", other(op, inputs, params))
+    return evaluate(op, inputs, params)
+
+
+def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]) -> Tensor:
+    """What ``apply`` does where no other interpreter stands in between."""
+    try:
+        _one_dtype(op, inputs)
+        result = op.forward(*(None if x is None else x.array for x in inputs), **params)
+    except MinigradError as error:
+        raise under_scope(error) from None
+    array, extra = result if type(result) is tuple else (result, None)
+    base = inputs[0].version if op.view and inputs[0] is not None else None
+    y = wrap(array, base)
+    if is_grad_enabled() and _is_wanted(op, inputs):
+        y.requires_grad = True
+        y.node = node = Node(op, inputs, params, y)
+        node.saved = _kept(op, inputs, y, extra)
+        if base is not None:
+            base.shared = True
+    return y
+
+
+def _is_wanted(op: Primitive, inputs: Sequence[Tensor | None]) -> bool:
+    """Whether a gradient is sought in some input."""
+    return any(x is not None and x.requires_grad for x in op.without_flat(inputs))
+
+
+def _kept(
+    op: Primitive, inputs: Sequence[Tensor | None], y: Tensor, extra: dict[str, Array] | None
+) -> dict[str, Any]:
+    """The values that the rules of ``op`` name, each Tensor with its present version."""
+    kept: dict[str, Any] = {}
+    if op.variadic:
+        kept[op.arguments[0] + "_shapes"] = tuple(x.shape for x in inputs if x is not None)
+    for name, x in zip(op.arguments, inputs, strict=False):
+        if name + "_shape" in op.saves and x is not None:
+            kept[name + "_shape"] = x.shape
+        if name in op.saves:
+            kept[name] = x if x is None else (x, x.version.count)
+    if "y" in op.saves:
+        kept["y"] = (wrap(y.array, y.version), y.version.count)
+    return kept | extra if extra else kept
+
+
+def _one_dtype(op: Primitive, inputs: Sequence[Tensor | None]) -> None:
+    first = None
+    for x in inputs:
+        if x is None:
+            continue
+        if not isinstance(x, Tensor):
+            raise DtypeError(f"{op.name} takes Tensors, not {type(x).__name__}: use mg.Tensor(...)")
+        if first is None:
+            first = x.dtype
+        elif x.dtype != first:
+            raise DtypeError(
+                f"{op.name}: the inputs are of {first} and {x.dtype}; "
+                "minigrad never casts in silence: use astype"
+            )
+
+
+def under_scope(error: MinigradError) -> MinigradError:
+    """The error with the name of the running layer in front, once."""
+    where = current_scope()
+    if where and not getattr(error, "layer", None):
+        error.args = (f"layer {where}: {error}",)
+        error.layer = where  # type: ignore[attr-defined]
+    return error
+
+
+def _same_shape(*shapes: Shape, **_: Any) -> Shape:
+    if any(s != shapes[0] for s in shapes):
+        raise ShapeError(f"expected equal shapes, got {', '.join(map(str, shapes))}")
+    return shapes[0]
