@@ -13,10 +13,32 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from _thread import get_ident
 from importlib import _bootstrap
 
-__all__ = ["forget_imports_after_fork"]
+__all__ = ["Lock", "forget_imports_after_fork"]
+
+
+class Lock:
+    """A lock that is free in a forked child, whoever held it: that thread is not there.
+
+    The thread that holds it may take it again.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def forget_imports_after_fork() -> None:

@@ -23,6 +23,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from minigrad.arguments import LARGEST, integer, quoted
 from minigrad.errors import ShapeError
 
 __all__ = [
@@ -62,24 +63,29 @@ class ConvSpec(NamedTuple):
     groups: int = 1
 
 
-def pair(value: Any, name: str, least: int = 1) -> Pair:
-    """``value`` as (vertical, horizontal), both at least ``least``.
+def pair(value: object, name: str, least: int = 1) -> Pair:
+    """``value`` as (vertical, horizontal), both between ``least`` and ``LARGEST``.
 
     >>> pair(2, "stride")
     (2, 2)
     """
     try:
-        first, second = value if _is_sequence(value) else (value, value)
+        two: Any = value if _is_sequence(value) else (value, value)
+        first, second = two
+        if isinstance(first, bool) or isinstance(second, bool):
+            raise TypeError
         v = operator.index(first), operator.index(second)
     except (TypeError, ValueError):
         v = least - 1, least - 1
-    if min(v) < least:
-        raise ShapeError(f"{name} must be an integer >= {least} or two of them, not {value!r}")
+    if min(v) < least or max(v) > LARGEST:
+        limits = f">= {least}" if max(v) <= LARGEST else f"<= {LARGEST}"
+        raise ShapeError(f"{name} must be an integer {limits} or two of them, not {quoted(value)}")
     return v
 
 
-def _is_sequence(value: Any) -> bool:
-    return hasattr(value, "__len__")
+def _is_sequence(value: object) -> bool:
+    sized = hasattr(value, "__len__") and getattr(value, "ndim", 1) != 0
+    return sized and not isinstance(value, (str, bytes, dict))
 
 
 def span(kernel: int, dilation: int) -> int:
@@ -145,9 +151,9 @@ def resolve_padding(
                 same_padding(*args) for args in zip(size, kernel, stride, dilation, strict=True)
             )
             return top, left
-        raise ShapeError(f"padding must be 'same', 'valid' or numbers, not {padding!r}")
+        raise ShapeError(f"padding must be 'same', 'valid' or numbers, not {quoted(padding)}")
     given: Any = padding
-    if _is_sequence(given) and len(given) == 2 and _is_sequence(given[0]):
+    if _is_sequence(given) and len(given) == 2 and any(map(_is_sequence, given)):
         return pair(given[0], "padding", 0), pair(given[1], "padding", 0)
     v, h = pair(given, "padding", 0)
     return (v, v), (h, h)
@@ -168,6 +174,7 @@ def conv_spec(
     ShapeError
         If x is not (N, Cin, H, W), w not (Cout, Cin/groups, kh, kw), or they do not fit.
     """
+    groups = integer("conv2d", "groups", groups)
     _check_shapes(x_shape, w_shape, groups)
     s, d = pair(stride, "stride"), pair(dilation, "dilation")
     size, kernel = (x_shape[2], x_shape[3]), (w_shape[2], w_shape[3])

@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad.arguments import integer, number, quoted
 from minigrad.autograd import gradients, variable, vjp
-from minigrad.errors import DtypeError, MinigradError
-from minigrad.tensor import Array, Tensor, enable_grad, no_grad
+from minigrad.errors import ArgumentError, DtypeError, MinigradError
+from minigrad.tensor import Array, Tensor, as_tensor, enable_grad, no_grad
 
 __all__ = ["GradientError", "check_grads", "ridders"]
 
@@ -111,8 +112,14 @@ def check_grads(
     >>> import minigrad as mg
     >>> mg.check_grads(lambda x: mg.exp(x) * x, [0.5, 1.0])
     """
+    if not callable(f):
+        raise ArgumentError(f"check_grads takes a function of Tensors, not {quoted(f)}")
+    order = integer("check_grads", "order", order, least=1)
+    step = number("check_grads", "step", step, above=0, below=math.inf)
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ArgumentError(f"check_grads: rng must be a Generator, not {quoted(rng)}")
     rng = rng or np.random.default_rng(0)
-    points = [np.array(x, np.float64 if not hasattr(x, "dtype") else None) for x in xs]
+    points = [as_tensor(x, np.float64, "check_grads").array.copy() for x in xs]
     for point in points:
         if point.dtype != np.float64:
             raise DtypeError(f"check_grads works in float64, got {point.dtype}")
@@ -129,6 +136,8 @@ def _check(
 ) -> None:
     """Order 1 for f, then the same for its vjp as a function of inputs and cotangent."""
     y = f(*(Tensor(p) for p in points))
+    if not isinstance(y, Tensor):
+        raise ArgumentError(f"check_grads: the function must return a Tensor, not {quoted(y)}")
     u = _direction(y.shape, rng)
     vs = [_direction(p.shape, rng) for p in points]
     _compare(f, points, u, vs, step, where)

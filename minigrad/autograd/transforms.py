@@ -159,7 +159,8 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor
     """
     _function("jvp", f)
     for name, several in (("xs", xs), ("tangents", tangents)):
-        if isinstance(several, (Tensor, str)) or not hasattr(several, "__len__"):
+        stacked = isinstance(several, np.ndarray) and several.ndim
+        if not isinstance(several, (list, tuple)) and not stacked:
             raise ArgumentError(f"jvp: {name} must be a list or tuple, not {quoted(several)}")
     if len(xs) != len(tangents):
         raise ArgumentError(f"jvp: {len(xs)} inputs have {len(tangents)} tangents")

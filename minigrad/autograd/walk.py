@@ -13,8 +13,6 @@ Source: Griewank & Walther, "Evaluating Derivatives" (2008), chapter 3.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ import numpy as np
 
 from minigrad.arguments import flag, quoted
 from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
+from minigrad.forks import Lock
 from minigrad.tensor import (
     OPERATIONS,
     Array,
@@ -50,17 +49,7 @@ __all__ = [
 Source = Node | Tensor
 
 # Several threads may add to one leaf: `leaf.grad = leaf.grad + total` is a reading and a writing.
-_accumulating = threading.RLock()
-
-
-def _unlock_in_child() -> None:
-    """A thread that held the lock does not exist in a forked child."""
-    global _accumulating
-    _accumulating = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_in_child)
+_accumulating = Lock()
 
 
 class Step(NamedTuple):

@@ -28,7 +28,7 @@ from minigrad.formats.writing import write_bytes
 from minigrad.models import memory, summary
 from minigrad.models.block_memory import BlockMemory
 from minigrad.models.costs import COUNTED, Layer, Summary
-from minigrad.nn.layers import ACTIVATIONS
+from minigrad.nn.functions import ACTIVATIONS
 
 __all__ = ["configure", "run"]
 

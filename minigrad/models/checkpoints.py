@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from minigrad.errors import StateDictError, quote
 from minigrad.formats.checkpoint import below_prefix
 from minigrad.models.naming import Known, Names, Presets, minigrad
-from minigrad.nn.module import Module
+from minigrad.nn.module import Incompatible, Module
 from minigrad.tensor import Array, Tensor
 
 __all__ = [
@@ -77,13 +77,15 @@ class Origin(Module):
     features_only: bool = False
     classifier: Module | None = None
 
-    def load_state_dict(self, state: State) -> None:
+    def load_state_dict(self, state: State, strict: bool = True) -> Incompatible:
         """Adopt weights under minigrad's names or those of a library it knows.
 
         Parameters
         ----------
         state : mapping
             Name to array (or Tensor).
+        strict : bool
+            Whether every name must be there, and no other, as Module's.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class Origin(Module):
             As Module's; also if the weights come from a library that pads or normalises
             in another way than this network was built to: build it with that ``preset``.
         """
-        super().load_state_dict(adapted(self, state))
+        return super().load_state_dict(adapted(self, state), strict)
 
 
 def detect(state: State) -> str | None:

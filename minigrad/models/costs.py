@@ -30,7 +30,7 @@ import numpy as np
 
 from minigrad.engine.trace import Graph, Step, trace
 from minigrad.errors import ShapeError
-from minigrad.nn.layers import ACTIVATIONS
+from minigrad.nn.functions import ACTIVATIONS
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import shapes_only
 from minigrad.tensor import Shape

@@ -22,8 +22,7 @@ from typing import Any, NamedTuple
 from minigrad import ops
 from minigrad.geometry import Padding
 from minigrad.models.checkpoints import Origin
-from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
-from minigrad.nn.layers import (
+from minigrad.nn import (
     Activation,
     ConvBN,
     Dropout,
@@ -32,6 +31,7 @@ from minigrad.nn.layers import (
     MaxPool2d,
     Sequential,
 )
+from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, scope
 

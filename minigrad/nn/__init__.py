@@ -1,24 +1,32 @@
 """Modules, layers, the two blocks, and how their weights start."""
 
+from __future__ import annotations
+
 from minigrad.nn import init
 from minigrad.nn.blocks import FusedMBConv, InvertedResidual, SqueezeExcite, SqueezeNeXtBlock
-from minigrad.nn.layers import (
+from minigrad.nn.functions import (
     Activation,
-    AvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    ConvBN,
     Dropout,
     Flatten,
     GlobalAvgPool,
+    Hardsigmoid,
+    Hardswish,
     Identity,
-    Linear,
-    MaxPool2d,
-    Sequential,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
     StochasticDepth,
+    Tanh,
 )
+from minigrad.nn.layers import BatchNorm2d, Conv2d, ConvBN, Linear, Sequential
+from minigrad.nn.losses import CrossEntropyLoss, MSELoss
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Buffer, Parameter
+from minigrad.nn.pools import AvgPool2d, MaxPool2d
+from minigrad.tensor import hints
 
 __all__ = [
     "Module",
@@ -31,15 +39,30 @@ __all__ = [
     "BatchNorm2d",
     "ConvBN",
     "Activation",
+    "ReLU",
+    "ReLU6",
+    "Hardsigmoid",
+    "Hardswish",
+    "Sigmoid",
+    "SiLU",
+    "Tanh",
+    "Softmax",
+    "LogSoftmax",
     "MaxPool2d",
     "AvgPool2d",
     "GlobalAvgPool",
     "Flatten",
     "Dropout",
     "StochasticDepth",
+    "CrossEntropyLoss",
+    "MSELoss",
     "InvertedResidual",
     "FusedMBConv",
     "SqueezeExcite",
     "SqueezeNeXtBlock",
     "init",
 ]
+
+
+def __getattr__(name: str) -> object:
+    raise hints.missing("minigrad.nn", name, hints.LAYERS)

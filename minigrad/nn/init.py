@@ -84,11 +84,11 @@ def truncated_normal(shape: Shape, seed: int | None, std: float) -> Array:
 
 
 def _fan_in(shape: Shape) -> int:
-    return prod(shape[1:])
+    return max(prod(shape[1:]), 1)
 
 
 def _fan_out(shape: Shape) -> int:
-    return shape[0] * prod(shape[2:])
+    return max(shape[0] * prod(shape[2:]), 1)  # a layer without outputs has nothing to draw
 
 
 def _tensorflow(shape: Shape, groups: int) -> Draw:

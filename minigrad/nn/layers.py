@@ -3,82 +3,52 @@
 Each is one line of ``ops`` that remembers its weights.  Names, arguments and defaults are
 PyTorch's; ``padding`` also takes ``"symmetric"``, d (k - 1) / 2 on every side, which keeps
 the size of a map at stride 1, and ``"same"``, TensorFlow's, whose odd pixel lies after.
+Layers without weights stand in ``functions``, pools in ``pools``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 from minigrad import ops
-from minigrad.errors import ShapeError
-from minigrad.geometry import Padding, Pair, pair, span
+from minigrad.arguments import flag, integer, number
+from minigrad.errors import ArgumentError, ShapeError
+from minigrad.geometry import Padding, Pair, pair, resolve_padding, span
 from minigrad.nn import init
-from minigrad.nn.module import Module
+from minigrad.nn.functions import activate, activation_name
+from minigrad.nn.module import AnyModule, Module
 from minigrad.nn.parameter import Buffer, Parameter
 from minigrad.tensor import Tensor
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-
-__all__ = [
-    "ACTIVATIONS",
-    "Activation",
-    "AvgPool2d",
-    "BatchNorm2d",
-    "Conv2d",
-    "ConvBN",
-    "Dropout",
-    "Flatten",
-    "GlobalAvgPool",
-    "Identity",
-    "Linear",
-    "MaxPool2d",
-    "Sequential",
-    "StochasticDepth",
-    "activate",
-]
-
-ACTIVATIONS = ("relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh")
-
-
-def activate(x: Tensor, name: str | None) -> Tensor:
-    """The activation called ``name`` of x; x itself for None."""
-    y: Tensor = x if name is None else getattr(ops, name)(x)
-    return y
-
-
-def _checked(name: str | None) -> str | None:
-    if name is not None and name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {name!r}")
-    return name
-
-
-class Identity(Module):
-    """y = x."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-class Activation(Module):
-    """y = f(x), f being one of ``ACTIVATIONS``."""
-
-    def __init__(self, function: str) -> None:
-        self.function = _checked(function)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return activate(x, self.function)
-
-    def extra_repr(self) -> str:
-        return f"{self.function}"
+__all__ = ["BatchNorm2d", "Conv2d", "ConvBN", "Linear", "Sequential", "symmetric"]
 
 
 class Sequential(Module):
-    """y = f_k(... f_2(f_1(x))); a part is called by its place: "0", "1", ..."""
+    """y = f_k(... f_2(f_1(x))); a part is called by its place: "0", "1", ...
 
-    def __init__(self, *parts: Module) -> None:
+    Parameters
+    ----------
+    *parts : Module
+        In the order in which they are applied.
+
+    Raises
+    ------
+    ArgumentError
+        If a part is no Module.
+
+    Examples
+    --------
+    >>> from minigrad import nn
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> len(net), [name for name, _ in net.named_parameters()][-1]
+    (3, '2.bias')
+    """
+
+    def __init__(self, *parts: AnyModule) -> None:
         for i, part in enumerate(parts):
+            if not isinstance(part, Module):
+                raise ArgumentError(f"Sequential takes modules, not a {type(part).__name__}")
             setattr(self, str(i), part)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,14 +56,17 @@ class Sequential(Module):
             x = part(x)
         return x
 
-    def __iter__(self) -> Iterator[Module]:
+    def __iter__(self) -> Iterator[AnyModule]:
         return (part for _, part in self.named_children())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+    def __getitem__(self, index: int) -> AnyModule:
+        place = integer("Sequential", "index", index)
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"Sequential has {len(self)} parts, none at {place}")
+        return list(self)[place]
 
 
 class Conv2d(Module):
@@ -104,8 +77,23 @@ class Conv2d(Module):
     in_channels, out_channels : int
     kernel_size, stride, dilation : int or (int, int)
     padding : int, (h, w), ((top, bottom), (left, right)), "same", "valid" or "symmetric"
+        ``"symmetric"`` is d (k - 1) / 2 on every side, ``"same"`` TensorFlow's.
     groups : int
     bias : bool
+
+    Raises
+    ------
+    ShapeError
+        If groups does not divide the channels.
+    ArgumentError
+        If an argument has a type or value that is not allowed.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad import nn
+    >>> nn.Conv2d(3, 8, 3, stride=2, padding=1)(mg.zeros(1, 3, 32, 32)).shape
+    (1, 8, 16, 16)
     """
 
     def __init__(
@@ -119,6 +107,9 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
+        in_channels = integer("Conv2d", "in_channels", in_channels, least=1)
+        out_channels = integer("Conv2d", "out_channels", out_channels, least=1)
+        groups = integer("Conv2d", "groups", groups, least=1)
         if in_channels % groups or out_channels % groups:
             raise ShapeError(
                 f"Conv2d: groups={groups} must divide both in_channels={in_channels} "
@@ -126,11 +117,15 @@ class Conv2d(Module):
             )
         kernel = pair(kernel_size, "kernel_size")
         self.stride, self.dilation = pair(stride, "stride"), pair(dilation, "dilation")
-        self.padding = symmetric(kernel, self.dilation) if padding == "symmetric" else padding
+        self.padding: Padding = padding
+        if isinstance(padding, str) and padding == "symmetric":
+            self.padding = symmetric(kernel, self.dilation)
+        resolve_padding(self.padding, kernel, kernel, self.stride, self.dilation)  # a check
         self.groups = groups
         shape = (out_channels, in_channels // groups, *kernel)
-        self.weight = Parameter(shape, init.choose(shape, groups))
-        self.bias = Parameter((out_channels,), init.zeros) if bias else None
+        has_bias = flag("Conv2d", "bias", bias)
+        self.weight = Parameter.drawn(shape, init.choose(shape, groups))
+        self.bias = Parameter.drawn((out_channels,), init.zeros) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.conv2d(
@@ -140,7 +135,7 @@ class Conv2d(Module):
     def extra_repr(self) -> str:
         cout, cin, kh, kw = self.weight.shape
         parts = [f"{cin * self.groups}, {cout}, kernel_size={(kh, kw)}, stride={self.stride}"]
-        parts += [f"padding={self.padding}"] if self.padding not in (0, (0, 0)) else []
+        parts += [f"padding={self.padding}"] if str(self.padding) not in ("0", "(0, 0)") else []
         parts += [f"dilation={self.dilation}"] if self.dilation != (1, 1) else []
         parts += [f"groups={self.groups}"] if self.groups != 1 else []
         return ", ".join([*parts, *([] if self.bias is not None else ["bias=False"])])
@@ -149,6 +144,16 @@ class Conv2d(Module):
 def symmetric(kernel: Pair, dilation: Pair = (1, 1)) -> Pair:
     """The pads d (k - 1) / 2, the same on both sides, of an odd kernel.
 
+    Parameters
+    ----------
+    kernel, dilation : (int, int)
+
+    Returns
+    -------
+    (int, int)
+
+    Examples
+    --------
     >>> symmetric((5, 1), (2, 2))
     (4, 0)
     """
@@ -156,12 +161,36 @@ def symmetric(kernel: Pair, dilation: Pair = (1, 1)) -> Pair:
 
 
 class Linear(Module):
-    """y = x weight^T + bias, with weight (out_features, in_features)."""
+    """y = x weight^T + bias, with weight (out_features, in_features).
+
+    Parameters
+    ----------
+    in_features : int
+    out_features : int
+        0 gives an empty output.
+    bias : bool
+
+    Raises
+    ------
+    ArgumentError
+        If an argument has a type or value that is not allowed.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad import nn
+    >>> nn.Linear(2, 1)(mg.Tensor([[1.0, 2.0]])).shape
+    (1, 1)
+    """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        shape = (out_features, in_features)
-        self.weight = Parameter(shape, init.choose(shape))
-        self.bias = Parameter((out_features,), init.zeros) if bias else None
+        shape = (
+            integer("Linear", "out_features", out_features, least=0),
+            integer("Linear", "in_features", in_features, least=0),
+        )
+        has_bias = flag("Linear", "bias", bias)
+        self.weight = Parameter.drawn(shape, init.choose(shape))
+        self.bias = Parameter.drawn(shape[:1], init.zeros) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.linear(x, self.weight, self.bias)
@@ -178,14 +207,37 @@ class BatchNorm2d(Module):
     is the unbiased one).  In evaluation mode they are the running ones.
 
     Source: Ioffe & Szegedy, "Batch Normalization" (2015).
+
+    Parameters
+    ----------
+    num_features : int
+        Channels; x is (N, num_features, ...).
+    eps : float
+        Added to the variance under the root; at least 0.
+    momentum : float
+        From 0 to 1; PyTorch's None, an average over all batches, is not there.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument has a type or value that is not allowed.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad import nn
+    >>> nn.BatchNorm2d(1, eps=0)(mg.Tensor([[1.0], [3.0]])).tolist()
+    [[-1.0], [1.0]]
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        self.eps, self.momentum = eps, momentum
-        self.weight = Parameter((num_features,), init.ones)
-        self.bias = Parameter((num_features,), init.zeros)
-        self.running_mean = Buffer((num_features,), init.zeros)
-        self.running_var = Buffer((num_features,), init.ones)
+        shape = (integer("BatchNorm2d", "num_features", num_features, least=0),)
+        self.eps = number("BatchNorm2d", "eps", eps, least=0, below=math.inf)
+        self.momentum = number("BatchNorm2d", "momentum", momentum, least=0, most=1)
+        self.weight = Parameter.drawn(shape, init.ones)
+        self.bias = Parameter.drawn(shape, init.zeros)
+        self.running_mean = Buffer.drawn(shape, init.zeros)
+        self.running_var = Buffer.drawn(shape, init.ones)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.batch_norm(
@@ -202,12 +254,27 @@ class ConvBN(Module):
 
     Parameters
     ----------
-    in_channels, out_channels, kernel_size, stride, dilation, groups
-        Of the convolution, which has no bias unless ``bias`` is set: BatchNorm has one.
+    in_channels, out_channels, kernel_size, stride, dilation, groups, padding
+        Of the convolution, as for ``Conv2d``.
     activation : str or None
-        One of ``ACTIVATIONS``, or None for a linear unit.
-    padding : see Conv2d
+        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu" or "tanh", or None for
+        a linear unit.
+    bias : bool
+        Whether the convolution has a bias; BatchNorm has one.
     bn_eps, bn_momentum : float
+        As for ``BatchNorm2d``.
+
+    Raises
+    ------
+    ShapeError, ArgumentError
+        As ``Conv2d`` and ``BatchNorm2d`` do, and for an unknown activation.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad import nn
+    >>> nn.ConvBN(3, 8, 3, stride=2)(mg.zeros(2, 3, 8, 8)).shape
+    (2, 8, 4, 4)
     """
 
     def __init__(
@@ -228,98 +295,10 @@ class ConvBN(Module):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
         )
         self.bn = BatchNorm2d(out_channels, bn_eps, bn_momentum)
-        self.activation = _checked(activation)
+        self.activation = activation_name("ConvBN", activation)
 
     def forward(self, x: Tensor) -> Tensor:
         return activate(self.bn(self.conv(x)), self.activation)
 
     def extra_repr(self) -> str:
         return f"activation={self.activation}"
-
-
-class MaxPool2d(Module):
-    """The largest value of each window; the pad is -inf and never wins."""
-
-    def __init__(
-        self, kernel_size: int, stride: int | None = None, padding: Padding = 0,
-        dilation: int = 1, ceil_mode: bool = False,
-    ) -> None:  # fmt: skip
-        self.window: dict[str, Any] = {
-            "kernel_size": kernel_size, "stride": stride, "padding": padding,
-            "dilation": dilation, "ceil_mode": ceil_mode,
-        }  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.max_pool2d(x, **self.window)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{k}={v}" for k, v in self.window.items())
-
-
-class AvgPool2d(Module):
-    """The mean of each window."""
-
-    def __init__(
-        self, kernel_size: int, stride: int | None = None, padding: Padding = 0,
-        ceil_mode: bool = False, count_include_pad: bool = True,
-    ) -> None:  # fmt: skip
-        self.window: dict[str, Any] = {
-            "kernel_size": kernel_size, "stride": stride, "padding": padding,
-            "ceil_mode": ceil_mode, "count_include_pad": count_include_pad,
-        }  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.avg_pool2d(x, **self.window)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{k}={v}" for k, v in self.window.items())
-
-
-class GlobalAvgPool(Module):
-    """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.global_avg_pool(x)
-
-
-class Flatten(Module):
-    """(N, C, H, W) to (N, C H W)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.flatten(x, start_dim=1)
-
-
-class Dropout(Module):
-    """In training, each value is 0 with probability p, and divided by 1 - p otherwise."""
-
-    def __init__(self, p: float = 0.5, rng: Generator | None = None) -> None:
-        self.p, self.rng = _probability(p), rng
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.dropout(x, self.p, self.training, self.rng) if self.p else x
-
-    def extra_repr(self) -> str:
-        return f"p={self.p:g}"
-
-
-class StochasticDepth(Module):
-    """In training, each sample is 0 with probability p, and divided by 1 - p otherwise.
-
-    Source: Huang et al., "Deep Networks with Stochastic Depth" (2016); divided by the
-    survival in training, not multiplied in evaluation, as TensorFlow's EfficientNet does.
-    """
-
-    def __init__(self, p: float, rng: Generator | None = None) -> None:
-        self.p, self.rng = _probability(p), rng
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.stochastic_depth(x, self.p, self.training, self.rng) if self.p else x
-
-    def extra_repr(self) -> str:
-        return f"p={self.p:g}"
-
-
-def _probability(p: float) -> float:
-    if not 0 <= p < 1:
-        raise ValueError(f"a drop probability lies in [0, 1), not {p!r}")
-    return p

@@ -160,10 +160,11 @@ def conv2d(
     return _conv2d(x, w, bias, spec=spec)
 
 
-def _checked(function: str, shape: object, spec: object, **tensors: object) -> Shape:
+def _checked(function: str, shape: object, spec: object, **tensors: Tensor) -> Shape:
     """The given shape as four integers, after a look at everything else."""
     for name, x in tensors.items():
-        expect_tensor(function, name, x)
+        if expect_tensor(function, name, x).ndim != 4:
+            raise ShapeError(f"{function}: {name} must have four axes, got {x.shape}")
     if not isinstance(spec, ConvSpec):
         raise ArgumentError(f"{function}: spec must be a ConvSpec, not {quoted(spec)}")
     lengths = integers(function, "shape", shape)

@@ -260,7 +260,9 @@ def mask(x: Tensor, keep: Array) -> Tensor:
 
 def truths(function: str, name: str, values: object) -> Array:
     """A copy of an array of truth values."""
-    array = np.array(values) if isinstance(values, (np.ndarray, np.generic, bool, list)) else None
+    listed = isinstance(values, list) and all(isinstance(v, bool) for v in values)
+    is_array = isinstance(values, (np.ndarray, np.generic, bool)) or listed
+    array = np.array(values) if is_array else None
     if array is None or array.dtype != np.bool_:
         raise DtypeError(
             f"{function}: {name} must be an array of truth values, such as x.numpy() > 0, "
@@ -693,7 +695,8 @@ def power(x: Operand, exponent: Operand) -> Tensor:
     >>> (2 ** mg.Tensor([1.0, 2.0, 3.0])).numpy()
     array([2., 4., 8.], dtype=float32)
     """
-    if isinstance(x, Tensor) and not isinstance(exponent, Tensor) and not np.ndim(exponent):
+    one = getattr(exponent, "ndim", 1) == 0 or not hasattr(exponent, "__len__")
+    if isinstance(x, Tensor) and not isinstance(exponent, Tensor) and one:
         return _power(x, exponent=number("power", "exponent", exponent))
     if not isinstance(x, Tensor) and not isinstance(exponent, Tensor):
         raise ArgumentError(f"power takes a Tensor, not {quoted(x)} and {quoted(exponent)}")

@@ -57,7 +57,7 @@ def _class_weights(weight: object, classes: int) -> Array:
         return np.ones(classes)
     try:
         v = np.array(weight, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(
             f"cross_entropy: weight must be an array of {classes} numbers, not {quoted(weight)}"
         ) from None

@@ -24,7 +24,7 @@ from minigrad.kernels.contract import PoolWindow
 from minigrad.ops.shaping import broadcast_to
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
-__all__ = ["avg_pool2d", "global_avg_pool", "max_pool2d"]
+__all__ = ["Size", "avg_pool2d", "global_avg_pool", "max_pool2d"]
 
 Size = int | Sequence[int]
 

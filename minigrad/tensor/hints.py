@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FUNCTIONS", "LAYERS", "METHODS", "missing"]
+__all__ = ["FUNCTIONS", "LAYERS", "METHODS", "MODULES", "missing"]
 
 _ONE_DEVICE = "minigrad computes on the CPU, so leave it out"
 _NO_IN_PLACE = "write the result into a new tensor, or use copy_ inside mg.no_grad()"
@@ -75,6 +75,18 @@ FUNCTIONS = {
     "square": "x * x",
     "subtract": "mg.sub",
     "vstack": "mg.concat",
+}
+
+MODULES = {
+    "cpu": _ONE_DEVICE,
+    "cuda": _ONE_DEVICE,
+    "device": _ONE_DEVICE,
+    "half": "module.to('float32') or module.to('float64')",
+    "register_buffer": "self.name = nn.Buffer(values)",
+    "register_forward_hook": "plan.intermediates, or a module of your own around this one",
+    "register_module": "self.name = module",
+    "register_parameter": "self.name = nn.Parameter(values)",
+    "type": "module.to(dtype)",
 }
 
 LAYERS = {

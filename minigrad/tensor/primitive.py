@@ -145,6 +145,7 @@ class Primitive:
         self.name = forward.__name__.lstrip("_")
         self.__doc__ = forward.__doc__
         self.arguments, self.variadic = _positional(forward)
+        self.required = len(self.arguments) - len(forward.__defaults__ or ())
         self.rules: dict[str, Rule] = {}
         self.shape_rule: Callable[..., Shape] = _same_shape
         self.mixing_rule: Callable[..., bool] | None = None
@@ -270,8 +271,8 @@ def _kept(
 
 def _one_dtype(op: Primitive, inputs: Sequence[Tensor | None]) -> None:
     first = None
-    for x in inputs:
-        if x is None:
+    for k, x in enumerate(inputs):
+        if x is None and k >= op.required:
             continue
         if not isinstance(x, Tensor):
             raise DtypeError(f"{op.name} takes Tensors, not {type(x).__name__}: use mg.Tensor(...)")

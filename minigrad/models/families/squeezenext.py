@@ -31,8 +31,8 @@ from minigrad.models.family import Entry, Family, entries
 from minigrad.models.naming import Block, Names, Pairs, blocks, pytorchcv, pytorchcv_places
 from minigrad.models.network import Network, dilated, taps
 from minigrad.models.preparation import IMAGENET, Preparation
+from minigrad.nn import ConvBN, Linear, MaxPool2d, Sequential
 from minigrad.nn.blocks.squeezenext import SqueezeNeXtBlock
-from minigrad.nn.layers import ConvBN, Linear, MaxPool2d, Sequential
 from minigrad.nn.module import Module
 
 __all__ = ["NETWORKS", "squeezenext"]

@@ -30,8 +30,11 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import ops
+from minigrad.arguments import LARGEST, flag, integer, number, one_of
+from minigrad.errors import ArgumentError
 from minigrad.geometry import Padding
-from minigrad.nn.layers import Conv2d, ConvBN, StochasticDepth, activate
+from minigrad.nn.functions import StochasticDepth, activate, activation_name
+from minigrad.nn.layers import Conv2d, ConvBN
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
 
@@ -59,11 +62,9 @@ def squeezed(in_channels: int, expanded: int, ratio: float, rule: str = "input")
     ``"input"``: max(1, floor(ratio Cin)), EfficientNet's and MnasNet's, of what enters the
     block; ``"expanded"``: ratio e rounded to a multiple of 8, MobileNetV3's.
     """
-    if rule == "input":
+    if one_of("squeezed", "se_rule", rule, ("input", "expanded")) == "input":
         return max(1, int(in_channels * ratio))
-    if rule == "expanded":
-        return make_divisible(expanded * ratio)
-    raise ValueError(f"se_rule must be 'input' or 'expanded', not {rule!r}")
+    return make_divisible(expanded * ratio)
 
 
 class SqueezeExcite(Module):
@@ -79,7 +80,8 @@ class SqueezeExcite(Module):
     ) -> None:
         self.reduce = Conv2d(channels, reduced, 1)
         self.expand = Conv2d(reduced, channels, 1)
-        self.activation, self.gate = activation, gate
+        self.activation = activation_name("SqueezeExcite", activation)
+        self.gate = activation_name("SqueezeExcite", gate)
 
     def forward(self, x: Tensor) -> Tensor:
         z = activate(self.reduce(ops.global_avg_pool(x)), self.activation)
@@ -150,7 +152,12 @@ class InvertedResidual(Module):
         bn_eps: float = 1e-5,
         bn_momentum: float = 0.1,
     ) -> None:
-        e = expanded or round(in_channels * expand_ratio)
+        name = "InvertedResidual"
+        in_channels = integer(name, "in_channels", in_channels, least=1)
+        e = _expanded(name, in_channels, expand_ratio, expanded)
+        stride = integer(name, "stride", stride, least=1)
+        expand = expand if expand is None else flag(name, "expand", expand)
+        se_ratio = number(name, "se_ratio", se_ratio, least=0, most=LARGEST)
         bn: dict[str, Any] = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
         widens = e != in_channels if expand is None else expand
         self.expand = ConvBN(in_channels, e, activation=activation, **bn) if widens else None
@@ -158,11 +165,11 @@ class InvertedResidual(Module):
         reduced = squeezed(in_channels, e, se_ratio, se_rule)
         self.se = SqueezeExcite(e, reduced, se_activation, se_gate) if se_ratio else None
         self.project = ConvBN(e, out_channels, activation=project_activation, **bn)
-        self.residual = _joins(residual, in_channels, out_channels, stride)
+        self.residual = _joins(name, residual, in_channels, out_channels, stride)
         self.drop = StochasticDepth(stochastic_depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x if self.expand is None else self.expand(x)
+        y = x if self.expand is None else self.expand(x)
         y = self.dw(y)
         y = y if self.se is None else self.se(y)
         y = self.project(y)
@@ -197,18 +204,22 @@ class FusedMBConv(Module):
         bn_eps: float = 1e-3,
         bn_momentum: float = 0.1,
     ) -> None:
+        name = "FusedMBConv"
+        in_channels = integer(name, "in_channels", in_channels, least=1)
+        e = _expanded(name, in_channels, expand_ratio)
+        stride = integer(name, "stride", stride, least=1)
         bn: dict[str, Any] = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
         widens = expand_ratio != 1
-        e = round(in_channels * expand_ratio) if widens else out_channels
+        e = e if widens else out_channels
         self.fused = ConvBN(
             in_channels, e, kernel_size, stride, dilation, 1, activation, padding, **bn
         )
         self.project = ConvBN(e, out_channels, activation=None, **bn) if widens else None
-        self.residual = _joins(residual, in_channels, out_channels, stride)
+        self.residual = _joins(name, residual, in_channels, out_channels, stride)
         self.drop = StochasticDepth(stochastic_depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.fused(x)
+        y = self.fused(x)
         y = y if self.project is None else self.project(y)
         return x + self.drop(y) if self.residual else y
 
@@ -216,11 +227,21 @@ class FusedMBConv(Module):
         return f"residual={self.residual}"
 
 
-def _joins(residual: bool | None, cin: int, cout: int, stride: int) -> bool:
+def _expanded(owner: str, channels: int, ratio: float, given: int | None = None) -> int:
+    """How many channels the thick end has."""
+    factor = number(owner, "expand_ratio", ratio, above=0, most=LARGEST)
+    if given is None:
+        return max(round(channels * factor), 1)
+    return integer(owner, "expanded", given, least=1)
+
+
+def _joins(owner: str, residual: bool | None, cin: int, cout: int, stride: int) -> bool:
     """Whether the shortcut is there: by default wherever its shapes allow it."""
     fits = stride == 1 and cin == cout
+    residual = fits if residual is None else flag(owner, "residual", residual)
     if residual and not fits:
-        raise ValueError(
-            f"residual=True needs stride 1 and equal channels, not stride {stride}, {cin} to {cout}"
+        raise ArgumentError(
+            f"{owner}: residual=True needs stride 1 and equal channels, "
+            f"not stride {stride}, {cin} to {cout}"
         )
-    return fits if residual is None else residual
+    return residual

@@ -32,6 +32,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import ops
+from minigrad.arguments import flag, integer, one_of
 from minigrad.errors import ShapeError
 from minigrad.nn.layers import ConvBN
 from minigrad.nn.module import Module
@@ -97,7 +98,10 @@ class SqueezeNeXtBlock(Module):
         bn_eps: float = 1e-5,
         bn_momentum: float = 0.001,
     ) -> None:
-        _check(out_channels, separable, order, transition, project)
+        out_channels = _checked(out_channels, separable, order, transition, project)
+        stride = integer("SqueezeNeXtBlock", "stride", stride, least=1)
+        in_channels = integer("SqueezeNeXtBlock", "in_channels", in_channels, least=1)
+        pre_add_relu = flag("SqueezeNeXtBlock", "pre_add_relu", pre_add_relu)
         unit: dict[str, Any] = {"bias": bias, "bn_eps": bn_eps, "bn_momentum": bn_momentum}
         last = "relu" if pre_add_relu else None
         changes = project == "always" or stride != 1 or in_channels != out_channels
@@ -130,7 +134,9 @@ class SqueezeNeXtBlock(Module):
         return f"transition={'serial' if self.serial else 'parallel'}" if self.shortcut else ""
 
 
-def _check(channels: int, separable: str, order: str, transition: str, project: str) -> None:
+def _checked(channels: int, separable: str, order: str, transition: str, project: str) -> int:
+    """``channels``, after a look at everything else."""
+    channels = integer("SqueezeNeXtBlock", "out_channels", channels, least=1)
     if channels % 4:
         raise ShapeError(f"SqueezeNeXtBlock: out_channels must be a multiple of 4, got {channels}")
     for name, value, known in (
@@ -139,5 +145,5 @@ def _check(channels: int, separable: str, order: str, transition: str, project: 
         ("transition", transition, ("parallel", "serial")),
         ("project", project, ("auto", "always")),
     ):
-        if value not in known:
-            raise ValueError(f"SqueezeNeXtBlock: {name} must be one of {known}, not {value!r}")
+        one_of("SqueezeNeXtBlock", name, value, known)
+    return channels
