@@ -1,6 +1,6 @@
 """Joining tensors: one after another along an axis, or along a new one.
 
-    y = [x_1, x_2, ...]   =>   x̄_k = the k-th piece of ȳ
+y = [x_1, x_2, ...]   =>   x̄_k = the k-th piece of ȳ
 """
 
 from __future__ import annotations

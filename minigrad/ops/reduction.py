@@ -340,9 +340,7 @@ def min(x: Tensor, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     return -_max(-x, axes=axes, keepdims=flag("min", "keepdims", keepdims))
 
 
-def _place(
-    function: str, of: Callable[..., object], x: Tensor, axis: object, dim: object
-) -> Array:
+def _place(function: str, of: Callable[..., object], x: Tensor, axis: object, dim: object) -> Array:
     expect_tensor(function, "x", x)
     given = one_axis(function, axis, dim)
     if given is None:

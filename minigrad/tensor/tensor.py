@@ -606,5 +606,3 @@ def as_tensor(value: object, dtype: npt.DTypeLike | None, function: str) -> Tens
     if source.ndim == 0 and source.dtype.kind in "iuf":
         return wrap(source.astype(dtype))
     return wrap(checked(np.array(source)))
-
-

@@ -105,9 +105,9 @@ class Bounded:
                 _move(op, [None if k is None else k.size for k in known], params),
             )
         present = [(x, k.error) for x, k in zip(inputs, known, strict=True) if x is not None and k]
-        call = _Call(op, y, [x for x, _ in present], [e for _, e in present], params, self)
+        call = _Call(op, y, [x for x, _ in present], [e for _, e in present], params)
         passed = np.zeros(y.shape)
-        if any(e.any() for e in call.errors) or op == "line_slope":
+        if any(e.any() for e in call.errors):
             passed = np.nan_to_num(_passing(op)(call), nan=np.inf, posinf=np.inf)
         grown = [_grown(x, e) for x, e in zip(inputs, errors, strict=True)]
         if op == "batch_norm_eval":  # it may have been folded into the sum before it
@@ -134,7 +134,6 @@ class _Call(NamedTuple):
     inputs: list[Array]
     errors: list[Array]
     params: dict[str, Any]
-    bounded: Bounded
 
     def at(self, *inputs: Array) -> Array:
         """The primitive at other inputs."""
@@ -151,8 +150,8 @@ def _grown(x: Array | None, error: Array | None) -> Array | None:
 
 
 _MOVES = {
-    "absolute", "alias", "broadcast_to", "concat", "embed", "gather", "getitem", "mask", "max",
-    "max_pool2d", "maximum", "minimum", "neg", "pad", "reshape", "transpose",
+    "absolute", "alias", "broadcast_to", "clone", "concat", "embed", "gather", "getitem", "mask",
+    "max", "max_pool2d", "maximum", "minimum", "neg", "pad", "reshape", "transpose", "where",
 }  # fmt: skip
 
 
@@ -205,10 +204,9 @@ def _powered(call: _Call) -> Array:
 
 def _line(call: _Call) -> Array:
     """A slope that is constant on each side of a kink: the whole jump where a kink is near."""
-    (dy,), (e,), at = call.inputs, call.errors, call.params["at"]
-    near = call.bounded.of(at).error
+    (dy, at), (e, near) = call.inputs, call.errors
     low, high = (
-        _forward(call.op, [np.ones_like(dy)], call.params | {"at": at + d}) for d in (-near, near)
+        _forward(call.op, [np.ones_like(dy), at + d], call.params) for d in (-near, near)
     )
     return np.asarray(np.maximum(low, high) * e + np.abs(dy) * np.abs(high - low))
 

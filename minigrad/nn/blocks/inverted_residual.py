@@ -229,10 +229,9 @@ class FusedMBConv(Module):
 
 def _expanded(owner: str, channels: int, ratio: float, given: int | None = None) -> int:
     """How many channels the thick end has."""
-    factor = number(owner, "expand_ratio", ratio, above=0, most=LARGEST)
-    if given is None:
-        return max(round(channels * factor), 1)
-    return integer(owner, "expanded", given, least=1)
+    if given is not None:
+        return integer(owner, "expanded", given, least=1)
+    return max(round(channels * number(owner, "expand_ratio", ratio, above=0, most=LARGEST)), 1)
 
 
 def _joins(owner: str, residual: bool | None, cin: int, cout: int, stride: int) -> bool:
