@@ -8,7 +8,7 @@ Module belongs to the tree under the attribute's name, in the order it was set, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias
 
 import numpy as np
@@ -22,8 +22,6 @@ from minigrad.tensor import Array, Tensor, hints, scope, under_scope
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar
 
-SHOWN = 5  # names in a message
-
     Output = TypeVar("Output", default=Tensor, covariant=True)
 else:
     from typing import TypeVar
@@ -33,6 +31,7 @@ else:
 __all__ = ["Incompatible", "Module"]
 
 AnyModule: TypeAlias = "Module[Any]"
+SHOWN = 5  # names in a message
 
 
 class Incompatible(NamedTuple):
