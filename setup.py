@@ -9,7 +9,7 @@ templates follow one another in one module, so what an earlier one defines is at
 template sees the names of ``namespace`` below, and the functions of ext/vec.h (registers),
 ext/vmath.h (activations, exp) and ext/pool.h (threads).
 
-``_ext.cpu`` asks the CPU what it can run; minigrad/kernels/_ext/__init__.py chooses, and
+``_ext.cpu`` asks the CPU what it can run; minigrad/kernels/cython/_ext/__init__.py chooses, and
 imports the one level that was chosen.  No other level's code is ever executed, not even
 the initialisation of its module.
 
@@ -154,7 +154,7 @@ def input_columns(kernel: int, stride: int, pixels: int, careful: bool) -> list[
 
 def extension(name: str, sources: list[str], flags: list[str]) -> Extension:
     return Extension(
-        f"minigrad.kernels._ext.{name}",
+        f"minigrad.kernels.cython._ext.{name}",
         sources,
         depends=HEADERS,
         include_dirs=["ext"],

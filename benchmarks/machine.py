@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from minigrad.kernels import _ext
+from minigrad.kernels import unavailable
+from minigrad.kernels.cython import program
 
 __all__ = ["COMPUTE_BOUND", "Neighbours", "bandwidth", "describe", "limit", "peak"]
 
@@ -30,8 +31,7 @@ _PEAK_SECONDS, _COPY_SECONDS, _REPEATS = 0.1, 0.02, 5
 
 def peak(threads: int) -> float | None:
     """FMA peak in GFLOP/s (float32), or None if the compiled core is not there."""
-    core = _ext.core
-    return core.peak(_PEAK_SECONDS, threads) if core else None
+    return None if unavailable("cython") else program.peak(_PEAK_SECONDS, threads)
 
 
 def limit(peak_gflops: float, intensity: float, bytes_touched: int, threads: int) -> float:

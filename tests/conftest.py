@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parent))  # for what tests share (fuzzing, measured)
 
 import minigrad
-from minigrad.kernels._ext import LEVEL
+from minigrad.kernels.cython.core import LEVEL
 
 NO_FMA = "without FMA a product is rounded by itself"
 settings.register_profile("quick", derandomize=True, database=None, deadline=None, max_examples=40)

@@ -16,10 +16,11 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.kernels import _ext, cython_backend, numba_backend
+from minigrad.kernels import cython, numba_backend
+from minigrad.kernels.cython.core import LEVEL, levels
 from minigrad.threads import threads
 
-REASONS = {"cython": cython_backend.UNAVAILABLE, "numba": numba_backend.UNAVAILABLE}
+REASONS = {"cython": cython.UNAVAILABLE, "numba": numba_backend.UNAVAILABLE}
 DTYPES = [np.float32, np.float64]
 CLASSES = 11
 
@@ -127,7 +128,7 @@ def digest(name):
 
 # The baseline of the core has no FMA, and other bits.
 OTHERS = [pytest.param("numba", "avx2", marks=needs("numba"))]
-OTHERS += [("cython", level) for level in _ext.levels() if level not in (_ext.LEVEL, "baseline")]
+OTHERS += [("cython", level) for level in levels() if level not in (LEVEL, "baseline")]
 
 
 @pytest.mark.parametrize(("name", "level"), OTHERS)

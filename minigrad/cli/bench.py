@@ -30,7 +30,8 @@ from minigrad.cli.stopwatch import interleave, settle
 from minigrad.cli.terminal import print_json, print_lines, progress
 from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
-from minigrad.kernels import _ext, unavailable
+from minigrad.kernels import unavailable
+from minigrad.kernels.cython.program import peak
 from minigrad.models import Network, summary
 from minigrad.tensor import Array, Tensor, no_grad
 from minigrad.threads import available_cpus
@@ -153,7 +154,7 @@ def _engines(model: Network, x: Array, onnx: bytes | None, threads: int) -> Mapp
 def _peak(threads: int) -> float:
     """GFLOP/s in float32; 0 without the compiled core."""
     settle()
-    return float(_ext.core.peak(PEAK_SECONDS, threads)) if _ext.core else 0.0
+    return 0.0 if unavailable("cython") else peak(PEAK_SECONDS, threads)
 
 
 def _difference(y: Array, reference: Array) -> float:

@@ -17,8 +17,9 @@ from typing import Any
 from minigrad.cli.arguments import add_json
 from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.columns import Column, fit, width
-from minigrad.kernels import BACKENDS, _ext, backends, current_backend, unavailable
+from minigrad.kernels import BACKENDS, backends, current_backend, unavailable
 from minigrad.kernels.contract import CONV_FUNCTIONS, KINDS
+from minigrad.kernels.cython.core import LEVEL, levels
 from minigrad.threads import available_cpus, num_threads
 from minigrad.version import DISTRIBUTION
 
@@ -66,7 +67,7 @@ def examine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cpus": available_cpus(),
         "threads": num_threads(),
-        "levels": {"chosen": _ext.LEVEL, "usable": _ext.levels()},
+        "levels": {"chosen": LEVEL, "usable": levels()},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "backend": current_backend(),
         "unavailable": {name: reason for name, reason in reasons.items() if reason},

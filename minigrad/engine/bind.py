@@ -20,14 +20,19 @@ from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
 from minigrad.engine.trace import Graph, Step, has_constants
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import cython_backend
-from minigrad.kernels._ext import core
-from minigrad.kernels.contract import INNER, classify
-from minigrad.kernels.cython_blocks import bind_block
+from minigrad.kernels.contract import INNER
+from minigrad.kernels.cython._convolution import bind_conv2d, pack, packed_bytes
+from minigrad.kernels.cython.blocks import bind_block
+from minigrad.kernels.cython.elementwise import bind_elementwise
+from minigrad.kernels.cython.pooling import (
+    bind_avg_pool2d,
+    bind_global_avg_pool,
+    bind_max_pool2d,
+)
 from minigrad.tensor import Array
 from minigrad.threads import threads as using_threads
 
-__all__ = ["BINDERS", "Packed", "PythonCall", "as_maps", "core_module", "has_kernel"]
+__all__ = ["BINDERS", "Packed", "PythonCall", "as_maps", "has_kernel"]
 
 
 class Bound(Protocol):
@@ -53,7 +58,7 @@ class Packed:
         """``w``, a constant of the graph; that of ``linear`` has two axes."""
         key = id(w), spec
         if key not in self.made:
-            self.made[key] = cython_backend.pack(as_maps(w), spec, self.room)
+            self.made[key] = pack(as_maps(w), spec, self.room)
         return self.made[key]
 
 
@@ -62,10 +67,8 @@ def _packed_bytes(step: Step) -> int:
     if step.op not in ("conv2d", "linear") or not has_constants(step):
         return 0
     w, spec = step.inputs[1], step.params.get("spec", ConvSpec())
-    if w.ndim == 4 and classify(spec, w.shape) == "depthwise":
-        return 0
     shape = w.shape if w.ndim == 4 else (*w.shape, 1, 1)
-    return 64 + int(core_module().packed_bytes(shape, spec.groups, w.itemsize))
+    return 64 + packed_bytes(shape, spec, w.dtype)
 
 
 def as_maps(x: Array) -> Array:
@@ -108,7 +111,7 @@ def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
     x, w, bias = step.inputs
     residual = bound.get(step.epilogue.get("residual"))
     bias = None if bias is None else np.ascontiguousarray(bias)
-    return cython_backend.bind_conv2d(
+    return bind_conv2d(
         as_maps(bound.get(x)), bound.packed(w, spec), as_maps(y), bias,
         None if residual is None else as_maps(residual), step.epilogue.get("activation"),
     )  # fmt: skip
@@ -119,33 +122,20 @@ def _bind_block(step: Step, bound: Bound, y: Array) -> Any:
 
 
 def _bind_mean(step: Step, bound: Bound, y: Array) -> Any:
-    x = bound.get(step.inputs[0])
-    n, c, h, w = x.shape
-    return core_module().MeanCall(x.transpose(0, 2, 3, 1).reshape(n, h * w, c), y.reshape(n, c))
+    return bind_global_avg_pool(bound.get(step.inputs[0]), y)
 
 
 def _bind_max_pool(step: Step, bound: Bound, y: Array) -> Any:
-    x = bound.get(step.inputs[0])
-    window = step.params["window"]
-    return core_module().MaxPoolCall(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window)
+    return bind_max_pool2d(bound.get(step.inputs[0]), step.params["window"], y)
 
 
 def _bind_avg_pool(step: Step, bound: Bound, y: Array) -> Any:
-    x, window = bound.get(step.inputs[0]), step.params["window"]
-    counts = step.params["count_include_pad"]
-    return core_module().AvgPoolCall(
-        x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), window, counts
-    )
+    window, counts = step.params["window"], step.params["count_include_pad"]
+    return bind_avg_pool2d(bound.get(step.inputs[0]), window, y, counts)
 
 
 def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
-    return core_module().MapCall(step.op, bound.get(step.inputs[0]), y)
-
-
-def core_module() -> Any:
-    """The compiled core, which a bound step cannot do without."""
-    assert core is not None
-    return core
+    return bind_elementwise(step.op, bound.get(step.inputs[0]), y)
 
 
 class PythonCall:

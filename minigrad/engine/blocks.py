@@ -32,7 +32,7 @@ from minigrad.engine.schedule import has_numbers
 from minigrad.engine.trace import Graph, Step, is_conv
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
-from minigrad.kernels.cython_blocks import Stage, block_bytes, ghost
+from minigrad.kernels.cython.blocks import Stage, block_bytes, ghost
 
 __all__ = ["BLOCKS", "gated_stages", "recognise", "scratch_bytes", "stages_of"]
 

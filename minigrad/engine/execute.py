@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.bind import BINDERS, Packed, PythonCall, as_maps, core_module, has_kernel
+from minigrad.engine.bind import BINDERS, Packed, PythonCall, as_maps, has_kernel
 from minigrad.engine.memory import Arena, arena, is_alias
 from minigrad.engine.schedule import Schedule, macs, map_bytes, weight_bytes
 from minigrad.engine.trace import Graph, Step
-from minigrad.kernels.cython_blocks import new_scratch
+from minigrad.kernels.cython.program import bind_images, bind_program, new_scratch, peak
 from minigrad.resources import available_cpus, check_memory
 from minigrad.tensor import Array, Shape
 
@@ -73,7 +73,7 @@ class Execution:
 
     def peak(self, threads: int) -> float:
         """The most FMAs the core does in the plan's dtype, in GFLOP/s."""
-        return float(core_module().peak(0.1, threads, self.schedule.head.dtype.itemsize))
+        return peak(0.1, threads, self.schedule.head.dtype.itemsize)
 
 
 class Workspace:
@@ -142,7 +142,7 @@ class Workspace:
     def _images(self, lanes: list[Bound], tail: Bound) -> Any:
         """What takes a group through the head, into what ``tail`` reads."""
         crossing = self.plan.schedule.head.outputs
-        return core_module().Images(
+        return bind_images(
             [lane.program for lane in lanes],
             [as_maps(lane.values[0]) for lane in lanes],
             [[lane.values[k] for k in crossing] for lane in lanes],
@@ -195,7 +195,7 @@ class Bound:
     @property
     def program(self) -> Any:
         """The only one, of a graph without steps in Python."""
-        return self.programs[0][1] if self.programs else core_module().Program([], [], self.scratch)
+        return self.programs[0][1] if self.programs else bind_program([], [], self.scratch)
 
     def get(self, ref: Any) -> Any:
         """The array that a reference stands for."""
@@ -213,7 +213,7 @@ class Bound:
             if compiled:
                 calls = [BINDERS[step.op](step, self, self.values[k]) for k, step in run]
                 shares = [_threads_worth(self.graph, step) for _, step in run]
-                yield tuple(k for k, _ in run), core_module().Program(calls, shares, self.scratch)
+                yield tuple(k for k, _ in run), bind_program(calls, shares, self.scratch)
             else:
                 yield from (((k,), PythonCall(step, self, self.values[k])) for k, step in run)
 

@@ -47,7 +47,7 @@ _MODULES = {
     "reference": "minigrad.kernels.reference",
     "numpy": "minigrad.kernels.numpy",
     "numba": "minigrad.kernels.numba_backend",
-    "cython": "minigrad.kernels.cython_backend",
+    "cython": "minigrad.kernels.cython",
 }
 
 

@@ -1,6 +1,6 @@
 """Everything but convolution in the Numba engine: the contract's other functions.
 
-The rules are the compiled core's (``cython_ops``): the order of every sum, and that nothing
+The rules are the compiled core's (``contract``): the order of every sum, and that nothing
 but the values and the shape decides a bit.  This file checks the arguments and hands
 channels-last arrays to the kernels in ``_numba``, which are imported when they are called.
 """

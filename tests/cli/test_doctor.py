@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from minigrad.cli import doctor, main
-from minigrad.kernels import BACKENDS, _ext, backends, unavailable
+from minigrad.kernels import BACKENDS, backends, unavailable
+from minigrad.kernels.cython.core import LEVEL, levels
 
 
 @pytest.fixture
@@ -62,4 +63,4 @@ def test_settings_of_the_environment_are_shown(monkeypatch, capsys):
 
 
 def test_the_instruction_set_is_the_one_that_the_core_runs(found):
-    assert found["levels"] == {"chosen": _ext.LEVEL, "usable": list(_ext.levels())}
+    assert found["levels"] == {"chosen": LEVEL, "usable": list(levels())}

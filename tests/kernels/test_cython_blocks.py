@@ -10,8 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels import cython_backend, cython_blocks, unavailable
-from minigrad.kernels.cython_blocks import Stage, bind_block, block_bytes, new_scratch
+from minigrad.kernels import unavailable
+from minigrad.kernels.cython import blocks
+from minigrad.kernels.cython._convolution import bind_conv2d, pack
+from minigrad.kernels.cython.blocks import Stage, bind_block, block_bytes
+from minigrad.kernels.cython.layout import empty_channels_last
+from minigrad.kernels.cython.program import new_scratch
 
 pytestmark = pytest.mark.skipif(
     bool(unavailable("cython")), reason=f"no compiled core: {unavailable('cython')}"
@@ -22,7 +26,7 @@ ACTIVATIONS = (None, "relu", "relu6", "hardswish", "silu")
 
 
 def channels_last(rng: np.random.Generator, shape: Any, dtype: Any) -> Any:
-    x = cython_backend.empty_channels_last(shape, dtype)
+    x = empty_channels_last(shape, dtype)
     x[...] = rng.normal(size=shape)
     return x
 
@@ -36,11 +40,9 @@ def one_by_one(stages: list[Stage]) -> list[Any]:
             maps.append(x * stage.w[:, :, None, None])
             continue
         residual = maps[stage.residual] if isinstance(stage.residual, int) else stage.residual
-        y = cython_backend.empty_channels_last(
-            conv_output_shape(x.shape, stage.w.shape, stage.spec), x.dtype
-        )
-        packed = cython_backend.pack(stage.w, stage.spec)
-        cython_backend.bind_conv2d(
+        y = empty_channels_last(conv_output_shape(x.shape, stage.w.shape, stage.spec), x.dtype)
+        packed = pack(stage.w, stage.spec)
+        bind_conv2d(
             x, packed, y, stage.bias, residual, stage.activation
         ).run(1)  # fmt: skip
         maps.append(y)
@@ -119,8 +121,8 @@ def test_an_inverted_residual_has_the_bits_of_its_stages(
 ) -> None:
     """However few rows are made at a time, and however often a buffer is moved."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cython_blocks, "CHUNK_BYTES", chunk)
-        patch.setattr(cython_blocks, "SPARE_BYTES", spare)
+        patch.setattr(blocks, "CHUNK_BYTES", chunk)
+        patch.setattr(blocks, "SPARE_BYTES", spare)
         check(stages)
 
 
@@ -167,8 +169,8 @@ def test_a_squeezenext_block_has_the_bits_of_its_stages(
     weights = Weights(np.random.default_rng(sum(shape)), np.float32)
     c, stride = (shape[1], 1) if transition == "identity" else (40, stride)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cython_blocks, "CHUNK_BYTES", chunk)
-        patch.setattr(cython_blocks, "SPARE_BYTES", spare)
+        patch.setattr(blocks, "CHUNK_BYTES", chunk)
+        patch.setattr(blocks, "SPARE_BYTES", spare)
         check(squeezenext(weights, shape, c, stride, transition, first, 1 + (chunk == 1)))
 
 
@@ -199,7 +201,7 @@ def test_nan_goes_where_its_windows_reach_and_nowhere_else() -> None:
         Stage(0, weights(16, 1, 3, 3), window, None, None, "relu6"),
         Stage(1, weights(4, 16, 1, 1), ConvSpec()),
     ]
-    y = cython_backend.empty_channels_last((1, 4, 20, 5), np.float32)
+    y = empty_channels_last((1, 4, 20, 5), np.float32)
     bind_block(stages, y, new_scratch()).run(2)
     reached = np.zeros((20, 5), bool)
     reached[9:12, 1:4] = True
@@ -217,7 +219,7 @@ def test_one_scratch_serves_blocks_of_any_size_one_after_the_other() -> None:
             Stage(x, weights(e, 4, 1, 1), ConvSpec(), None, None, "relu"),
             Stage(0, weights(e, 1, 3, 3), window, None, None, "relu"),
         ]
-        y = cython_backend.empty_channels_last((2, e, 9, 9), np.float32)
+        y = empty_channels_last((2, e, 9, 9), np.float32)
         made.append((bind_block(stages, y, scratch), y, one_by_one(stages)[-1]))
     for threads in (1, 3, 2):
         for call, y, expected in made:

@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 
 from minigrad.errors import BackendError, DtypeError, ShapeError
 from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels import _ext, cython_backend
+from minigrad.kernels import cython
+from minigrad.kernels.cython._convolution import bind_conv2d, pack
+from minigrad.kernels.cython.core import level as at_level
+from minigrad.kernels.cython.core import levels
+from minigrad.kernels.cython.layout import channels_last
 
 pytestmark = pytest.mark.skipif(
-    cython_backend.UNAVAILABLE is not None, reason="the compiled core is not built"
+    cython.UNAVAILABLE is not None, reason="the compiled core is not built"
 )
-LEVELS = _ext.levels()
+LEVELS = levels()
 FMA_LEVELS = tuple(level for level in LEVELS if level != "baseline")
 KINDS = ("pointwise", "dense", "depthwise", "general")
 SIZES = st.one_of(st.integers(0, 12), st.sampled_from([13, 14, 15, 28, 29, 31, 56, 57, 70]))
@@ -25,13 +29,9 @@ CHANNELS = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 24, 33, 48])
 
 
 @pytest.fixture(params=LEVELS)
-def level(request, monkeypatch):
-    use(monkeypatch, request.param)
-    return request.param
-
-
-def use(monkeypatch, level):
-    monkeypatch.setattr(cython_backend, "core", _ext.level_module(level))
+def level(request):
+    with at_level(request.param):
+        yield request.param
 
 
 class Case:
@@ -56,7 +56,7 @@ class Case:
         return draw(self.x_shape), draw(self.w_shape), draw(self.w_shape[:1])
 
     def run(self, x, w, bias, **options):
-        return getattr(cython_backend, f"{self.kind}_conv2d")(x, w, bias, self.spec, **options)
+        return getattr(cython, f"{self.kind}_conv2d")(x, w, bias, self.spec, **options)
 
 
 @st.composite
@@ -111,8 +111,7 @@ def bound(x, w, bias, spec):
 def test_every_element_is_within_its_own_bound(level, case, dtype, threads):
     x, w, bias = case.arrays(dtype)
     wide = np.longdouble if dtype is np.float64 else np.float64
-    with pytest.MonkeyPatch.context() as patch:
-        use(patch, level)
+    with at_level(level):
         y = case.run(x, w, bias, threads=threads)
     exact = plain(x.astype(wide), w.astype(wide), case.spec) + bias.astype(wide)[:, None, None]
     assert y.dtype == dtype
@@ -123,8 +122,7 @@ def test_every_element_is_within_its_own_bound(level, case, dtype, threads):
 @given(case=cases(), dtype=st.sampled_from([np.float32, np.float64]))
 def test_small_integers_come_out_exactly(level, case, dtype):
     x, w, bias = case.arrays(dtype, integers=True)
-    with pytest.MonkeyPatch.context() as patch:
-        use(patch, level)
+    with at_level(level):
         y = case.run(x, w, bias)
     np.testing.assert_array_equal(y, plain(x, w, case.spec) + bias[:, None, None])
 
@@ -134,8 +132,7 @@ def test_every_level_with_fma_has_the_same_bits(case, dtype):
     x, w, bias = case.arrays(dtype)
     results = []
     for level in FMA_LEVELS:
-        with pytest.MonkeyPatch.context() as patch:
-            use(patch, level)
+        with at_level(level):
             results.append(case.run(x, w, bias, activation="hardswish", threads=2))
     for other in results[1:]:
         assert other.tobytes() == results[0].tobytes()
@@ -194,7 +191,7 @@ def test_memory_layout_does_not_change_a_bit(case, dtype):
 @given(case=cases())
 def test_packed_weights_give_the_same_bits_again_and_again(case):
     x, w, bias = case.arrays(np.float32)
-    packed = cython_backend.pack(w, case.spec)
+    packed = pack(w, case.spec)
     for _ in range(2):
         assert case.run(x, packed, bias).tobytes() == case.run(x, w, bias).tobytes()
 
@@ -210,7 +207,7 @@ def test_fused_is_unfused_to_the_bit(activation, case, dtype):
     residual = r.standard_normal(conv_output_shape(x.shape, w.shape, case.spec)).astype(dtype)
     gate = r.random((*x.shape[:2], 1, 1)).astype(dtype)
     t = case.run(x * gate, w, bias)
-    plainly = (getattr(cython_backend, activation)(t) if activation else t) + residual
+    plainly = (getattr(cython, activation)(t) if activation else t) + residual
     fused = case.run(x, w, bias, activation=activation, residual=residual, gate=gate)
     np.testing.assert_array_equal(fused, plainly)
 
@@ -251,9 +248,9 @@ def test_nothing_is_written_outside_the_output(case, threads):
     y = memory[1:-1, 1:-1, 1:-1, 1 : c + 1].transpose(0, 3, 1, 2)
     expected = case.run(x, w, bias)
     if y.size:
-        packed = cython_backend.pack(w, case.spec)
-        x = cython_backend.channels_last(x)
-        cython_backend.bind_conv2d(x, packed, y, bias).run(threads)
+        packed = pack(w, case.spec)
+        x = channels_last(x)
+        bind_conv2d(x, packed, y, bias).run(threads)
     assert y.tobytes() == expected.tobytes()
     y[...] = guard
     assert (memory == guard).all()
@@ -273,4 +270,4 @@ def test_errors_name_what_does_not_fit():
     with pytest.raises(BackendError, match="activation"):
         case.run(x, w, bias, activation="swoosh")
     with pytest.raises(ShapeError, match="packed for"):
-        case.run(x, cython_backend.pack(w, case.spec._replace(stride=(2, 2))), bias)
+        case.run(x, pack(w, case.spec._replace(stride=(2, 2))), bias)

@@ -17,16 +17,16 @@ import minigrad as mg
 from minigrad import kernels
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import conv_spec
-from minigrad.kernels import _ext, numba_backend, reference
+from minigrad.kernels import cython, numba_backend, reference
 from minigrad.kernels import numpy as numpy_backend
-from minigrad.kernels.cython_backend import UNAVAILABLE
+from minigrad.kernels.contract import classify
+from minigrad.kernels.cython import dense_gradients, depthwise_gradients, layout
+from minigrad.kernels.cython.core import core, levels
+from minigrad.kernels.cython.core import level as at_level
 from minigrad.verify.bounds import conv2d_input_grad_roundings, conv2d_weight_grad_roundings
 from minigrad.verify.strategies import LAYOUTS, ConvProblem, conv_problems, laid_out
 
-pytestmark = pytest.mark.skipif(UNAVAILABLE is not None, reason=str(UNAVAILABLE))
-
-if UNAVAILABLE is None:
-    from minigrad.kernels._cython import gradients, layout
+pytestmark = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -69,9 +69,22 @@ dtypes = pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
 def both(p: ConvProblem, x, w, g, **options):
     """dx and dw of the compiled core."""
     return (
-        gradients.conv2d_input_grad(g, w, p.x_shape, p.spec, **options),
-        gradients.conv2d_weight_grad(g, x, p.w_shape, p.spec, **options),
+        of(p, "input_grad")(g, w, p.x_shape, p.spec, **options),
+        of(p, "weight_grad")(g, x, p.w_shape, p.spec, **options),
     )
+
+
+def of(p: ConvProblem, gradient: str):
+    """The function that serves a gradient of this kind."""
+    depthwise = classify(p.spec, p.w_shape) == "depthwise"
+    return getattr(cython, f"{'depthwise_' if depthwise else ''}conv2d_{gradient}")
+
+
+def bound(p: ConvProblem, gradient: str):
+    """The function that binds it."""
+    if classify(p.spec, p.w_shape) == "depthwise":
+        return getattr(depthwise_gradients, f"bind_depthwise_{gradient}")
+    return getattr(dense_gradients, f"bind_dense_{gradient}")
 
 
 def same_bits(got, expected):
@@ -131,20 +144,6 @@ def test_every_element_is_within_its_bound(p):
     assert (np.abs(dw - exact) <= steps.bound(p.dtype) + steps.bound(np.float64)).all()
 
 
-@pytest.fixture
-def at_level(monkeypatch):
-    """Run the kernels of another instruction set that this CPU has."""
-
-    def choose(level):
-        if level not in _ext.levels():
-            pytest.skip(f"this CPU cannot run {level}")
-        module = _ext.level_module(level)
-        monkeypatch.setattr(gradients, "core", module)
-        monkeypatch.setattr(layout, "core", module)
-
-    return choose
-
-
 numba = pytest.mark.skipif(
     numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
 )
@@ -198,7 +197,7 @@ BLOCKED = {
 def test_a_weight_gradient_is_added_in_the_order_of_the_rule(name, dtype):
     p = BLOCKED[name]._replace(dtype=dtype)
     x, w, _, g = p.arrays()
-    dw = gradients.conv2d_weight_grad(g, x, p.w_shape, p.spec)
+    dw = of(p, "weight_grad")(g, x, p.w_shape, p.spec)
     cout, cin = len(w) // p.spec.groups, w.shape[1]
     for o, i, a, b in np.ndindex(*w.shape):
         expected = weight(g[:, o], x[:, o // cout * cin + i], a, b, p.spec)
@@ -217,11 +216,12 @@ def test_at_stride_2_one_sweep_gives_the_bits_of_four_remainders(k, channels, si
     _, w, _, g = p.arrays()
     g = layout.channels_last(g)
     swept, parted = (layout.empty_channels_last(p.x_shape, p.dtype) for _ in range(2))
-    call = gradients.bind_input_grad(g, w, swept, p.spec)
-    assert isinstance(call, gradients.core.DepthwiseInputGradCall)
+    call = bound(p, "input_grad")(g, w, swept, p.spec)
+    assert isinstance(call, core.DepthwiseInputGradCall)
     swept[...] = parted[...] = np.nan
     call.run(2)
-    for part in gradients._bind_remainders(g, w, parted, p.spec):
+    weights = core.DepthwiseWeights
+    for part in dense_gradients.bind_remainders(weights, g, w, parted, p.spec):
         part.run()
     same_bits(swept, parted)
 
@@ -239,23 +239,27 @@ def test_threads_change_no_bit(name, dtype):
 
 @large
 @dtypes
-def test_avx2_and_avx512_give_the_same_bits(name, dtype, at_level):
+@pytest.mark.skipif("avx512" not in levels(), reason="this CPU cannot run avx512")
+def test_avx2_and_avx512_give_the_same_bits(name, dtype):
     p = LARGE[name]._replace(dtype=dtype)
     x, w, _, g = p.arrays()
-    at_level("avx512")
-    expected = both(p, x, w, g)
-    at_level("avx2")
-    for got, wide in zip(both(p, x, w, g), expected, strict=True):
+    with at_level("avx512"):
+        expected = both(p, x, w, g)
+    with at_level("avx2"):
+        narrow = both(p, x, w, g)
+    for got, wide in zip(narrow, expected, strict=True):
         same_bits(got, wide)
 
 
 @large
-def test_the_baseline_is_exact_on_integers(name, at_level):
+@pytest.mark.skipif("baseline" not in levels(), reason="this CPU cannot run baseline")
+def test_the_baseline_is_exact_on_integers(name):
     p = LARGE[name]
     x, w, _, g = p.arrays(integers=True)
     expected = both(p, x, w, g)
-    at_level("baseline")
-    for got, wide in zip(both(p, x, w, g), expected, strict=True):
+    with at_level("baseline"):
+        narrow = both(p, x, w, g)
+    for got, wide in zip(narrow, expected, strict=True):
         np.testing.assert_array_equal(got, wide)
 
 
@@ -273,8 +277,8 @@ def test_memory_layout_changes_no_bit(order, p):
 def test_an_input_gradient_does_not_depend_on_the_rest_of_the_batch(p):
     assume(p.x_shape[0] > 1)
     _, w, _, g = p.arrays()
-    dx = gradients.conv2d_input_grad(g, w, p.x_shape, p.spec)
-    alone = gradients.conv2d_input_grad(g[1:2], w, (1, *p.x_shape[1:]), p.spec)
+    dx = of(p, "input_grad")(g, w, p.x_shape, p.spec)
+    alone = of(p, "input_grad")(g[1:2], w, (1, *p.x_shape[1:]), p.spec)
     same_bits(alone, dx[1:2])
 
 
@@ -317,8 +321,8 @@ def test_a_bound_call_writes_its_whole_result_every_time():
     dx, dw = layout.empty_channels_last(p.x_shape, p.dtype), np.empty(p.w_shape, p.dtype)
     g, x = layout.channels_last(g), layout.channels_last(x)
     calls = (
-        gradients.bind_input_grad(g, w, dx, p.spec),
-        gradients.bind_weight_grad(g, x, dw, p.spec),
+        bound(p, "input_grad")(g, w, dx, p.spec),
+        bound(p, "weight_grad")(g, x, dw, p.spec),
     )
     for _ in range(2):
         dx[...], dw[...] = np.nan, np.nan
@@ -339,9 +343,9 @@ def test_wrong_calls_get_the_errors_of_the_contract():
     p = LARGE["dense 3x3"]
     x, w, _, g = p.arrays()
     with pytest.raises(ShapeError, match="g must have the output's shape"):
-        gradients.conv2d_input_grad(g[:, :, 1:], w, p.x_shape, p.spec)
+        cython.conv2d_input_grad(g[:, :, 1:], w, p.x_shape, p.spec)
     with pytest.raises(DtypeError, match="x is float64"):
-        gradients.conv2d_weight_grad(g, x.astype(np.float64), p.w_shape, p.spec)
+        cython.conv2d_weight_grad(g, x.astype(np.float64), p.w_shape, p.spec)
 
 
 @pytest.mark.parametrize(

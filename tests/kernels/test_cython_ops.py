@@ -9,7 +9,6 @@ knows nothing of threads, registers, neighbours in the batch, and memory order.
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -20,15 +19,16 @@ from order import cut, fma_chain, in_two_words, product, row_of_chains, sum_by_t
 from minigrad import threads
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import _ext
-from minigrad.kernels import cython_backend as ops
+from minigrad.kernels import cython as ops
 from minigrad.kernels import numpy as numpy_backend
-from minigrad.kernels._cython import memory
 from minigrad.kernels.contract import CHAIN, FUNCTIONS, INNER, PoolWindow
+from minigrad.kernels.cython.core import level as on
+from minigrad.kernels.cython.core import levels
+from minigrad.kernels.cython.pooling import max_pool2d_values
 
-pytestmark = pytest.mark.skipif(_ext.core is None, reason=str(_ext.REASON))
+pytestmark = pytest.mark.skipif(ops.UNAVAILABLE is not None, reason=str(ops.UNAVAILABLE))
 
-LEVELS = _ext.levels()
+LEVELS = levels()
 WITH_FMA = [level for level in LEVELS if level != "baseline"]
 DTYPES = [np.float32, np.float64]
 dtypes = st.sampled_from(DTYPES)
@@ -36,20 +36,10 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(params=LEVELS)
-def level(request, monkeypatch):
+def level(request):
     """Every level that this CPU runs, one after another."""
-    monkeypatch.setattr(memory, "core", _ext.level_module(request.param))
-    return request.param
-
-
-@contextmanager
-def on(level):
-    """For tests in which hypothesis draws the level too."""
-    before, memory.core = memory.core, _ext.level_module(level)
-    try:
-        yield
-    finally:
-        memory.core = before
+    with on(request.param):
+        yield request.param
 
 
 def same(a, b):
@@ -478,7 +468,7 @@ def test_max_pool_finds_numpys_maxima(case, level, dilation, flaws):
         got = ops.max_pool2d(x, window)
         assert same(got[0], y)
         assert (got[1] == index).all()
-        assert same(ops.max_pool2d_values(x, window), y)
+        assert same(max_pool2d_values(x, window), y)
         if (index >= 0).all():
             assert same(ops.max_pool2d_gather(x, index), numpy_backend.max_pool2d_gather(x, index))
             case = (y, index, x.shape)
@@ -536,47 +526,6 @@ def test_an_index_outside_of_the_map_is_refused(wrong, level):
         ops.max_pool2d_gather(x, index)
     with pytest.raises(ShapeError, match="outside of the map"):
         ops.max_pool2d_input_grad(np.ones((1, 2, 2, 2)), index, x.shape)
-
-
-# -------------------------------------------------------------------------------- bound
-
-
-def channels_last(x):
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-
-
-def bound_calls(dtype):
-    """(the function's result, a call that should write it again, where it writes)."""
-    x = channels_last(normal((3, 21, 9, 7), dtype))
-    rows, w, bias = normal((5, 131), dtype, 6), normal((37, 131), dtype, 7), normal(37, dtype)
-    vectors = [v**2 for v in normal((4, 21), dtype, 8)]
-    for expected, bind, arguments in (
-        (ops.silu(x), ops.bind_elementwise, ("silu", x)),
-        (ops.softmax(rows), ops.bind_softmax, (rows,)),
-        (ops.linear(rows, w, bias), ops.bind_linear, (rows, w, bias)),
-        (ops.linear(rows, w, None), ops.bind_linear, (rows, w, None)),
-        (ops.batch_norm(x, *vectors, 1e-3), ops.bind_batch_norm, (x, *vectors, 1e-3)),
-        (ops.global_avg_pool(x), ops.bind_global_avg_pool, (x,)),
-        (ops.max_pool2d(x, WINDOW)[0], ops.bind_max_pool2d, (x, WINDOW)),
-        (ops.avg_pool2d(x, WINDOW), ops.bind_avg_pool2d, (x, WINDOW)),
-    ):
-        y = np.full_like(expected, np.nan)
-        yield expected, bind(*arguments, y), y
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_bound_call_writes_the_bits_of_its_function_every_time(dtype, level):
-    for expected, call, y in bound_calls(dtype):
-        for n in (1, 2):
-            y[...] = np.nan
-            call(n)
-            assert same(y, expected)
-
-
-def test_a_map_that_is_not_channels_last_cannot_be_bound():
-    x = normal((1, 3, 4, 4), np.float32)
-    with pytest.raises(ValueError, match="must be channels-last"):
-        ops.bind_global_avg_pool(x, np.empty((1, 3, 1, 1), np.float32))
 
 
 # --------------------------------------------------------------------------- bad arguments

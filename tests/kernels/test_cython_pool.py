@@ -14,19 +14,20 @@ import pytest
 
 import minigrad
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import _ext, cython_backend
+from minigrad.kernels import cython
+from minigrad.kernels.cython import _ext
 
-pytestmark = pytest.mark.skipif(_ext.core is None, reason=str(_ext.REASON))
+pytestmark = pytest.mark.skipif(_ext.LEVEL is None, reason=str(_ext.REASON))
 
 WORK = """
 import numpy as np
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import cython_backend
+from minigrad.kernels import cython
 r = np.random.default_rng(0)
 x = r.standard_normal((1, 24, 40, 40)).astype(np.float32)
 w = r.standard_normal((40, 24, 3, 3)).astype(np.float32)
 def run(threads):
-    return cython_backend.dense_conv2d(x, w, None, ConvSpec(), threads=threads).tobytes()
+    return cython.dense_conv2d(x, w, None, ConvSpec(), threads=threads).tobytes()
 expected = run(1)
 assert run(3) == expected
 """
@@ -72,12 +73,12 @@ def test_many_python_threads_share_the_pool():
     spec = ConvSpec((1, 1), ((1, 1), (1, 1)), (1, 1), 24)
     xs = [r.standard_normal((1, 24, 30, 30)).astype(np.float32) for _ in range(4)]
     w = r.standard_normal((24, 1, 3, 3)).astype(np.float32)
-    expected = [cython_backend.depthwise_conv2d(x, w, None, spec, threads=1) for x in xs]
+    expected = [cython.depthwise_conv2d(x, w, None, spec, threads=1) for x in xs]
     wrong = []
 
     def work(k):
         for turn in range(200):
-            y = cython_backend.depthwise_conv2d(xs[k], w, None, spec, threads=1 + turn % 4)
+            y = cython.depthwise_conv2d(xs[k], w, None, spec, threads=1 + turn % 4)
             if y.tobytes() != expected[k].tobytes():
                 wrong.append((k, turn))
 
@@ -117,15 +118,15 @@ def test_ctrl_c_is_not_lost_while_kernels_run(tmp_path):
 def test_only_the_chosen_level_is_ever_loaded(run_python, level):
     script = WORK + (
         "import sys\n"
-        "from minigrad.kernels import _ext\n"
+        "from minigrad.kernels.cython import _ext\n"
         "loaded = sorted(m for m in sys.modules if m.startswith(_ext.__name__ + '.'))\n"
-        "print(_ext.core.LEVEL, *(m.rpartition('.')[2] for m in loaded))"
+        "print(_ext.level_module(_ext.LEVEL).LEVEL, *(m.rpartition('.')[2] for m in loaded))"
     )
     done = run_python("-c", script, MINIGRAD_ISA=level)
     assert done.stdout.split() == [level, *sorted(("cpu", level))], done.stderr
 
 
 def test_a_level_that_is_not_here_is_refused_in_one_sentence(run_python):
-    script = "from minigrad.kernels import cython_backend as b; print(b.UNAVAILABLE)"
+    script = "from minigrad.kernels import cython as b; print(b.UNAVAILABLE)"
     done = run_python("-c", script, MINIGRAD_ISA="altivec")
     assert "MINIGRAD_ISA=altivec is not among the levels of this CPU" in done.stdout

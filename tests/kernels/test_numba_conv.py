@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import conv_output_shape, conv_spec, valid_range
-from minigrad.kernels import backend, classify, cython_backend, find, numba_backend
+from minigrad.kernels import backend, classify, cython, find, numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.threads import threads
 
@@ -278,9 +278,7 @@ def test_each_element_is_within_the_bound(name):
         assert (np.abs(got - exact) <= 1.01 * unit / (1 - unit) * size + 1e-300).all(), function
 
 
-compiled = pytest.mark.skipif(
-    cython_backend.UNAVAILABLE is not None, reason=str(cython_backend.UNAVAILABLE)
-)
+compiled = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
 
 
 def both_compiled_backends_agree(x, w, bias, spec):
@@ -356,7 +354,7 @@ def test_threads_and_batch_change_no_bit(name, dtype):
 ELSEWHERE = """
 import hashlib, sys, warnings
 import numpy as np
-from minigrad.kernels import backend, classify, cython_backend, find, numba_backend
+from minigrad.kernels import backend, classify, cython, find, numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels._numba import launch
 from minigrad.geometry import conv_spec

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.errors import DtypeError, ShapeError
-from minigrad.kernels import cython_backend, cython_ops, numba_backend
+from minigrad.kernels import cython, numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.contract import PoolWindow
 from minigrad.threads import threads
@@ -20,9 +20,7 @@ from minigrad.threads import threads
 pytestmark = pytest.mark.skipif(
     numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
 )
-compiled = pytest.mark.skipif(
-    cython_backend.UNAVAILABLE is not None, reason=str(cython_backend.UNAVAILABLE)
-)
+compiled = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
 
 CHANNELS = st.sampled_from([1, 3, 8, 16, 17, 33, 64, 70, 131])
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -97,7 +95,7 @@ def test_batch_norm_of_a_batch_has_the_bits_of_the_core(case, workers):
     for name, arguments in calls.items():
         with threads(workers):
             got = getattr(numba_backend, name)(*arguments)
-        expected = getattr(cython_ops, name)(*arguments)
+        expected = getattr(cython, name)(*arguments)
         if name == "batch_norm_input_grad":
             got, expected = (got,), (expected,)
         all_same_bits(got, expected)
@@ -163,8 +161,8 @@ def test_max_pool_finds_numpys_maxima_and_the_cores(case, workers, flaws):
     same_bits(got, y)
     np.testing.assert_array_equal(places, index)
     assert places.dtype == np.int64
-    if cython_backend.UNAVAILABLE is None:
-        np.testing.assert_array_equal(places, cython_ops.max_pool2d(x, window)[1])
+    if cython.UNAVAILABLE is None:
+        np.testing.assert_array_equal(places, cython.max_pool2d(x, window)[1])
 
 
 @given(pools(), THREADS, SEEDS)
@@ -179,8 +177,8 @@ def test_a_chosen_maximum_is_gathered_and_scattered_in_order(case, workers, seed
         dx = numba_backend.max_pool2d_input_grad(layout(g), index, x.shape)
     same_bits(gathered, numpy_backend.max_pool2d_gather(x, index))
     same_bits(dx, numpy_backend.max_pool2d_input_grad(g, index, x.shape))
-    if cython_backend.UNAVAILABLE is None:
-        same_bits(dx, cython_ops.max_pool2d_input_grad(g, index, x.shape))
+    if cython.UNAVAILABLE is None:
+        same_bits(dx, cython.max_pool2d_input_grad(g, index, x.shape))
 
 
 @given(pools(), THREADS, st.booleans())
@@ -195,9 +193,9 @@ def test_avg_pool_adds_numpys_taps_and_the_cores_in_their_order(case, workers, c
         dx = numba_backend.avg_pool2d_input_grad(layout(y), x.shape, *how)
     same_bits(got, y)
     same_bits(dx, numpy_backend.avg_pool2d_input_grad(y, x.shape, *how))
-    if cython_backend.UNAVAILABLE is None:
-        same_bits(got, cython_ops.avg_pool2d(x, *how))
-        same_bits(dx, cython_ops.avg_pool2d_input_grad(y, x.shape, *how))
+    if cython.UNAVAILABLE is None:
+        same_bits(got, cython.avg_pool2d(x, *how))
+        same_bits(dx, cython.avg_pool2d_input_grad(y, x.shape, *how))
 
 
 def test_a_window_wholly_on_padding_has_no_maximum():

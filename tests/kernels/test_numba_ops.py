@@ -14,15 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.errors import DtypeError, ShapeError
-from minigrad.kernels import cython_backend, cython_ops, numba_backend
+from minigrad.kernels import cython, numba_backend
 from minigrad.threads import threads
 
 pytestmark = pytest.mark.skipif(
     numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
 )
-compiled = pytest.mark.skipif(
-    cython_backend.UNAVAILABLE is not None, reason=str(cython_backend.UNAVAILABLE)
-)
+compiled = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
 
 FUNCTIONS = ["relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log"]
 DTYPES = [np.float32, np.float64]
@@ -56,7 +54,7 @@ def numbers(dtype, count=20_003):
 @pytest.mark.fma
 def test_functions_have_the_bits_of_the_core(name, dtype):
     x = numbers(dtype)
-    same_bits(getattr(numba_backend, name)(x), getattr(cython_ops, name)(x))
+    same_bits(getattr(numba_backend, name)(x), getattr(cython, name)(x))
 
 
 @compiled
@@ -66,11 +64,11 @@ def test_functions_have_the_bits_of_the_core(name, dtype):
 def test_slopes_have_the_bits_of_the_core(name, dtype):
     at, function = numbers(dtype), f"{name}_input_grad"
     g = np.random.default_rng(12).permutation(at)
-    same_bits(getattr(numba_backend, function)(g, at), getattr(cython_ops, function)(g, at))
+    same_bits(getattr(numba_backend, function)(g, at), getattr(cython, function)(g, at))
     g, at = (a[: 2 * 3 * 5 * 7].reshape(2, 3, 5, 7) for a in (g, at))
     last = np.ascontiguousarray(at.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    for module in (numba_backend, cython_ops):
-        same_bits(getattr(module, function)(g, last), getattr(cython_ops, function)(g, at))
+    for module in (numba_backend, cython):
+        same_bits(getattr(module, function)(g, last), getattr(cython, function)(g, at))
 
 
 EXACT = {
@@ -121,11 +119,11 @@ def test_sums_have_the_bits_of_the_core(shape, dtype):
     x = np.random.default_rng(1).standard_normal(shape).astype(dtype)
     last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     for axes in AXES:
-        expected = cython_ops.sum(x, axes, False)
+        expected = cython.sum(x, axes, False)
         same_bits(numba_backend.sum(x, axes, False), expected)
         same_bits(numba_backend.sum(last, axes, False), expected)
     if x.size:
-        same_bits(numba_backend.global_avg_pool(x), cython_ops.global_avg_pool(x))
+        same_bits(numba_backend.global_avg_pool(x), cython.global_avg_pool(x))
 
 
 @compiled
@@ -133,13 +131,13 @@ def test_sums_have_the_bits_of_the_core(shape, dtype):
 @pytest.mark.fma
 def test_rows_have_the_bits_of_the_core(seed, length, dtype):
     x = np.random.default_rng(seed).standard_normal((2, length)).astype(dtype)
-    same_bits(numba_backend.sum(x, (1,), True), cython_ops.sum(x, (1,), True))
-    same_bits(numba_backend.softmax(x), cython_ops.softmax(x))
-    same_bits(numba_backend.log_softmax(x), cython_ops.log_softmax(x))
+    same_bits(numba_backend.sum(x, (1,), True), cython.sum(x, (1,), True))
+    same_bits(numba_backend.softmax(x), cython.softmax(x))
+    same_bits(numba_backend.log_softmax(x), cython.log_softmax(x))
     g = x[:, ::-1]
     for gradient, y in (("softmax", numba_backend.softmax(x)), ("log_softmax", x)):
         function = f"{gradient}_input_grad"
-        same_bits(getattr(numba_backend, function)(g, y), getattr(cython_ops, function)(g, y))
+        same_bits(getattr(numba_backend, function)(g, y), getattr(cython, function)(g, y))
 
 
 def test_sums_of_whole_numbers_are_exact():
@@ -161,7 +159,7 @@ def test_linear_has_the_bits_of_the_core(n, inputs, outputs, dtype, with_bias):
         for shape in ((n, inputs), (outputs, inputs), (outputs,))
     )
     bias = bias if with_bias else None
-    same_bits(numba_backend.linear(x, w, bias), cython_ops.linear(x, w, bias))
+    same_bits(numba_backend.linear(x, w, bias), cython.linear(x, w, bias))
 
 
 def test_a_softmax_sums_to_one_and_survives_large_numbers():

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigrad.kernels import _ext
+from minigrad.kernels.cython.core import REASON, core, levels
+from minigrad.kernels.cython.core import level as at_level
 
-pytestmark = pytest.mark.skipif(_ext.core is None, reason=str(_ext.REASON))
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
-LEVELS = _ext.levels()
+LEVELS = levels()
 WITH_FMA = [level for level in LEVELS if level != "baseline"]
 EXT = Path(__file__).parents[2] / "ext"
 
@@ -34,7 +35,8 @@ NAMES = list(PROMISED)
 def on_level(level, name, x):
     """The function, with the registers of ``level``."""
     y = np.empty_like(x)
-    _ext.level_module(level).elementwise(name, x, y, x.size, 1)
+    with at_level(level):
+        core.elementwise(name, x, y, x.size, 1)
     return y
 
 

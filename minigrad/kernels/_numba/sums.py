@@ -1,6 +1,6 @@
 """Sums in an order that the shape alone decides, and what stands on them.
 
-The order is the compiled core's (its rule: ``kernels/cython_ops.py``), so the bits are too:
+The order is the compiled core's (its rule: ``kernels/contract.py``), so the bits are too:
 
     column sums   y[b, k] = x[b, 0, k] + x[b, 1, k] + ...     one chain, lanes run across k
     row sums      y[b] = 16 chains, chain c taking x[b, c], x[b, c + 16], ...; then chains 8

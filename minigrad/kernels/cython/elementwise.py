@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from minigrad.kernels._cython import memory
 from minigrad.kernels.contract import Array, check_like, in_one_order, one_dtype
+from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.layout import in_order_of
 from minigrad.threads import num_threads
 
 __all__ = [
+    "bind_elementwise",
     "exp",
     "hardsigmoid",
     "hardsigmoid_input_grad",
@@ -37,7 +40,7 @@ def _elementwise(name: str, formula: str) -> Callable[[Array], Array]:
         if x.dtype is not _FLOAT32 and x.dtype is not _FLOAT64:
             one_dtype(name, x=x)
         x, y = in_one_order(x)
-        memory.core.elementwise(name, x, y, x.size, num_threads())
+        core.elementwise(name, x, y, x.size, num_threads())
         return y
 
     function.__name__ = function.__qualname__ = name
@@ -62,8 +65,8 @@ def _input_grad(of: str, formula: str) -> Callable[[Array, Array], Array]:
     def function(g: Array, at: Array) -> Array:
         check_like(name, g, at)
         at, dx = in_one_order(at)
-        g = memory.in_order_of(at, g)
-        memory.core.elementwise(name, at, dx, at.size, num_threads(), g)
+        g = in_order_of(at, g)
+        core.elementwise(name, at, dx, at.size, num_threads(), g)
         return dx
 
     function.__name__ = function.__qualname__ = name
@@ -81,3 +84,8 @@ hardswish_input_grad = _input_grad(
 sigmoid_input_grad = _input_grad("sigmoid", "g y (1 - y).")
 silu_input_grad = _input_grad("silu", "g s (x (1 - s) + 1), s = sigmoid(x).")
 tanh_input_grad = _input_grad("tanh", "g (1 - y y).")
+
+
+def bind_elementwise(name: str, x: Array, y: Array) -> Any:
+    """The call that writes y = f(x); x and y lie alike, without gaps, and may be one array."""
+    return core.MapCall(name, x, y)

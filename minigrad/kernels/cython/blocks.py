@@ -19,11 +19,11 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels._ext import core
 from minigrad.kernels.contract import Array, PoolWindow
-from minigrad.kernels.cython_backend import _activation_number, pack
+from minigrad.kernels.cython._convolution import activation_number, pack
+from minigrad.kernels.cython.core import core
 
-__all__ = ["Stage", "bind_block", "block_bytes", "ghost", "new_scratch"]
+__all__ = ["Stage", "bind_block", "block_bytes", "ghost"]
 
 Shape: TypeAlias = "tuple[int, ...]"
 
@@ -51,19 +51,12 @@ class Stage(NamedTuple):
     activation: str | None = None
 
 
-def new_scratch() -> Any:
-    """The memory that all blocks of a plan stream through; it grows as they are bound."""
-    assert core is not None
-    return core.Scratch()
-
-
 def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
     """A call that computes y, the last stage's map: ``.run(threads)``.
 
     All shapes have been checked.  The call keeps the arrays alive, and reads and writes
     them every time it is run.
     """
-    assert core is not None
     shapes, chunk, capacities = _layout(stages, y.dtype)
     maps = [*(ghost(shape, y.dtype) for shape in shapes[:-1]), y]
     made = [
@@ -73,7 +66,7 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
             maps[k],
             None if stage.bias is None else np.ascontiguousarray(stage.bias),
             _array(stage.residual, maps),
-            _activation_number(stage.activation),
+            activation_number(stage.activation),
             _number(stage.x),
             _number(stage.residual),
         )

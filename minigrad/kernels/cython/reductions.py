@@ -1,6 +1,6 @@
 """Sums in an order that the shape alone decides, and what is made of them.
 
-The rule is in ``kernels/contract.py``, the kernels in ext/reduce.pyx.tp and ext/linear.pyx.tp.
+The rule is in ``kernels/contract.py``, the kernels in ext/reduce.pyx.tp.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.errors import ShapeError
-from minigrad.kernels._cython import memory
 from minigrad.kernels.contract import Array, check_like, one_dtype
+from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.layout import dense, nchw, pixels, regular
 from minigrad.threads import num_threads
 
 __all__ = [
-    "global_avg_pool",
-    "linear",
     "log_softmax",
     "log_softmax_input_grad",
     "softmax",
@@ -40,11 +39,11 @@ def _softmax(function: str, x: Array, logarithm: bool) -> Array:
     one_dtype(function, x=x)
     if x.ndim == 0:
         raise ShapeError(f"{function}: x must have an axis, got shape ()")
-    x = memory.dense(x)
+    x = dense(x)
     y = np.empty_like(x)
     if x.size:
         rows = (-1, x.shape[-1])
-        memory.core.softmax(x.reshape(rows), y.reshape(rows), logarithm, num_threads())
+        core.softmax(x.reshape(rows), y.reshape(rows), logarithm, num_threads())
     return y
 
 
@@ -62,11 +61,11 @@ def _softmax_input_grad(function: str, g: Array, y: Array, logarithm: bool) -> A
     check_like(function, g, y)
     if y.ndim == 0:
         raise ShapeError(f"{function}: y must have an axis, got shape ()")
-    g, y = memory.dense(g), memory.dense(y)
+    g, y = dense(g), dense(y)
     dx = np.empty_like(y)
     if y.size:
         rows = (-1, y.shape[-1])
-        memory.core.softmax_gradient(
+        core.softmax_gradient(
             g.reshape(rows), y.reshape(rows), dx.reshape(rows), logarithm, num_threads()
         )
     return dx
@@ -88,16 +87,16 @@ def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
 def _column_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
     """Lanes run across the kept axis whose numbers are neighbours."""
     inner = min(kept, key=lambda k: (x.shape[k] == 1, abs(x.strides[k])))
-    if not memory.regular(x) or (x.strides[inner] != x.itemsize and x.shape[inner] > 1):
+    if not regular(x) or (x.strides[inner] != x.itemsize and x.shape[inner] > 1):
         inner = kept[-1] if kept[-1] == x.ndim - 1 else 1
-        x = memory.nchw(memory.pixels(x)) if inner == 1 and x.ndim == 4 else memory.dense(x)
+        x = nchw(pixels(x)) if inner == 1 and x.ndim == 4 else dense(x)
     outer = tuple(k for k in kept if k != inner)
     shape = [x.shape[k] for k in (*outer, inner)]
     y = np.empty(shape, x.dtype)
     if y.size:
         batch, length = math.prod(shape[:-1]), math.prod(x.shape[k] for k in axes)
         columns = x.transpose(*outer, *axes, inner).reshape(batch, length, shape[-1])
-        memory.core.column_sums(columns, y.reshape(batch, shape[-1]), None, num_threads())
+        core.column_sums(columns, y.reshape(batch, shape[-1]), None, num_threads())
     back: Array = y.transpose([(*outer, inner).index(k) for k in kept])
     return back
 
@@ -106,37 +105,8 @@ def _row_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
     """16 chains an output, block by block."""
     shape = [x.shape[k] for k in kept]
     length = math.prod(x.shape[k] for k in axes)
-    rows = memory.dense(x.transpose(*kept, *axes)).reshape(math.prod(shape), length)
+    rows = dense(x.transpose(*kept, *axes)).reshape(math.prod(shape), length)
     y = np.empty(rows.shape[0], x.dtype)
     if y.size:
-        memory.core.row_sums(rows, y, num_threads())
+        core.row_sums(rows, y, num_threads())
     return y.reshape(shape)
-
-
-def global_avg_pool(x: Array) -> Array:
-    """The mean of each map: the sum over axes (2, 3), divided by H W."""
-    if x.ndim != 4:
-        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
-    one_dtype("global_avg_pool", x=x)
-    n, c, h, w = x.shape
-    y = np.empty((n, c), x.dtype)
-    if y.size:
-        pixels = memory.pixels(x).reshape(n, h * w, c)
-        memory.core.column_sums(pixels, y, h * w, num_threads())
-    return y.reshape(n, c, 1, 1)
-
-
-def linear(x: Array, w: Array, bias: Array | None) -> Array:
-    """y[n,o] = bias[o] + sum_i x[n,i] w[o,i], i ascending, one FMA each."""
-    one_dtype("linear", x=x, w=w, bias=bias)
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
-        raise ShapeError(f"linear: x (N, I) = {x.shape} and w (O, I) = {w.shape} do not fit")
-    if bias is not None and bias.shape != w.shape[:1]:
-        raise ShapeError(f"linear: bias must be ({w.shape[0]},), got {bias.shape}")
-    y = np.empty((x.shape[0], w.shape[0]), x.dtype)
-    if y.size:
-        if not (w.T.flags.c_contiguous and w.flags.aligned):
-            w = memory.dense(w)
-        bias = None if bias is None else memory.dense(bias)
-        memory.core.linear(memory.dense(x), w, bias, y, num_threads())
-    return y

@@ -11,8 +11,9 @@ import math
 import numpy as np
 
 from minigrad.errors import ShapeError
-from minigrad.kernels._cython import memory
 from minigrad.kernels.contract import Array, one_dtype
+from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.layout import dense, pixels
 from minigrad.threads import num_threads
 
 __all__ = ["batch_norm", "batch_norm_input_grad", "batch_norm_statistics", "batch_norm_sums"]
@@ -23,15 +24,13 @@ def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps
     one_dtype("batch_norm", x=x, mean=mean, var=var, gamma=gamma, beta=beta)
     _check_vectors("batch_norm", x, mean=mean, var=var, gamma=gamma, beta=beta)
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
-    vectors = [memory.dense(v) for v in (mean, scale, beta)]
+    vectors = [dense(v) for v in (mean, scale, beta)]
     nchw = x.flags.c_contiguous and x.flags.aligned
     lying = x if nchw else _channels_to_end(x)
     inner = math.prod(x.shape[2:]) if nchw else 1
     y = np.empty_like(lying)
     if x.size:
-        memory.core.normalize(
-            lying, *vectors, y, x.size // x.shape[1] // inner, inner, num_threads()
-        )
+        core.normalize(lying, *vectors, y, x.size // x.shape[1] // inner, inner, num_threads())
     return y if nchw else np.moveaxis(y, -1, 1)
 
 
@@ -45,7 +44,7 @@ def _check_vectors(function: str, x: Array, **vectors: Array) -> None:
 
 def _channels_to_end(x: Array) -> Array:
     """(N, C, ...) as (N, ..., C) in C order."""
-    return memory.pixels(x) if x.ndim == 4 else memory.dense(np.moveaxis(x, 1, -1))
+    return pixels(x) if x.ndim == 4 else dense(np.moveaxis(x, 1, -1))
 
 
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
@@ -56,12 +55,12 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """
     one_dtype("batch_norm_statistics", x=x)
     _check_vectors("batch_norm_statistics", x)
-    pixels = _pixels(x)
+    rows = _pixels(x)
     mean, var = np.empty((2, 1, x.shape[1]))
     with np.errstate(divide="ignore", invalid="ignore"):
-        memory.core.column_sums(pixels, mean, pixels.shape[1], num_threads())
-        memory.core.square_sums(pixels, mean, var, num_threads())
-        var /= pixels.shape[1]
+        core.column_sums(rows, mean, rows.shape[1], num_threads())
+        core.square_sums(rows, mean, var, num_threads())
+        var /= rows.shape[1]
     return mean[0].astype(x.dtype), var[0].astype(x.dtype)
 
 
@@ -86,7 +85,7 @@ def _wide_sums(
         raise ShapeError(f"{function}: g must have x's shape {x.shape}, got {g.shape}")
     plain, centred = np.empty((2, 1, x.shape[1]))
     wide = mean.astype(np.float64, order="C")
-    memory.core.product_sums(_pixels(x), _pixels(g), wide, plain, centred, num_threads())
+    core.product_sums(_pixels(x), _pixels(g), wide, plain, centred, num_threads())
     return plain[0], centred[0] * (1 / np.sqrt(var.astype(np.float64) + eps))
 
 
@@ -104,8 +103,8 @@ def batch_norm_input_grad(
     r = 1 / np.sqrt(var + x.dtype.type(eps))
     with np.errstate(divide="ignore", invalid="ignore"):
         a, b = ((t / rows).astype(x.dtype) for t in totals)
-    pixels = _channels_to_end(x)
-    y = np.empty_like(pixels)
-    vectors = (memory.dense(mean), r, gamma * r, a, b)
-    memory.core.normalize_gradient(_channels_to_end(g), pixels, *vectors, y, rows, num_threads())
+    lying = _channels_to_end(x)
+    y = np.empty_like(lying)
+    vectors = (dense(mean), r, gamma * r, a, b)
+    core.normalize_gradient(_channels_to_end(g), lying, *vectors, y, rows, num_threads())
     return np.moveaxis(y, -1, 1)

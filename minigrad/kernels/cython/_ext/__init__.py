@@ -1,8 +1,8 @@
-"""The compiled core: the level that this CPU runs best, and how it was chosen.
+"""The compiled modules, one for each instruction set, and which of them is used.
 
-``core`` is the extension module of one instruction set, or None; ``REASON`` then says why,
-in one sentence.  ``cpu`` is compiled for every CPU of the architecture and only asks; no
-other level is imported, so none of its instructions is ever executed.
+``cpu`` is compiled for every CPU of the architecture and only asks what this one can run;
+no level but the chosen one is imported, so none of its instructions is ever executed.
+``REASON`` says in one sentence why none was chosen.
 
 The environment variable MINIGRAD_ISA names a level to use instead of the best.
 """
@@ -13,13 +13,13 @@ import importlib
 import os
 from types import ModuleType
 
-__all__ = ["LEVEL", "REASON", "core", "level_module", "levels"]
+__all__ = ["LEVEL", "REASON", "level_module", "levels"]
 
 
 def levels() -> tuple[str, ...]:
     """The levels that were built and that this CPU can run, best first."""
     try:
-        cpu = importlib.import_module("minigrad.kernels._ext.cpu")
+        cpu = importlib.import_module(f"{__name__}.cpu")
     except ImportError:
         return ()
     found: tuple[str, ...] = cpu.levels()
@@ -30,7 +30,7 @@ def level_module(level: str) -> ModuleType:
     """The extension of ``level``, which this CPU must be able to run."""
     if level not in levels():
         raise ImportError(f"this machine cannot run the level {level!r}, only {levels()}")
-    return importlib.import_module(f"minigrad.kernels._ext.{level}")
+    return importlib.import_module(f"{__name__}.{level}")
 
 
 def _choose() -> tuple[str | None, str | None]:
@@ -47,4 +47,3 @@ def _choose() -> tuple[str | None, str | None]:
 
 
 LEVEL, REASON = _choose()
-core: ModuleType | None = level_module(LEVEL) if LEVEL else None

@@ -1,22 +1,32 @@
 """How arrays lie in memory, for the compiled core: what a kernel can read as it is.
 
 A kernel reads numbers at whole steps from an aligned address.  Maps it reads channels-last:
-(N, H, W, C) in C order, of which a user sees the (N, C, H, W) view.
+(N, H, W, C) in memory, of which a user sees the (N, C, H, W) view.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import _ext
 from minigrad.kernels.contract import Array
+from minigrad.kernels.cython.core import core
 from minigrad.threads import num_threads
 
-__all__ = ["core", "dense", "in_order_of", "nchw", "pixels", "regular"]
+__all__ = [
+    "channels_last",
+    "dense",
+    "empty_channels_last",
+    "in_order_of",
+    "is_channels_last",
+    "nchw",
+    "pixels",
+    "regular",
+]
 
-core: Any = _ext.core
+LINE = 64  # bytes of a cache line: a register that lies across two is loaded twice
 
 
 def regular(x: Array) -> bool:
@@ -54,3 +64,26 @@ def in_order_of(x: Array, y: Array) -> Array:
     copy = np.empty_like(x, subok=False)
     copy[...] = y
     return copy
+
+
+def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An uninitialised array of NCHW shape, its channels adjacent, on a cache line."""
+    n, c, h, w = shape
+    size = np.dtype(dtype).itemsize
+    memory = np.empty(math.prod(shape) + LINE // size, dtype)
+    start = -memory.__array_interface__["data"][0] % LINE // size
+    return nchw(memory[start : start + math.prod(shape)].reshape(n, h, w, c))
+
+
+def is_channels_last(x: Array) -> bool:
+    """Whether a kernel can read x as it lies: whole-number steps, channels adjacent."""
+    return regular(x) and (x.strides[1] == x.itemsize or x.shape[1] == 1)
+
+
+def channels_last(x: Array, threads: int = 1) -> Array:
+    """x itself if its channels are adjacent in memory, otherwise a copy of which they are."""
+    if is_channels_last(x):
+        return x
+    y = empty_channels_last(x.shape, x.dtype)
+    core.to_channels_last(x if regular(x) else dense(x), y, threads)
+    return y

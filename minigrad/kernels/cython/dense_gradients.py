@@ -1,4 +1,4 @@
-"""Both gradients of a convolution in the compiled core.
+"""Both gradients of a convolution that mixes channels, in the compiled core.
 
 One trilinear form T(x, w, g) stands behind all three functions of a kind (``contract``).
 The input gradient asks the forward sum from the other side,
@@ -8,12 +8,10 @@ The input gradient asks the forward sum from the other side,
 for one remainder r of h modulo s it is a convolution of g with those taps that divide, at
 stride 1.  As a goes up p goes down, so both maps are walked backwards (``Remainder``), and
 the taps come in the order of the contract, (a, b, o) ascending, with the kernels of the
-forward sum.  The depthwise windows of stride 2 have a kernel that does their four remainders
-at once: ``ext/depthwise_input_grad.pyx.tp``.
+forward sum.
 
 The weight gradient is the same form with the sum over pixels (n, p, q) ascending:
-``ext/weight_grad.pyx.tp`` where channels meet, ``ext/depthwise_weight_grad.pyx.tp`` where
-they do not.
+``ext/weight_grad.pyx.tp``.
 """
 
 from __future__ import annotations
@@ -26,13 +24,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.geometry import ConvSpec
-from minigrad.kernels._cython.layout import channels_last, empty_channels_last
-from minigrad.kernels._cython.memory import regular
-from minigrad.kernels._ext import core
-from minigrad.kernels.contract import Array, check_input_grad, check_weight_grad, classify
+from minigrad.kernels.contract import Array, check_input_grad, check_weight_grad
+from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.layout import channels_last, empty_channels_last, regular
 from minigrad.threads import num_threads
 
-__all__ = ["bind_input_grad", "bind_weight_grad", "conv2d_input_grad", "conv2d_weight_grad"]
+__all__ = [
+    "Calls",
+    "Zeros",
+    "bind_dense_input_grad",
+    "bind_dense_weight_grad",
+    "bind_remainders",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+]
 
 
 def conv2d_input_grad(
@@ -55,7 +60,7 @@ def conv2d_input_grad(
         w = np.array(w, order="C")
     workers = threads or num_threads()
     dx = empty_channels_last(tuple(x_shape), g.dtype)
-    bind_input_grad(channels_last(g, workers), w, dx, spec).run(workers)
+    bind_dense_input_grad(channels_last(g, workers), w, dx, spec).run(workers)
     return dx
 
 
@@ -77,48 +82,35 @@ def conv2d_weight_grad(
     check_weight_grad(g, x, w_shape, spec)
     workers = threads or num_threads()
     dw = np.empty(tuple(w_shape), g.dtype)
-    if classify(spec, w_shape) == "depthwise":
-        dw = np.empty((*w_shape[2:], w_shape[0]), g.dtype).transpose(2, 0, 1)[:, None]
-    bind_weight_grad(channels_last(g, workers), channels_last(x, workers), dw, spec).run(workers)
+    g, x = channels_last(g, workers), channels_last(x, workers)
+    bind_dense_weight_grad(g, x, dw, spec).run(workers)
     return dw
 
 
-def bind_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:
+def bind_dense_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:
     """The call that writes dT/dw to dw, of which only the number of threads is open.
 
-    g and x are channels-last; dw is C-contiguous, or, if depthwise, a view of (kh, kw, C).
+    g and x are channels-last; dw is C-contiguous.
     """
-    assert core is not None
     if dw.size == 0:
-        return _Calls(())
-    if classify(spec, dw.shape) == "depthwise":
-        return core.DepthwiseWeightGradCall(g, x, dw[:, 0].transpose(1, 2, 0), spec)
+        return Calls(())
     return core.WeightGradCall(g, x, dw, spec)
 
 
-def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
+def bind_dense_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
     """The call that writes dT/dx to dx; g and dx are channels-last.
 
     The weights are read when the call is bound, g each time it is run.
     """
-    assert core is not None
     if dx.size == 0:
-        return _Calls(())
+        return Calls(())
     if g.size == 0:
-        return _Zeros(dx)
-    if classify(spec, w.shape) == "depthwise" and _in_pairs(w.shape, spec):
-        return core.DepthwiseInputGradCall(core.DepthwiseWeights(w, spec), g, dx)
-    return _Calls(tuple(_bind_remainders(g, w, dx, spec)))
+        return Zeros(dx)
+    turned = _swap_channels(w, spec.groups)
+    return Calls(tuple(bind_remainders(core.DenseWeights, g, turned, dx, spec)))
 
 
-def _in_pairs(w_shape: Sequence[int], spec: ConvSpec) -> bool:
-    """Whether one sweep does all four remainders: ``ext/depthwise_input_grad.pyx.tp``."""
-    assert core is not None
-    stride_two = (spec.stride, spec.dilation) == ((2, 2), (1, 1))
-    return stride_two and tuple(w_shape[2:]) in core.PAIRED
-
-
-class _Calls(NamedTuple):
+class Calls(NamedTuple):
     """Several calls as one."""
 
     calls: tuple[Any, ...]
@@ -128,7 +120,7 @@ class _Calls(NamedTuple):
             call.run(threads)
 
 
-class _Zeros(NamedTuple):
+class Zeros(NamedTuple):
     """The call for positions that no tap reaches."""
 
     part: Array
@@ -181,21 +173,18 @@ def remainders(
     return tuple(found)
 
 
-def _bind_remainders(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Iterator[Any]:
-    """One forward call for each pair of remainders, on maps that are walked backwards."""
-    assert core is not None
+def bind_remainders(weights: Any, g: Array, w: Array, dx: Array, spec: ConvSpec) -> Iterator[Any]:
+    """One forward call for each pair of remainders, on maps that are walked backwards.
+
+    ``weights`` packs what w, (Cin, Cout/groups, kh, kw), is for one of them.
+    """
     (sh, sw), ((top, _), (left, _)), (dh, dw), groups = spec
-    weights = core.DenseWeights
-    if classify(spec, w.shape) == "depthwise":
-        weights = core.DepthwiseWeights
-    else:
-        w = _swap_channels(w, groups)
     backwards = g[:, :, ::-1, ::-1]
     for r in remainders(dx.shape[2], g.shape[2], w.shape[2], sh, top, dh):
         for c in remainders(dx.shape[3], g.shape[3], w.shape[3], sw, left, dw):
             part = dx[:, :, r.first :: sh, c.first :: sw]
             if r.taps == 0 or c.taps == 0:
-                yield _Zeros(part)
+                yield Zeros(part)
                 continue
             pads = (r.before, r.after(g.shape[2])), (c.before, c.after(g.shape[3]))
             each = ConvSpec((1, 1), pads, (r.apart, c.apart), groups)

@@ -7,17 +7,23 @@ all; the sum of a window starts from +0.  Each has NumPy's bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minigrad.errors import ShapeError
-from minigrad.kernels._cython import memory
 from minigrad.kernels.contract import Array, PoolWindow, one_dtype
+from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.layout import nchw, pixels
 from minigrad.threads import num_threads
 
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_input_grad",
+    "bind_avg_pool2d",
+    "bind_global_avg_pool",
+    "bind_max_pool2d",
+    "global_avg_pool",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_input_grad",
@@ -30,7 +36,7 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
     if x.ndim == 4 and x.shape[2] * x.shape[3] >= 2**31:
         raise ShapeError(f"max_pool2d: a map of {x.shape[2:]} has too many positions to number")
     index = np.empty(_last(window.output_shape(x.shape)), np.int64)
-    return max_pool2d_values(x, window, index), memory.nchw(index)
+    return max_pool2d_values(x, window, index), nchw(index)
 
 
 def max_pool2d_values(x: Array, window: PoolWindow, index: Array | None = None) -> Array:
@@ -38,8 +44,8 @@ def max_pool2d_values(x: Array, window: PoolWindow, index: Array | None = None) 
     one_dtype("max_pool2d", x=x)
     y = np.empty(_last(window.output_shape(x.shape)), x.dtype)
     if y.size:
-        memory.core.Windows(memory.pixels(x), y, index, window).max(num_threads())
-    return memory.nchw(y)
+        core.Windows(pixels(x), y, index, window).max(num_threads())
+    return nchw(y)
 
 
 def _last(shape: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -52,9 +58,9 @@ def max_pool2d_gather(x: Array, index: Array) -> Array:
     one_dtype("max_pool2d_gather", x=x)
     places = _places("max_pool2d_gather", index, x.shape)
     y = np.empty(places.shape, x.dtype)
-    if y.size and not memory.core.Windows(memory.pixels(x), y, places).gather(num_threads()):
+    if y.size and not core.Windows(pixels(x), y, places).gather(num_threads()):
         raise ShapeError(f"max_pool2d_gather: an index lies outside of the map {x.shape[2:]}")
-    return memory.nchw(y)
+    return nchw(y)
 
 
 def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:
@@ -65,9 +71,9 @@ def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Arr
         raise ShapeError(f"max_pool2d_input_grad: g {g.shape} does not fit index {index.shape}")
     n, c, h, w = x_shape
     dx = np.zeros((n, h, w, c), g.dtype)
-    if g.size and not memory.core.Windows(dx, memory.pixels(g), places).scatter(num_threads()):
+    if g.size and not core.Windows(dx, pixels(g), places).scatter(num_threads()):
         raise ShapeError(f"max_pool2d_input_grad: an index lies outside of the map {(h, w)}")
-    return memory.nchw(dx)
+    return nchw(dx)
 
 
 def _places(function: str, index: Array, x_shape: Sequence[int]) -> Array:
@@ -82,9 +88,9 @@ def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> 
     one_dtype("avg_pool2d", x=x)
     y = np.empty(_last(window.output_shape(x.shape)), x.dtype)
     if y.size:
-        windows = memory.core.Windows(memory.pixels(x), y, None, window, count_include_pad)
+        windows = core.Windows(pixels(x), y, None, window, count_include_pad)
         windows.avg(num_threads())
-    return memory.nchw(y)
+    return nchw(y)
 
 
 def avg_pool2d_input_grad(
@@ -98,6 +104,42 @@ def avg_pool2d_input_grad(
     n, c, h, w = x_shape
     dx = np.empty((n, h, w, c), g.dtype)
     if dx.size:
-        windows = memory.core.Windows(dx, memory.pixels(g), None, window, count_include_pad)
+        windows = core.Windows(dx, pixels(g), None, window, count_include_pad)
         windows.avg_gradient(num_threads())
-    return memory.nchw(dx)
+    return nchw(dx)
+
+
+def global_avg_pool(x: Array) -> Array:
+    """The mean of each map: the sum over axes (2, 3), divided by H W."""
+    if x.ndim != 4:
+        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
+    one_dtype("global_avg_pool", x=x)
+    n, c, h, w = x.shape
+    y = np.empty((n, c), x.dtype)
+    if y.size:
+        core.column_sums(pixels(x).reshape(n, h * w, c), y, h * w, num_threads())
+    return y.reshape(n, c, 1, 1)
+
+
+def bind_max_pool2d(x: Array, window: PoolWindow, y: Array) -> Any:
+    """The call that writes the maximum of each window; x and y are channels-last in memory."""
+    return core.MaxPoolCall(_as_pixels(x), _as_pixels(y), window)
+
+
+def bind_avg_pool2d(x: Array, window: PoolWindow, y: Array, count_include_pad: bool) -> Any:
+    """The call that writes the mean of each window; x and y are channels-last in memory."""
+    return core.AvgPoolCall(_as_pixels(x), _as_pixels(y), window, count_include_pad)
+
+
+def bind_global_avg_pool(x: Array, y: Array) -> Any:
+    """The call that writes the mean of each map to y (N, C, 1, 1); x is channels-last."""
+    n, c, h, w = x.shape
+    return core.MeanCall(_as_pixels(x).reshape(n, h * w, c), _as_pixels(y).reshape(n, c))
+
+
+def _as_pixels(x: Array) -> Array:
+    """The (N, H, W, C) array behind a channels-last map."""
+    y: Array = x.transpose(0, 2, 3, 1)
+    if not y.flags.c_contiguous:
+        raise ValueError(f"a bound map must be channels-last, this one has strides {x.strides}")
+    return y

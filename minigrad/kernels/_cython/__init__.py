@@ -1,1 +1,0 @@
-"""The Python side of the compiled core: arrays checked, laid out, and handed to a kernel."""

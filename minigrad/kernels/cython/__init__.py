@@ -1,0 +1,107 @@
+"""Every function of the contract in the compiled core, ext/.
+
+The files have the names that they have in every backend.  ``core`` is the one door to the
+extension modules, ``layout`` says what a kernel can read as it lies; ``blocks`` and
+``program`` are for plans, as are the functions called ``bind_...``: they take every decision
+once, and give a call ``.run(threads)``.
+
+What each function returns is fixed to the bit by the values and the shape of its arguments:
+not by the number of threads, the memory order of the arrays, the other images of a batch, or
+the registers of the CPU (given that it has an FMA).  The order of sums is the contract's.
+Functions of a number and batch_norm keep the memory order of x; pools and convolutions return
+channels-last maps, and convert what comes in another order once.
+"""
+
+from minigrad.kernels.cython.core import REASON
+from minigrad.kernels.cython.dense import dense_conv2d, general_conv2d, linear, pointwise_conv2d
+from minigrad.kernels.cython.dense_gradients import conv2d_input_grad, conv2d_weight_grad
+from minigrad.kernels.cython.depthwise import depthwise_conv2d
+from minigrad.kernels.cython.depthwise_gradients import (
+    depthwise_conv2d_input_grad,
+    depthwise_conv2d_weight_grad,
+)
+from minigrad.kernels.cython.elementwise import (
+    exp,
+    hardsigmoid,
+    hardsigmoid_input_grad,
+    hardswish,
+    hardswish_input_grad,
+    log,
+    relu,
+    relu6,
+    relu6_input_grad,
+    relu_input_grad,
+    sigmoid,
+    sigmoid_input_grad,
+    silu,
+    silu_input_grad,
+    tanh,
+    tanh_input_grad,
+)
+from minigrad.kernels.cython.normalisation import (
+    batch_norm,
+    batch_norm_input_grad,
+    batch_norm_statistics,
+    batch_norm_sums,
+)
+from minigrad.kernels.cython.pooling import (
+    avg_pool2d,
+    avg_pool2d_input_grad,
+    global_avg_pool,
+    max_pool2d,
+    max_pool2d_gather,
+    max_pool2d_input_grad,
+)
+from minigrad.kernels.cython.reductions import (
+    log_softmax,
+    log_softmax_input_grad,
+    softmax,
+    softmax_input_grad,
+    sum,
+)
+
+__all__ = [
+    "UNAVAILABLE",
+    "avg_pool2d",
+    "avg_pool2d_input_grad",
+    "batch_norm",
+    "batch_norm_input_grad",
+    "batch_norm_statistics",
+    "batch_norm_sums",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "dense_conv2d",
+    "depthwise_conv2d",
+    "depthwise_conv2d_input_grad",
+    "depthwise_conv2d_weight_grad",
+    "exp",
+    "general_conv2d",
+    "global_avg_pool",
+    "hardsigmoid",
+    "hardsigmoid_input_grad",
+    "hardswish",
+    "hardswish_input_grad",
+    "linear",
+    "log",
+    "log_softmax",
+    "log_softmax_input_grad",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_pool2d_input_grad",
+    "pointwise_conv2d",
+    "relu",
+    "relu6",
+    "relu6_input_grad",
+    "relu_input_grad",
+    "sigmoid",
+    "sigmoid_input_grad",
+    "silu",
+    "silu_input_grad",
+    "softmax",
+    "softmax_input_grad",
+    "sum",
+    "tanh",
+    "tanh_input_grad",
+]
+
+UNAVAILABLE: str | None = REASON

@@ -1,0 +1,37 @@
+"""Convolutions that mix channels, and linear, in the compiled core: ext/dense.pyx.tp.
+
+The sums are those of ``reference``, in the same order; what is different is how many are
+computed at once, and that results are channels-last in memory: an NCHW-shaped view of an
+NHWC array.  An input in another layout is converted once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad.errors import ShapeError
+from minigrad.kernels.contract import Array, one_dtype
+from minigrad.kernels.cython._convolution import convolve
+from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.layout import dense
+from minigrad.threads import num_threads
+
+__all__ = ["dense_conv2d", "general_conv2d", "linear", "pointwise_conv2d"]
+
+pointwise_conv2d = dense_conv2d = general_conv2d = convolve
+
+
+def linear(x: Array, w: Array, bias: Array | None) -> Array:
+    """y[n,o] = bias[o] + sum_i x[n,i] w[o,i], i ascending, one FMA each."""
+    one_dtype("linear", x=x, w=w, bias=bias)
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ShapeError(f"linear: x (N, I) = {x.shape} and w (O, I) = {w.shape} do not fit")
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ShapeError(f"linear: bias must be ({w.shape[0]},), got {bias.shape}")
+    y = np.empty((x.shape[0], w.shape[0]), x.dtype)
+    if y.size:
+        if not (w.T.flags.c_contiguous and w.flags.aligned):
+            w = dense(w)
+        bias = None if bias is None else dense(bias)
+        core.linear(dense(x), w, bias, y, num_threads())
+    return y
