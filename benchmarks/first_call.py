@@ -84,10 +84,10 @@ def first_call(name: str, direction: str) -> dict[str, float]:
     layer = next(layer for layer in LAYERS if layer.name == name)
     work = Work.make(layer, 1, direction)
     started = time.perf_counter()
-    from minigrad.kernels import numba_backend
+    from minigrad.kernels import numba as numba_backend
 
-    for module in ("depthwise", "matrix", "outer", "pixels", "transpose"):
-        importlib.import_module(f"minigrad.kernels._numba.{module}")
+    for module in ("_convolution",):
+        importlib.import_module(f"minigrad.kernels.numba.{module}")
     from numba.core.registry import cpu_target
 
     imported = time.perf_counter()

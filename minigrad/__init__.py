@@ -10,7 +10,7 @@ Reading order, each file opening with its formula:
     geometry             the arithmetic of windows
     kernels/reference    the definition of convolution, in loops
     ops/conv             convolution as one trilinear form
-    kernels/numpy, kernels/numba_backend, ext/    the same sums, made fast
+    kernels/numpy, kernels/numba, ext/            the same sums, made fast
     nn/blocks            the inverted residual and the SqueezeNeXt block
     models               tables that became networks
     verify               the judge

@@ -16,7 +16,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.kernels import cython, numba_backend
+from minigrad.kernels import cython
+from minigrad.kernels import numba as numba_backend
 from minigrad.kernels.cython.core import LEVEL, levels
 from minigrad.threads import threads
 

@@ -46,7 +46,7 @@ BACKENDS = tuple(CHAINS)
 _MODULES = {
     "reference": "minigrad.kernels.reference",
     "numpy": "minigrad.kernels.numpy",
-    "numba": "minigrad.kernels.numba_backend",
+    "numba": "minigrad.kernels.numba",
     "cython": "minigrad.kernels.cython",
 }
 

@@ -405,7 +405,7 @@ def first():
 
 backend, delays = sys.argv[1], [float(delay) for delay in sys.argv[2:]]
 if backend == "numba":
-    import minigrad.kernels._numba.launch
+    import minigrad.kernels.numba._launch
 threading.Thread(target=first, daemon=True).start()
 for delay in delays:
     time.sleep(delay)

@@ -17,7 +17,8 @@ import minigrad as mg
 from minigrad import kernels
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import conv_spec
-from minigrad.kernels import cython, numba_backend, reference
+from minigrad.kernels import cython, reference
+from minigrad.kernels import numba as numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.contract import classify
 from minigrad.kernels.cython import dense_gradients, depthwise_gradients, layout

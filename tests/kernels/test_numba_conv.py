@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import conv_output_shape, conv_spec, valid_range
-from minigrad.kernels import backend, classify, cython, find, numba_backend
+from minigrad.kernels import backend, classify, cython, find
+from minigrad.kernels import numba as numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.threads import threads
 
@@ -354,9 +355,10 @@ def test_threads_and_batch_change_no_bit(name, dtype):
 ELSEWHERE = """
 import hashlib, sys, warnings
 import numpy as np
-from minigrad.kernels import backend, classify, cython, find, numba_backend
+from minigrad.kernels import backend, classify, cython, find
+from minigrad.kernels import numba as numba_backend
 from minigrad.kernels import numpy as numpy_backend
-from minigrad.kernels._numba import launch
+from minigrad.kernels.numba import _launch as launch
 from minigrad.geometry import conv_spec
 from minigrad.threads import threads
 
@@ -389,7 +391,7 @@ def elsewhere(condition="True", after="not said", threads=1, **environment):
     done = subprocess.run(
         [sys.executable, "-c", source],
         env=os.environ | environment,
-        cwd=Path(numba_backend.__file__).parents[2],
+        cwd=Path(numba_backend.__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,

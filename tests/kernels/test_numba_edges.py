@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.geometry import conv_output_shape, conv_spec
-from minigrad.kernels import numba_backend
+from minigrad.kernels import numba as numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.contract import PoolWindow
 from minigrad.verify.strategies import LAYOUTS, laid_out
@@ -122,7 +122,7 @@ def test_sums_and_norms_of_nothing_and_of_odd_memory(data):
 RELU = """
 import warnings, sys, numpy as np
 warnings.simplefilter("always")
-from minigrad.kernels import numba_backend
+from minigrad.kernels import numba as numba_backend
 x = np.arange(-40, 40, dtype=np.float32)
 with warnings.catch_warnings(record=True) as caught:
     assert (numba_backend.relu(x) == np.maximum(x, 0)).all()

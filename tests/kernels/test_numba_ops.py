@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.errors import DtypeError, ShapeError
-from minigrad.kernels import cython, numba_backend
+from minigrad.kernels import cython
+from minigrad.kernels import numba as numba_backend
 from minigrad.threads import threads
 
 pytestmark = pytest.mark.skipif(

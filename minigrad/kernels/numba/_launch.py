@@ -1,9 +1,9 @@
 """Compiling a kernel, keeping it, and running it on several threads.
 
-A kernel is a C function ``void kernel(job, first, last)``: do the tasks first to last of
-the job, a table of integers (addresses, strides, sizes).  Tasks write to different
-places, and each output element belongs to one task whole, so who runs which task, and
-how many threads there are, cannot change a bit.
+A kernel is a template ``def kernel(job: Words, first: int, last: int)``: do the tasks first to
+last of a job, a table of integers with names (addresses, steps, sizes).  Tasks write to
+different places, and each output element belongs to one task whole, so who runs which task,
+and how many threads there are, cannot change a bit.
 
 One thread calls the kernel directly.  Several go through one small parallel loop, whose
 threads take tasks from a common counter until none are left.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import itertools
 import math
 import os
@@ -21,7 +20,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -34,59 +32,115 @@ from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 
-from minigrad.kernels._numba.cache import checked_cache
-from minigrad.kernels._numba.vectors import I64, int64, intrinsic
 from minigrad.kernels.contract import Array
+from minigrad.kernels.numba._cache import KernelCache
+from minigrad.kernels.numba._template import Compiler, Template
+from minigrad.kernels.numba._vectors import Vector
 from minigrad.threads import num_threads
 
-__all__ = ["STAMP", "Call", "SumCall", "address", "compiled", "empty", "job", "run", "vector_bytes"]
+__all__ = ["Job", "Kernel", "empty", "kernel", "kernel_of", "lanes_of", "run", "vector_bytes"]
 
 _LINE = 64  # bytes of a cache line
-_SHARES = 4  # tasks for each thread: who comes late does fewer
-
-_SIGNATURE = types.void(types.int64, types.int64, types.int64)
-
-# Numba's cache looks at the file of the kernel alone.  A kernel closes over this stamp,
-# so that a change in any file of the engine makes what was cached before unusable.
-STAMP = int.from_bytes(
-    hashlib.sha256(
-        b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
-    ).digest()[:7],
-    "big",
-)
+_I64 = ir.IntType(64)
+_INT = types.int64
+_SIGNATURE = sigutils.normalize_signature(types.void(_INT, _INT, _INT))
+Words = tuple[Any, ...]
 
 
-def compiled(kernel: Callable[..., None]) -> Any:
-    """``kernel`` as a C function, from the cache if there is one that can be written."""
-    function = CFunc(kernel, sigutils.normalize_signature(_SIGNATURE), {}, {})
-    return _with_cache(function, kernel, function.compile)
+class Kernel:
+    """A template that is a whole kernel; ``kernel.of(dtype, M, V)`` compiles it, once."""
+
+    def __init__(self, template: Template, lanes: int) -> None:
+        self.template, self.lanes = template, lanes
+        self.of = functools.cache(self._of)
+
+    def _of(self, dtype: np.dtype[Any], *constants: Any) -> Any:
+        size = np.dtype(dtype).itemsize
+        vector = Vector(size, self.lanes or vector_bytes() // size)
+        source = self.template.function
+
+        def make(cache: Any) -> Any:
+            whole = source if cache.hit else self.template.expand(vector, constants)
+            entry: Any = CFunc(whole, _SIGNATURE, {}, {"error_model": "numpy"}, Compiler)
+            entry._cache = cache
+            entry.compile()
+            return entry
+
+        return _cached(make, source, (vector, constants))
 
 
-def _with_cache(function: Any, kernel: Callable[..., None], compile_: Callable[[], object]) -> Any:
-    """``function`` compiled; with a cache on disk, if there is one that can be written."""
+def kernel(function: Callable[..., None]) -> Kernel:
+    """As a decorator: a kernel with the CPU's vectors; its keyword arguments are constants."""
+    return Kernel(Template(function), 0)
+
+
+def kernel_of(lanes: int) -> Callable[[Callable[..., None]], Kernel]:
+    """As a decorator: a kernel with vectors of so many lanes."""
+    return lambda function: Kernel(Template(function), lanes)
+
+
+class _NoCache(NullCache):  # numba's is always empty
+    hit = False
+
+
+def _cached(make: Callable[[Any], Any], source: Callable[..., object], identity: object) -> Any:
+    """What ``make`` gives with the cache of a source; without one, if none can be written."""
     try:
-        function._cache = checked_cache(kernel)
-        compile_()
-    except (RuntimeError, OSError):  # no place for a cache, or it cannot be written
-        function._cache = NullCache()
-        compile_()
-    return function
+        return make(KernelCache(source, identity))
+    except (RuntimeError, OSError):
+        return make(_NoCache())
 
 
-def job(*words: int) -> Array:
-    """The table of integers that a kernel reads."""
-    return np.array(words, np.int64)
+class Job:
+    """A kernel with its table of words, and the arrays that the table has addresses of.
+
+    Parameters
+    ----------
+    words : a NamedTuple of the kernel; for an array its address stands in the table
+    tasks : how many there are
+    """
+
+    def __init__(self, kernel: Any, words: Words, tasks: int) -> None:
+        self._kernel, self._words, self.tasks = kernel, words, tasks
+        numbers = [address(w) if isinstance(w, np.ndarray) else w for w in words]
+        self._table = np.array(numbers, np.int64)
+
+    def on(self, *arrays: Array, tasks: int | None = None) -> Job:
+        """The same job on other arrays, which are its first words."""
+        job = object.__new__(Job)
+        job._kernel, job._words = self._kernel, (self._words, arrays)
+        job.tasks = self.tasks if tasks is None else tasks
+        job._table = self._table.copy()
+        job._table[: len(arrays)] = [address(array) for array in arrays]
+        return job
+
+    def run(self, threads: int | None = None) -> None:
+        """Run all tasks on so many threads, or on as many as the caller may use."""
+        workers = min(threads or num_threads(), self.tasks)
+        table = address(self._table)
+        if workers <= 1:
+            self._kernel.ctypes(table, 0, self.tasks)
+        elif _parallel_layer() and not _forked:
+            _run_parallel(self._kernel, table, self.tasks, workers)
+        else:
+            _run_pool(self._kernel, table, self.tasks, workers)
 
 
+def run(kernel: Any, words: Words, tasks: int, threads: int | None = None) -> None:
+    """Run a job once."""
+    if tasks:
+        Job(kernel, words, tasks).run(threads)
+
+
+# ``array.ctypes`` costs one to two microseconds, five times a call, as much as a small
+# layer.  The address is the first field after the object's head in NumPy's C structure, part
+# of its binary interface; where that does not hold the slow way stays.
 def address(array: Array) -> int:
     """Where the numbers of ``array`` lie."""
     place: int = array.ctypes.data
     return place
 
 
-# ``array.ctypes`` costs one to two microseconds, five times a call, as much as a small
-# layer.  The address is the first field after the object's head in NumPy's C structure, part
-# of its binary interface; where that does not hold the slow way stays.
 _HEAD = object.__basicsize__
 _probe = np.zeros(1)
 if ctypes.c_int64.from_address(id(_probe) + _HEAD).value == _probe.ctypes.data:
@@ -103,55 +157,6 @@ def empty(shape: Sequence[int], dtype: Any) -> Array:
     return memory[start : start + count].reshape(shape)
 
 
-class Call:
-    """A job with its arrays: every decision taken but the number of threads.
-
-    ``kept`` are the arrays that the table has addresses of.
-    """
-
-    def __init__(self, kernel: Any, table: Array, tasks: int, *kept: Any) -> None:
-        self._kernel, self._table, self._tasks, self._kept = kernel, table, tasks, kept
-
-    def run(self, threads: int = 1) -> None:
-        """Run all tasks on so many threads."""
-        if self._tasks:
-            run(self._kernel, self._table, self._tasks, threads)
-
-
-class SumCall:
-    """A weight gradient's job: the sums begin at +0, and ``deliver`` puts them where they belong.
-
-    Word ``place`` of the table says into how many tasks the tiles are cut.
-    """
-
-    def __init__(
-        self, kernel: Any, table: Array, place: int, tiles: int, sums: Array,
-        deliver: Callable[[], None], *kept: Any,
-    ) -> None:  # fmt: skip
-        self._kernel, self._table, self._place, self._tiles = kernel, table, place, tiles
-        self._sums, self._deliver, self._kept = sums, deliver, kept
-
-    def run(self, threads: int = 1) -> None:
-        """Run all tiles on so many threads."""
-        self._sums.fill(0)
-        if self._tiles:
-            tasks = min(threads * _SHARES if threads > 1 else 1, self._tiles)
-            self._table[self._place] = tasks
-            run(self._kernel, self._table, tasks, threads)
-        self._deliver()
-
-
-def run(kernel: Any, table: Array, tasks: int, threads: int | None = None) -> None:
-    """Run all tasks of the job on ``threads``, or on as many as the caller may use."""
-    workers = min(threads or num_threads(), tasks)
-    if workers <= 1:
-        kernel.ctypes(address(table), 0, tasks)
-    elif _parallel_layer() and not _forked:
-        _run_parallel(kernel, address(table), tasks, workers)
-    else:
-        _run_pool(kernel, address(table), tasks, workers)
-
-
 def _run_parallel(kernel: Any, job: int, tasks: int, workers: int) -> None:
     counter = np.zeros(1, np.int64)
     before, wanted = numba.get_num_threads(), min(workers, numba.config.NUMBA_NUM_THREADS)
@@ -166,9 +171,13 @@ def _run_parallel(kernel: Any, job: int, tasks: int, workers: int) -> None:
 
 @functools.cache
 def _parallel_loop() -> Any:
-    signature = types.void(*[types.int64] * 5)
-    loop = numba.njit(parallel=True, nogil=True)(_share)
-    return _with_cache(loop, _share, lambda: loop.compile(signature))
+    def make(cache: Any) -> Any:
+        loop = numba.njit(parallel=True, nogil=True)(_share)
+        loop._cache = cache
+        loop.compile(types.void(*[_INT] * 5))
+        return loop
+
+    return _cached(make, _share, "parallel")
 
 
 def _share(kernel: int, job: int, tasks: int, workers: int, counter: int) -> None:
@@ -179,28 +188,28 @@ def _share(kernel: int, job: int, tasks: int, workers: int, counter: int) -> Non
             task = _take(counter)
 
 
-@intrinsic
+@numba.extending.intrinsic
 def _take(typing: Any, counter: Any) -> Any:
     """The next number that no thread has taken yet."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], I64.as_pointer())
-        return builder.atomic_rmw("add", pointer, int64(1), "monotonic")
+        pointer = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, _I64(1), "monotonic")
 
-    return types.int64(types.int64), codegen
+    return _INT(_INT), codegen
 
 
-@intrinsic
+@numba.extending.intrinsic
 def _call(typing: Any, kernel: Any, job: Any, task: Any) -> Any:
     """kernel(job, task, task + 1), the kernel given by its address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.VoidType(), [I64] * 3)
+        function = ir.FunctionType(ir.VoidType(), [_I64] * 3)
         pointer = builder.inttoptr(args[0], function.as_pointer())
-        builder.call(pointer, [args[1], args[2], builder.add(args[2], int64(1))])
+        builder.call(pointer, [args[1], args[2], builder.add(args[2], _I64(1))])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64), codegen
+    return types.void(_INT, _INT, _INT), codegen
 
 
 @functools.cache
@@ -291,3 +300,8 @@ def vector_bytes() -> int:
     if features.get("avx512f") and asked not in ("avx2", "baseline"):
         return 64
     return 32 if features.get("avx2") and asked != "baseline" else 16
+
+
+def lanes_of(dtype: np.dtype[Any]) -> int:
+    """How many numbers a vector holds."""
+    return vector_bytes() // dtype.itemsize

@@ -1,8 +1,7 @@
-"""Convolution in the Numba engine: vector instructions, compiled on first use.
+"""Convolutions on arrays: from the arguments to a job that is only left to run.
 
-A second engine, independent of the Cython core: another compiler, other tiles, the same
-sums in the same order, hence the same bits.  This file turns NumPy arrays into what the
-kernels in ``_numba`` want (channels-last, contiguous) and their results back.
+This file turns NumPy arrays into what the kernels want (channels-last, contiguous) and their
+results back; what depends on the shapes alone is decided once for each.
 
 One trilinear form T(x, w, g) stands behind all three functions of a kind (see
 ``contract``).  Their order of summation:
@@ -11,8 +10,8 @@ One trilinear form T(x, w, g) stands behind all three functions of a kind (see
                    for (a, b, i) ascending;
     input grad     dx[n,i,h,v] starts from +0 and adds w[o,i,a,b] g[n,o,p,q]
                    for (a, b, o) ascending;
-    weight grad    dw[o,i,a,b] starts from +0 and adds g[n,o,p,q] x[n,i,h,v]
-                   for (n, p, q) ascending, never cut.
+    weight grad    dw[o,i,a,b] adds g[n,o,p,q] x[n,i,h,v] for (n, p, q) ascending, from +0
+                   in each block of pixels, and the blocks in two words.
 
 Every step is one fused multiply-add; steps whose h, v (or p, q) lie outside the array
 do not take place.
@@ -21,7 +20,6 @@ do not take place.
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -29,8 +27,8 @@ import numpy as np
 
 from minigrad.errors import ShapeError
 from minigrad.geometry import ConvSpec
-from minigrad.kernels._numba.windows import Axis, adjoint_runs, forward_runs
 from minigrad.kernels.contract import (
+    INNER,
     Array,
     check_conv2d,
     check_input_grad,
@@ -38,11 +36,17 @@ from minigrad.kernels.contract import (
     classify,
     one_dtype,
 )
-from minigrad.kernels.numba_ops import *  # noqa: F403  the other functions
+from minigrad.kernels.numba import depthwise
+from minigrad.kernels.numba._launch import empty
+from minigrad.kernels.numba._segments import Axis, adjoint_segments, forward_segments
+from minigrad.kernels.numba.dense import DenseSum, packing
+from minigrad.kernels.numba.dense_gradients import DenseWeightGrad
+from minigrad.kernels.numba.depthwise import DepthwiseSum
+from minigrad.kernels.numba.depthwise_gradients import DepthwiseWeightGrad
+from minigrad.kernels.numba.layout import channels_last
 from minigrad.threads import num_threads
 
 __all__ = [
-    "UNAVAILABLE",
     "PackedWeights",
     "bind_conv2d",
     "bind_input_grad",
@@ -54,12 +58,6 @@ __all__ = [
     "linear",
     "pack",
 ]
-
-UNAVAILABLE: str | None = (
-    None
-    if importlib.util.find_spec("numba")
-    else "the backend 'numba' needs the package numba: pip install 'minigrad-cpu[numba]'"
-)
 
 
 class PackedWeights(NamedTuple):
@@ -73,21 +71,17 @@ class PackedWeights(NamedTuple):
 
 def pack(w: Array, spec: ConvSpec) -> PackedWeights:
     """w, of shape (Cout, Cin/groups, kh, kw), packed once for many calls of ``conv2d``."""
-    from minigrad.kernels._numba import depthwise, matrix
-
     if classify(spec, w.shape) == "depthwise":
         panels = depthwise.pack(w)
     else:
-        panels = matrix.packing(w.shape, w.dtype, spec.groups, False)[1](w)
+        panels = packing(w.shape, w.dtype, spec.groups, False)[1](w)
     return PackedWeights(w.shape, w.dtype, spec, panels)
 
 
 def empty_channels_last(shape: Sequence[int], dtype: Any) -> Array:
     """An uninitialised map of NCHW shape, its channels adjacent, on a cache line."""
-    from minigrad.kernels._numba import launch
-
     n, c, h, w = shape
-    y: Array = launch.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    y: Array = empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
     return y
 
 
@@ -123,15 +117,13 @@ def conv2d(x: Array, w: Array | PackedWeights, bias: Array | None, spec: ConvSpe
 
     Depthwise has no sum over i; pointwise has no a and b: a product of matrices.
     """
-    from minigrad.kernels._numba import transpose
-
     if isinstance(w, PackedWeights) and w.spec != spec:
         raise ShapeError(f"conv2d: w was packed for {w.spec}, and is used with {spec}")
     forward = _forward(_sign(x), _sign(w), _sign(bias), spec)
     y = empty_channels_last(_nchw(forward.shape), x.dtype)
     if y.size:
         panels = w.panels if isinstance(w, PackedWeights) else forward.pack(w)
-        call = forward.bind(transpose.channels_last(x), panels, bias, _pixels(y))
+        call = forward.bind(channels_last(x), panels, bias, _pixels(y))
         call.run(num_threads())
     return y
 
@@ -142,33 +134,50 @@ def conv2d_input_grad(g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec
     The forward sum, read from the other side: the same kernels, where each position of x
     has its own taps (every s-th of them, for a stride s).
     """
-    from minigrad.kernels._numba import transpose
-
     back = _input_grad(_sign(g), _sign(w), tuple(x_shape), spec)
     dx = empty_channels_last(tuple(x_shape), g.dtype)
     if dx.size:
-        call = back.bind(transpose.channels_last(g), back.pack(w), None, _pixels(dx))
+        call = back.bind(channels_last(g), back.pack(w), None, _pixels(dx))
         call.run(num_threads())
     return dx
 
 
 def conv2d_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpec) -> Array:
     """dw[o,i,a,b] = sum_{n,p,q} g[n,o,p,q] x[n, ch(o,i), p s - P + a d, q s' - P' + b d']."""
-    from minigrad.kernels._numba import transpose
-
     back = _weight_grad(_sign(g), _sign(x), tuple(w_shape), spec)
     dw = np.empty(tuple(w_shape), g.dtype)
     if classify(spec, w_shape) == "depthwise":  # as the sums lie
         dw = np.empty((*w_shape[2:], w_shape[0]), g.dtype).transpose(2, 0, 1)[:, None]
-    back.bind(transpose.channels_last(g), transpose.channels_last(x), dw).run(num_threads())
+    back.bind(channels_last(g), channels_last(x), dw).run(num_threads())
     return dw
 
 
 def linear(x: Array, w: Array, bias: Array | None) -> Array:
-    """y[n,o] = bias[o] + sum_i x[n,i] w[o,i]: a pointwise convolution on maps of one pixel."""
+    """y[n,o] = bias[o] + sum_i x[n,i] w[o,i]: a pointwise convolution on maps of one pixel.
+
+    More than INNER inputs are cut into blocks, which are added in two words.
+    """
     one_dtype("linear", x=x, w=w, bias=bias)
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
         raise ShapeError(f"linear: x (N, I) = {x.shape} and w (O, I) = {w.shape} do not fit")
+    blocks = [slice(k, k + INNER) for k in range(0, x.shape[1], INNER)]
+    first, *others = blocks or [slice(0)]
+    hi = _product(x[:, first], w[:, first], bias)
+    if not others:
+        return hi
+    lo = np.zeros_like(hi)
+    with np.errstate(invalid="ignore"):  # an infinite hi
+        for block in others:
+            b = _product(x[:, block], w[:, block], None)
+            s = hi + b
+            t = s - hi
+            lo += (hi - (s - t)) + (b - t)
+            hi = s
+        both = hi + lo
+    return np.where(np.isnan(lo), hi, both)
+
+
+def _product(x: Array, w: Array, bias: Array | None) -> Array:
     # The batch is the width of one image, so that a tile can take several of its rows.
     image = np.ascontiguousarray(x).T[None, :, None, :]
     y: Array = conv2d(image, w[:, :, None, None], bias, ConvSpec())[0, :, 0, :].T
@@ -215,26 +224,22 @@ def _sum(
     spec: ConvSpec, adjoint: bool,
 ) -> Any:  # fmt: skip
     """The sum over taps that gives ``out`` from ``source``."""
-    from minigrad.kernels._numba import depthwise, matrix
-
-    runs = adjoint_runs if adjoint else forward_runs
+    segments = adjoint_segments if adjoint else forward_segments
     axes = _axes(*shapes, spec)
-    rows, cols = (runs(axis) for axis in axes)
+    rows, cols = (segments(axis) for axis in axes)
     reads, writes = _last(source[0]), _last(out)
     if classify(spec, w[0]) == "depthwise":
-        return depthwise.WindowSum(reads, w[0][2:], writes, rows, cols, axes[1], adjoint, w[1])
-    return matrix.GatherSum(reads, w[0], writes, rows, cols, spec.groups, adjoint, w[1])
+        return DepthwiseSum(reads, w[0][2:], writes, rows, cols, axes[1], adjoint, w[1])
+    return DenseSum(reads, w[0], writes, rows, cols, spec.groups, adjoint, w[1])
 
 
 @functools.lru_cache(maxsize=512)
 def _weight_grad(g: Signature, x: Signature, w_shape: Shape, spec: ConvSpec) -> Any:
-    from minigrad.kernels._numba import outer, pixels
-
     check_weight_grad(_like(g), _like(x), w_shape, spec)
     rows, cols = _axes(x[0], w_shape, g[0], spec)
     if classify(spec, w_shape) == "depthwise":
-        return pixels.PixelSum(_last(x[0]), _last(g[0]), rows, cols, x[1])
-    return outer.OuterSum(_last(x[0]), w_shape, _last(g[0]), rows, cols, spec.groups, x[1])
+        return DepthwiseWeightGrad(_last(x[0]), _last(g[0]), rows, cols, x[1])
+    return DenseWeightGrad(_last(x[0]), w_shape, _last(g[0]), rows, cols, spec.groups, x[1])
 
 
 def _last(shape: Shape) -> Shape:

@@ -5,9 +5,9 @@ One axis of T(x, w, g) couples an input position h, an output position p and a t
     h = p s - P + a d.
 
 The forward sum fixes p and reads h; the input gradient fixes h and reads p.  Either way
-the positions that have the same taps, and read side by side, form a few runs: the left
+the positions that have the same taps, and read side by side, form a few segments: the left
 border, the interior, the right border (for an input gradient, once for each remainder of
-h modulo s).  Within a run a kernel needs no test: every position does the same.
+h modulo s).  Within a segment a kernel needs no test: every position does the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 Taps = tuple[tuple[int, int], ...]
 
 
-class Run(NamedTuple):
+class Segment(NamedTuple):
     """Positions first, first + step, ... that have the same taps.
 
     Attributes
@@ -49,11 +49,11 @@ class Axis(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def forward_runs(axis: Axis) -> tuple[Run, ...]:
-    """The runs of the output positions p, which read x at h.
+def forward_segments(axis: Axis) -> tuple[Segment, ...]:
+    """The segments of the output positions p, which read x at h.
 
-    >>> for run in forward_runs(Axis(size=5, out=5, kernel=3, stride=1, before=1, dilation=1)):
-    ...     print(run.first, run.length, run.taps)
+    >>> for s in forward_segments(Axis(size=5, out=5, kernel=3, stride=1, before=1, dilation=1)):
+    ...     print(s.first, s.length, s.taps)
     0 1 ((1, 0), (2, 1))
     1 3 ((0, 0), (1, 1), (2, 2))
     4 1 ((0, 3), (1, 4))
@@ -63,15 +63,15 @@ def forward_runs(axis: Axis) -> tuple[Run, ...]:
         reads = ((a, p * axis.stride - axis.before + a * axis.dilation) for a in range(axis.kernel))
         return tuple((a, h) for a, h in reads if 0 <= h < axis.size)
 
-    return _runs(axis.out, 1, axis.stride, taps)
+    return _segments(axis.out, 1, axis.stride, taps)
 
 
 @functools.lru_cache(maxsize=1024)
-def adjoint_runs(axis: Axis) -> tuple[Run, ...]:
-    """The runs of the input positions h, which read g at p.
+def adjoint_segments(axis: Axis) -> tuple[Segment, ...]:
+    """The segments of the input positions h, which read g at p.
 
-    >>> for run in adjoint_runs(Axis(size=6, out=3, kernel=3, stride=2, before=1, dilation=1)):
-    ...     print(run.first, run.length, run.taps)
+    >>> for s in adjoint_segments(Axis(size=6, out=3, kernel=3, stride=2, before=1, dilation=1)):
+    ...     print(s.first, s.length, s.taps)
     0 3 ((1, 0),)
     1 2 ((0, 1), (2, 0))
     5 1 ((2, 2),)
@@ -85,18 +85,20 @@ def adjoint_runs(axis: Axis) -> tuple[Run, ...]:
             if ps % axis.stride == 0 and 0 <= ps // axis.stride < axis.out
         )
 
-    return _runs(axis.size, axis.stride, 1, taps)
+    return _segments(axis.size, axis.stride, 1, taps)
 
 
-def _runs(n: int, step: int, advance: int, taps_of: Callable[[int], Taps]) -> tuple[Run, ...]:
-    runs: list[Run] = []
+def _segments(
+    n: int, step: int, advance: int, taps_of: Callable[[int], Taps]
+) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
     for start in range(min(step, n)):
-        run = Run(start, step, 0, taps_of(start), advance)
+        segment = Segment(start, step, 0, taps_of(start), advance)
         for position in range(start, n, step):
             taps = taps_of(position)
-            if taps != tuple((a, read + run.length * advance) for a, read in run.taps):
-                runs.append(run)
-                run = Run(position, step, 0, taps, advance)
-            run = run._replace(length=run.length + 1)
-        runs.append(run)
-    return tuple(runs)
+            if taps != tuple((a, read + segment.length * advance) for a, read in segment.taps):
+                segments.append(segment)
+                segment = Segment(position, step, 0, taps, advance)
+            segment = segment._replace(length=segment.length + 1)
+        segments.append(segment)
+    return tuple(segments)

@@ -1,0 +1,74 @@
+"""Every function of the contract in Numba: vector instructions, compiled when first used.
+
+A second engine, independent of the Cython core: another compiler, other tiles, the same sums
+in the same order, hence the same bits.  Its kernels are Numba's Python, in the words of the
+core's templates of the same names (``ext/``).  Read in this order:
+
+    _segments    which taps a position has, and where they read: plain Python
+    _vectors     a vector as a type, and what can be done with one: the only LLVM here
+    _template    kernels as templates: small loops become registers
+    _cache       compiled kernels on disk, held to a checksum
+    _launch      compiling a kernel, and running a job on several threads
+    layout       putting channels last, and packing weights
+    depthwise    T(x, w, g) of one channel each: forward and input gradient
+    dense        T(x, w, g) of all channels: forward and input gradient
+    _blocks      sums over the pixels of a batch, block by block
+    depthwise_gradients, dense_gradients    the weight gradients
+    _convolution    all of these on arrays
+    _vmath       the formulas of the functions of one number
+    elementwise, reductions, normalisation, pooling    the other functions
+
+Of the three arguments of T a kernel fixes the place of one and sums over what the other two
+have in common.  ``depthwise`` and ``dense`` sum over taps, for the place of y or, with the
+same code, of x; the gradients sum over pixels, for the place of w.
+
+Importing this package does not import Numba: a function's file is imported when it is asked
+for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+_FILES = {
+    "_convolution": (
+        "bind_conv2d", "bind_input_grad", "bind_weight_grad", "conv2d", "conv2d_input_grad",
+        "conv2d_weight_grad", "empty_channels_last", "linear", "pack",
+    ),
+    "elementwise": (
+        "exp", "hardsigmoid", "hardsigmoid_input_grad", "hardswish", "hardswish_input_grad", "log",
+        "relu", "relu6", "relu6_input_grad", "relu_input_grad", "sigmoid", "sigmoid_input_grad",
+        "silu", "silu_input_grad", "tanh", "tanh_input_grad",
+    ),
+    "normalisation": (
+        "batch_norm", "batch_norm_input_grad", "batch_norm_statistics", "batch_norm_sums",
+    ),
+    "pooling": (
+        "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool", "max_pool2d",
+        "max_pool2d_gather", "max_pool2d_input_grad",
+    ),
+    "reductions": (
+        "log_softmax", "log_softmax_input_grad", "softmax", "softmax_input_grad", "sum",
+    ),
+}  # fmt: skip
+_HOMES = {name: file for file, names in _FILES.items() for name in names}
+
+UNAVAILABLE: str | None = (
+    None
+    if importlib.util.find_spec("numba")
+    else "the backend 'numba' needs the package numba: pip install 'minigrad-cpu[numba]'"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = function  # found at once the next time
+    return function
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,141 @@
+"""Weight gradients: sums over the pixels of a batch, block by block.
+
+The pixels of g are cut into blocks of about PIXELS, by the shape of g alone.  Within a block
+a weight has one chain of fused multiply-adds, from +0; the block sums are added in two words,
+hi and lo, and hi + lo is the result.  Between its visits a chain waits in memory: a visit is
+of some rows of one image, few enough that x and g stay in the cache while all tiles of a task
+pass over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from minigrad.kernels.contract import PIXELS, Array
+from minigrad.kernels.numba._launch import Job, empty, kernel
+from minigrad.kernels.numba._template import Template, entry, static, template
+from minigrad.kernels.numba._vectors import add, load, load_n, store, store_n, zero
+from minigrad.kernels.numba.reductions import both_words, error
+
+__all__ = ["Blocks", "SumCall", "blocks_of", "carry", "over_blocks"]
+
+_SHARES = 4  # tasks for each thread: one that wakes late takes fewer
+
+
+class Blocks(NamedTuple):
+    """How the pixels of g are cut: ``tall`` rows by ``wide`` pixels, ``pieces`` side by side.
+
+    Rows are counted over the whole batch.  A visit takes ``down`` rows, ``across`` pixels.
+    """
+
+    number: int
+    pieces: int
+    rows: int
+    height: int
+    width: int
+    tall: int
+    wide: int
+    down: int
+    across: int
+
+
+def blocks_of(g: Sequence[int], flat: bool, room: int) -> Blocks:
+    """The blocks for g (N, Ho, Wo, ...); a visit may have ``room`` pixels.
+
+    Where the window is 1x1 and nothing is padded (``flat``) the rows are one line.
+    """
+    rows, height, width = g[0] * g[1], g[1], g[2]
+    tall, wide = max(PIXELS // max(width, 1), 1), max(min(PIXELS, width), 1)
+    if flat and width <= PIXELS:
+        rows, height, width, tall, wide = 1, 1, rows * width, 1, tall * wide
+    pieces = -(-width // wide)
+    across = max(min(wide, room), 1)
+    return Blocks(
+        -(-rows // tall) * pieces, pieces, rows, height, width, tall, wide,
+        max(room // wide, 1), across,
+    )  # fmt: skip
+
+
+class Sums(NamedTuple):
+    """The first words of every job here: chains, first and second words, and their blocks.
+
+    ``tiles`` are cut into ``tasks``.
+    """
+
+    chain: Any
+    hi: Any
+    lo: Any
+    blocks: Any
+    tiles: int
+    tasks: int
+
+
+@kernel
+def over_blocks(job: Sums, first: int, last: int, *, TILES: Template) -> None:
+    """Some of the tiles, on every pixel; TILES does those of one visit."""
+    start, end = job.tiles * first // job.tasks, job.tiles * last // job.tasks
+    cut = entry(Blocks, job.blocks, 0)
+    for block in range(cut.number):
+        row, left = block // cut.pieces * cut.tall, block % cut.pieces * cut.wide
+        bottom, right = min(row + cut.tall, cut.rows), min(left + cut.wide, cut.width)
+        while row < bottom:
+            image, p = divmod(row, cut.height)
+            p_end = min(min(p + bottom - row, cut.height), p + cut.down)
+            row += p_end - p
+            for q in range(left, right, cut.across):
+                q_end = min(q + cut.across, right)
+                done = cut.number > 1 and row == bottom and q_end == right
+                TILES(job, start, end, image, p, p_end, q, q_end, block if done else -1)
+
+
+@template
+def carry(chain: int, hi: int, lo: int, n: int, block: int, blocks: int, *, PARTIAL: bool) -> None:
+    """Add the sum of a block to the words before, and begin the next from +0."""
+    b = load_n(chain, n) if static(PARTIAL) else load(chain)
+    rest = zero()
+    if block > 0:
+        before = load_n(hi, n) if static(PARTIAL) else load(hi)
+        rest = load_n(lo, n) if static(PARTIAL) else load(lo)
+        s = add(before, b)
+        rest = add(rest, error(before, b, s))
+        b = both_words(s, rest) if block == blocks - 1 else s
+    if static(PARTIAL):
+        store_n(chain, zero(), n)
+        store_n(hi, b, n)
+        store_n(lo, rest, n)
+    else:
+        store(chain, zero())
+        store(hi, b)
+        store(lo, rest)
+
+
+class SumCall:
+    """A weight gradient with its arrays; ``run`` sums, and brings the sums to where they belong.
+
+    Parameters
+    ----------
+    kernel, words : of the job, whose first words are ``Sums``
+    blocks : how the pixels are cut
+    sums : where hi goes
+    deliver : brings ``sums`` to their place
+    """
+
+    def __init__(
+        self, kernel: Any, words: Any, blocks: Blocks, sums: Array, deliver: Callable[[], None]
+    ) -> None:
+        self._kernel, self._sums, self._deliver = kernel, sums, deliver
+        # One block needs no words beside the result.
+        several = blocks.number > 1
+        self._chain, lo = (empty(sums.shape, sums.dtype) if several else sums for _ in range(2))
+        self._words = words._replace(chain=self._chain, hi=sums, lo=lo)
+
+    def run(self, threads: int = 1) -> None:
+        """Run all tiles on so many threads."""
+        self._sums.fill(0)
+        self._chain.fill(0)
+        tiles = self._words.tiles
+        if tiles:
+            tasks = min(threads * _SHARES if threads > 1 else 1, tiles)
+            Job(self._kernel, self._words._replace(tasks=tasks), tasks).run(threads)
+        self._deliver()

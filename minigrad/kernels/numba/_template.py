@@ -1,0 +1,346 @@
+"""Kernels as templates: Python functions whose small loops become registers.
+
+``@template`` marks a function of Numba's Python in which, before it is compiled,
+
+    M, LANES   are numbers: its keyword arguments, which are constants, and the vector's
+    unroll     ``for m in unroll(range(M)):`` is written out, m a number in each copy
+    static     ``if static(K == 3):`` keeps one branch, and so does ``a if static(K == 3) else b``
+    y[m, v]    is a variable of its own, y_0_1, if ``y = registers()``
+    job.out    is a word of a table, if ``job: Gather`` is a NamedTuple of words
+    tile[M, V] is another template with these constants; ``exp(x)`` one without any
+
+It is the syntax tree that changes, so every line keeps its place in its file.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import types
+from numba.core.compiler import CompilerBase, Flags
+from numba.core.compiler_machinery import PassManager
+from numba.core.typed_passes import (
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonTypeInference,
+)
+from numba.core.untyped_passes import FixupArgs, IRProcessing, TranslateByteCode
+
+from minigrad.kernels.numba._vectors import Operation, Vector, intrinsic_of, least, most, word
+
+__all__ = ["Compiler", "Template", "entry", "registers", "static", "template", "unroll"]
+
+Item = TypeVar("Item")
+Words = TypeVar("Words", bound=tuple[Any, ...])
+
+
+class Compiler(CompilerBase):
+    """Numba's passes without those for what no kernel has: twice as fast."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        """The one list of passes."""
+        manager = PassManager("kernel")
+        for one in (
+            TranslateByteCode, FixupArgs, IRProcessing, NopythonTypeInference, IRLegalization,
+            NativeLowering, NoPythonBackend,
+        ):  # fmt: skip
+            manager.add_pass(one, one.__name__)
+        manager.finalize()
+        return [manager]
+
+
+_INTEGERS = {"min": least, "max": most}  # of two numbers; Numba's own take long to compile
+_LETTERS = {"Vec": "v", "Wide": "w", "Bits": "k"}  # the results that a template declares
+
+
+def unroll(items: Iterable[Item]) -> Iterable[Item]:
+    """Items known when a template is expanded: the loop over them is written out."""
+    return items
+
+
+def static(condition: object) -> bool:
+    """A condition known when a template is expanded."""
+    return bool(condition)
+
+
+def registers(names: int = 1) -> Any:
+    """So many names for variables ``y[m, v]``, each of them one of its own."""
+    raise TypeError("registers are inside a kernel only")
+
+
+def entry(words: type[Words], table: int, index: int) -> Words:
+    """Line ``index`` of a table whose lines are ``words``, inside a template."""
+    raise TypeError("a table of words has a meaning inside a kernel only")
+
+
+class Template:
+    """A function of the kernels' language; its keyword arguments are constants.
+
+    ``fixed`` are constants that it was given before, which makes it one without any.
+    """
+
+    def __init__(self, function: Callable[..., Any], fixed: tuple[Any, ...] = ()) -> None:
+        functools.update_wrapper(self, function)
+        code = function.__code__
+        first = code.co_argcount
+        self.names = code.co_varnames[first : first + code.co_kwonlyargcount]
+        self.function, self.fixed = function, fixed
+        self.compiled = functools.cache(self._compiled)
+
+    def __repr__(self) -> str:
+        return f"{self.function.__name__}{self.fixed}"
+
+    def of(self, *constants: Any) -> Template:
+        """The same function with its constants given."""
+        return Template(self.function, constants)
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise TypeError(f"{self.function.__name__} has a meaning inside a kernel only")
+
+    def __getitem__(self, constants: Any) -> Callable[..., Any]:
+        raise TypeError(f"{self.function.__name__} has a meaning inside a kernel only")
+
+    def _compiled(self, vector: Vector, constants: tuple[Any, ...]) -> Any:
+        """The function as an intrinsic, which puts it into the module of its caller."""
+        definition = _definition(self.function)
+        result, count = getattr(definition.returns, "id", ""), len(definition.args.args)
+        homes: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+        def typing(*arguments: types.Type) -> Any:
+            returned = arguments[0] if result == "Like" else vector.type(_LETTERS.get(result, "-"))
+            signature = returned(*arguments)
+
+            def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+                home = context.active_code_library
+                if home not in homes:
+                    function, inline = self.expand(vector, constants), bool(result)
+                    homes[home] = _compile_into(home, context, function, signature, inline)
+                return context.call_internal(builder, homes[home], signature, values)
+
+            return signature, codegen
+
+        return intrinsic_of(typing, count)
+
+    def expand(self, vector: Vector, constants: tuple[Any, ...]) -> Callable[..., Any]:
+        """The function for one vector and one set of constants."""
+        fixed = vector.constants | dict(zip(self.names, self.fixed + constants, strict=True))
+        scope = self.function.__globals__ | fixed
+        expanded = _Expansion(scope, set(fixed), vector).visit(_definition(self.function))
+        file = self.function.__code__.co_filename
+        exec(compile(ast.fix_missing_locations(ast.Module([expanded], [])), file, "exec"), scope)
+        function: Callable[..., Any] = scope[self.function.__name__]
+        return function
+
+
+def _compile_into(
+    library: Any, context: Any, function: Callable[..., Any], signature: Any, inline: bool
+) -> Any:
+    """Compile a function into a library that is not complete; its descriptor."""
+    flags = Flags()
+    flags.error_model = "numpy"
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.forceinline = inline
+    arguments, result = signature.args, signature.return_type
+    compiler = Compiler(context.typing_context, context, library, arguments, result, flags, {})
+    return compiler.compile_extra(function).fndesc
+
+
+template = Template  # as a decorator
+
+
+@functools.cache
+def _module(file: str) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _definition(function: Callable[..., Any]) -> ast.FunctionDef:
+    return _module(inspect.getfile(function))[function.__name__]
+
+
+class _Expansion(ast.NodeVisitor):
+    """Writes a template out: new nodes for old ones.
+
+    ``scope`` is what names mean; ``fixed`` are the names of constants.
+    """
+
+    def __init__(self, scope: dict[str, Any], fixed: set[str], vector: Vector) -> None:
+        self.scope, self.fixed, self.vector = scope, fixed, vector
+        self.globals = scope  # of the expanded function; ``scope`` grows inside a loop
+        self.words: dict[str, Any] = {}  # the variables that are tables, and of what
+        self.registers: set[str] = set()
+
+    def value(self, node: ast.expr) -> Any:
+        """What an expression of constants is."""
+        return eval(compile(ast.Expression(node), "<template>", "eval"), self.scope)
+
+    def generic_visit(self, node: Any) -> Any:
+        """The same node, its parts written out."""
+        parts = {name: self.part(value) for name, value in ast.iter_fields(node)}
+        return ast.copy_location(type(node)(**parts), node)
+
+    def part(self, value: Any) -> Any:
+        """A part of a node: a node, a list of them, or something else."""
+        if isinstance(value, list):
+            parts = [self.part(one) for one in value]
+            return [p for one in parts for p in (one if isinstance(one, list) else [one])]
+        return self.visit(value) if isinstance(value, ast.AST) else value
+
+    # -- statements
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        for argument in node.args.args:
+            self.note(argument.arg, argument.annotation)
+        plain = [ast.arg(a.arg) for a in node.args.args]
+        parts = dict(ast.iter_fields(node)) | {
+            "args": ast.arguments([], plain, None, [], [], None, []),
+            "body": self.part(node.body),
+            "decorator_list": [],
+            "returns": None,
+        }
+        return ast.copy_location(ast.FunctionDef(**parts), node)
+
+    def note(self, name: str, annotation: ast.expr | None) -> None:
+        """Remember a table of words."""
+        words = self.scope.get(getattr(annotation, "id", ""))
+        if hasattr(words, "_fields"):
+            self.words[name] = words
+
+    def visit_For(self, node: ast.For) -> Any:
+        if not (isinstance(node.iter, ast.Call) and _called(node.iter) == "unroll"):
+            return self.generic_visit(node)
+        result: list[ast.stmt] = []
+        for item in self.value(node.iter.args[0]):
+            result += self.body(node.body, self.bound(node.target, item))
+        return result
+
+    def body(self, statements: list[ast.stmt], names: dict[str, Any]) -> list[ast.stmt]:
+        """A copy of statements in which these names are constants."""
+        before = self.scope, self.fixed
+        self.scope, self.fixed = self.scope | names, self.fixed | set(names)
+        result: list[ast.stmt] = self.part(statements)
+        self.scope, self.fixed = before
+        return result
+
+    def bound(self, target: ast.expr, item: Any) -> dict[str, Any]:
+        """The names of a loop's target, for one item."""
+        if isinstance(target, ast.Name):
+            return {target.id: item}
+        assert isinstance(target, ast.Tuple)
+        pairs = zip(target.elts, item, strict=True)
+        return {k: v for part, one in pairs for k, v in self.bound(part, one).items()}
+
+    def visit_If(self, node: ast.If) -> Any:
+        if isinstance(node.test, ast.Call) and _called(node.test) == "static":
+            return self.body(node.body if self.value(node.test.args[0]) else node.orelse, {})
+        return self.generic_visit(node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        if isinstance(node.test, ast.Call) and _called(node.test) == "static":
+            chosen = node.body if self.value(node.test.args[0]) else node.orelse
+            return _at(node, self.visit(chosen))
+        return self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        if isinstance(node.value, ast.Call) and _called(node.value) == "registers":
+            names = (part.id for part in ast.walk(node.targets[0]) if isinstance(part, ast.Name))
+            self.registers.update(names)
+            return []
+        if isinstance(node.value, ast.Call) and _called(node.value) == "entry":
+            assert isinstance(node.targets[0], ast.Name)
+            self.note(node.targets[0].id, node.value.args[0])
+        return self.generic_visit(node)
+
+    # -- expressions
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        meaning = self.scope.get(node.id, _INTEGERS.get(node.id))
+        if isinstance(node.ctx, ast.Store):
+            return node
+        if node.id in self.fixed and isinstance(meaning, int):
+            return _at(node, ast.Constant(int(meaning)))
+        if isinstance(meaning, Operation) and not meaning.addressed:
+            return self.global_(node, f"{node.id}_", meaning.on(self.vector))
+        if isinstance(meaning, Template):
+            return self.global_(node, f"{node.id}_", meaning.compiled(self.vector, ()))
+        return node
+
+    def global_(self, node: ast.expr, name: str, meaning: Any) -> ast.expr:
+        """A name of the expanded function's own."""
+        self.globals[name] = meaning
+        return _at(node, ast.Name(name, ast.Load()))
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        assert isinstance(node.value, ast.Name)
+        name, constants = node.value.id, self.value(node.slice)
+        constants = constants if isinstance(constants, tuple) else (constants,)
+        if name in self.registers:
+            return _at(node, ast.Name("_".join([name, *map(str, constants)]), node.ctx))
+        meaning = self.value(node.value)
+        function = meaning.compiled(self.vector, constants)
+        return self.global_(node, f"{name}_{len(self.globals)}", function)
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        if _called(node) in ("splat", "pattern"):  # of a number known now
+            number = _at(node.args[0], ast.Constant(self.value(node.args[0])))
+            return _at(node, ast.Call(self.visit(node.func), [number], []))
+        operation = self.scope.get(_called(node))
+        if isinstance(operation, Operation) and operation.addressed:
+            return self.addressed(node, operation)
+        if _called(node) == "len":
+            return _at(node, ast.Constant(self.value(node)))
+        if _called(node) == "entry":
+            words = self.value(node.args[0])
+            line = ast.BinOp(node.args[2], ast.Mult(), ast.Constant(8 * len(words._fields)))
+            return self.visit(_at(node, ast.BinOp(node.args[1], ast.Add(), line)))
+        return self.generic_visit(node)
+
+    def addressed(self, node: ast.Call, operation: Operation) -> ast.expr:
+        """An access to memory: the terms of its address are the operation's to add."""
+        node = ast.Call(node.func, self.part(node.args), [])
+        terms = list(_terms(node.args[0]))
+        name, arguments = f"{_called(node)}{len(terms)}", [*terms, *node.args[1:]]
+        function = self.global_(node.func, name, operation.on(self.vector, len(terms)))
+        return _at(node.func, ast.Call(function, arguments, []))
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        words = self.words.get(getattr(node.value, "id", ""))
+        if words is None:
+            return _at(node, ast.Constant(self.value(node)))
+        read = self.global_(node, "word1", word.on(self.vector, 1))
+        place = ast.Constant(words._fields.index(node.attr))
+        return _at(node, ast.Call(read, [node.value, place], []))
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        """Arithmetic on constants is done here, which saves Numba half of its work."""
+        node = self.generic_visit(node)
+        left, right = node.left, node.right
+        if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+            return _at(node, ast.Constant(self.value(ast.fix_missing_locations(node))))
+        if isinstance(right, ast.Constant) and right.value == 0 and isinstance(node.op, ast.Add):
+            return left
+        return node
+
+
+def _terms(node: ast.expr) -> Iterator[ast.expr]:
+    """The terms of a sum."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield from _terms(node.left)
+        yield from _terms(node.right)
+    else:
+        yield node
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "id", "")
+
+
+def _at(node: ast.expr, new: ast.expr) -> ast.expr:
+    return ast.copy_location(new, node)

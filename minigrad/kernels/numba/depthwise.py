@@ -1,0 +1,418 @@
+"""The depthwise sums: one input channel for each output channel.
+
+    T(x, w, g) = sum_{n,c,p,q,a,b} g[n,c,p,q] w[c,a,b] x[n, c, p s - P + a d, q s' - P' + b d']
+
+Channels never meet, so they are the lanes of a vector, and one accumulator holds one
+position of 4 to 16 channels.  Forward (fix g's place, read x) and input gradient (fix
+x's place, read g) are the same sum over taps, ``DepthwiseSum``, and differ only in where a
+tap reads, which ``_segments`` has found before.
+
+Small windows walk: a tile is a strip of neighbouring columns of one output row, a register
+for each; it goes down the rows of the window, loads each column of the source once, and adds
+it to every output that has a tap there.  Which outputs those are is known when the tile is
+compiled, and so are the columns that the source does not have: no padding is read, no test
+is made.  For an accumulator the taps must come in ascending order.  In the forward sum tap b
+reads column v s - P + b, so the source is passed from left to right; in the input gradient it
+reads (v + P - b) / s, so the source is passed from right to left.
+
+Other windows gather: a tap at a time, on segments whose positions all have the same taps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.kernels.contract import Array
+from minigrad.kernels.numba._launch import Job, kernel, lanes_of, vector_bytes
+from minigrad.kernels.numba._segments import Axis, Segment
+from minigrad.kernels.numba._template import entry, registers, static, template, unroll
+from minigrad.kernels.numba._vectors import BYTES, LANES, SIZE, fma, load, load_n, store, store_n
+
+__all__ = ["DepthwiseSum", "pack"]
+
+
+def pack(weights: Array) -> Array:
+    """(C, 1, kh, kw) to (vectors, kh kw, lanes), zeros after the last channel."""
+    channels, lanes = len(weights), lanes_of(weights.dtype)
+    packed = weights.reshape(channels, math.prod(weights.shape[2:]))
+    if channels % lanes:
+        packed = np.pad(packed, ((0, -channels % lanes), (0, 0)))
+    return np.ascontiguousarray(packed.reshape(-1, lanes, packed.shape[1]).transpose(0, 2, 1))
+
+
+class DepthwiseSum:
+    """out[n,h,v,c] = bias[c] + sum over the taps (a, b) of a position of w[a,b,c] source[n,.,.,c].
+
+    Taps ascending in (a, b), one fused multiply-add each.
+
+    Parameters
+    ----------
+    source : shape (N, H, W, C)
+    window : (kh, kw)
+    out : shape (N, H', W', C) of the result
+    rows, cols : the segments of its two axes
+    columns : the second axis itself
+    adjoint : whether this is an input gradient, which reads g
+    """
+
+    def __init__(
+        self, source: Sequence[int], window: Sequence[int], out: Sequence[int],
+        rows: tuple[Segment, ...], cols: tuple[Segment, ...], columns: Axis, adjoint: bool,
+        dtype: np.dtype[Any],
+    ) -> None:  # fmt: skip
+        size, lanes = dtype.itemsize, lanes_of(dtype)
+        channels, taps = out[3], math.prod(window)
+        self.shape, self.dtype, self.pack = tuple(out), dtype, pack
+        vectors = -(-channels // lanes)
+        self.zeros = np.zeros(vectors * lanes, dtype)
+        line, source_line = (shape[2] * channels * size for shape in (out, source))
+        steps = (len(window) and line, source_line)
+        walk = _strips(columns, adjoint, channels, size)
+        if walk:
+            kinds, strips = walk
+            tap_row = window[1] * lanes * size
+            tasks, reads = _walk_tasks(rows, *steps, vectors, tap_row)
+            compiled = walks.of(dtype, kinds)
+        else:
+            strips = np.zeros((1, len(Strip._fields)), np.int64)
+            tasks, reads = _gather_tasks(
+                rows, cols, steps, channels * size, vectors, (window[1], lanes * size)
+            )
+            compiled = gathers.of(dtype)
+        words = Depthwise(
+            0, 0, 0, 0, tasks, reads, strips, len(strips), len(tasks), line * out[1],
+            source_line * source[1], channels, taps * lanes * size,
+        )  # fmt: skip
+        self.job = Job(compiled, words, out[0] * len(tasks) if math.prod(out) else 0)
+
+    def bind(self, source: Array, packed: Array, bias: Array | None, out: Array) -> Job:
+        """The call that writes the sum to ``out``; ``packed`` are the weights, see ``pack``."""
+        start = self.zeros
+        if bias is not None:
+            start = self.zeros.copy()
+            start[: len(bias)] = bias
+        return self.job.on(out, source, packed, start)
+
+
+# -- which columns a strip reads
+
+
+class Kind(NamedTuple):
+    """What a strip is compiled for: so many columns of outputs, and which of the source exist.
+
+    ``phase`` is (v + P) mod s of its first column in the input gradient; columns
+    ``low`` to ``high`` of the source, counted from the first that any tap may reach, exist.
+    """
+
+    columns: int
+    kernel: int
+    stride: int
+    adjoint: bool
+    phase: int
+    low: int
+    high: int
+
+    @property
+    def first(self) -> int:
+        """The first source column that a tap reaches, relative to the base of the strip."""
+        return -((self.kernel - 1 - self.phase) // self.stride) if self.adjoint else 0
+
+    @property
+    def reach(self) -> int:
+        """How many source columns the taps of a strip reach."""
+        if self.adjoint:
+            return (self.phase + self.columns - 1) // self.stride - self.first + 1
+        return (self.columns - 1) * self.stride + self.kernel
+
+    @property
+    def touches(self) -> list[tuple[int, list[tuple[int, int]]]]:
+        """(source column, [(output column, tap)]) in the order in which the tile loads.
+
+        >>> Kind(2, 3, 1, False, 0, low=1, high=4).touches
+        [(1, [(0, 1), (1, 0)]), (2, [(0, 2), (1, 1)]), (3, [(1, 2)])]
+        """
+        order = [
+            (e, [
+                (m, b)
+                for m in range(self.columns)
+                for b in range(self.kernel)
+                if (self.phase + m - b == (e + self.first) * self.stride if self.adjoint
+                    else m * self.stride + b == e)
+            ])
+            for e in range(self.low, self.high)
+        ]  # fmt: skip
+        return order[::-1] if self.adjoint else order
+
+
+def _strips(
+    axis: Axis, adjoint: bool, channels: int, itemsize: int
+) -> tuple[tuple[Kind, ...], Array] | None:
+    """The kinds of a layer's strips, and where each begins; None where it must gather."""
+    width = axis.size if adjoint else axis.out
+    columns = 14 if width >= 14 and vector_bytes() == 64 else 7
+    small = axis.kernel in (3, 5) and axis.stride in (1, 2) and axis.dilation == 1
+    if not small or width < columns or axis.before >= columns:
+        return None
+    starts = [*range(0, width - columns, columns), width - columns]
+    strips = [_strip(axis, columns, adjoint, v) for v in starts]
+    kinds = sorted({kind for kind, _ in strips})
+    if len(kinds) > 3 or not all(kind.touches for kind in kinds):
+        return None
+    pixel = channels * itemsize
+    table = [
+        Strip(v * pixel, base * pixel, kinds.index(kind))
+        for v, (kind, base) in zip(starts, strips, strict=True)
+    ]
+    return tuple(kinds), np.array(table, np.int64)
+
+
+def _strip(axis: Axis, columns: int, adjoint: bool, v: int) -> tuple[Kind, int]:
+    """The strip that begins at column v, and the source column that it counts from."""
+    if adjoint:
+        phase, base = (v + axis.before) % axis.stride, (v + axis.before) // axis.stride
+        size = axis.out
+    else:
+        phase, base, size = 0, v * axis.stride - axis.before, axis.size
+    kind = Kind(columns, axis.kernel, axis.stride, adjoint, phase, 0, 0)
+    base += kind.first
+    high = max(min(kind.reach, size - base), 0)
+    return kind._replace(low=max(0, -base), high=high), base
+
+
+# -- tasks
+
+
+def _walk_tasks(
+    rows: tuple[Segment, ...], out_row: int, source_row: int, vectors: int, tap_row: int
+) -> tuple[Array, Array]:
+    """What there is to do for one image: some rows of a segment, some vectors of channels."""
+    tasks: list[Task] = []
+    reads: list[Read] = []
+    total = sum(r.length for r in rows)
+    part = max(1, vectors if total >= 28 else -(-vectors // 4))
+    for r in rows:
+        few = max(4, -(-r.length // 8)) if total >= 28 else r.length
+        for j in range(0, r.length, few):
+            for vector in range(0, vectors, part):
+                tasks.append(Task(
+                    (r.first + j * r.step) * out_row, j * r.advance * source_row,
+                    min(few, r.length - j), r.step * out_row, r.advance * source_row, 0, 0, 0,
+                    len(reads), len(r.taps), vector, min(vector + part, vectors),
+                ))  # fmt: skip
+        reads += [Read(h * source_row, a * tap_row) for a, h in r.taps]
+    return np.array(tasks, np.int64), np.array(reads or [Read(0, 0)], np.int64)
+
+
+def _gather_tasks(
+    rows: tuple[Segment, ...], cols: tuple[Segment, ...], steps: tuple[int, int], pixel: int,
+    vectors: int, taps: tuple[int, int],
+) -> tuple[Array, Array]:  # fmt: skip
+    """What there is to do for one image.
+
+    A rectangle (a segment of rows, one of columns) has one list of taps.  It is cut into
+    lines along its longer side; a task is some lines and some vectors of channels.
+    """
+    out_row, source_row = steps
+    kw, tap = taps
+    tasks: list[Task] = []
+    reads: list[Read] = []
+    for r in rows:
+        for c in cols:
+            there = [
+                Read(h * source_row + v * pixel, (a * kw + b) * tap)
+                for a, h in r.taps
+                for b, v in c.taps
+            ]
+            down = (r.length, r.step * out_row, r.advance * source_row)
+            along = (c.length, c.step * pixel, c.advance * pixel)
+            line, step = (down, along) if c.length >= r.length else (along, down)
+            corner = r.first * out_row + c.first * pixel
+            few = 4 if line[0] > 8 else line[0]
+            part = max(1, vectors) if line[0] > 8 else 8
+            for j in range(0, line[0], few):
+                for vector in range(0, vectors, part):
+                    tasks.append(Task(
+                        corner + j * line[1], j * line[2], min(few, line[0] - j), *line[1:], *step,
+                        len(reads), len(there), vector, min(vector + part, vectors),
+                    ))  # fmt: skip
+            reads += there
+    return np.array(tasks, np.int64), np.array(reads or [Read(0, 0)], np.int64)
+
+
+# -- compiled
+
+
+class Depthwise(NamedTuple):
+    """The words of a job.  Steps are in bytes."""
+
+    out: Any
+    source: Any
+    packed: Any
+    bias: Any
+    tasks: Any
+    reads: Any
+    strips: Any
+    strip_count: int
+    tasks_per_image: int
+    out_image: int
+    source_image: int
+    channels: int
+    w_vector: int  # to the weights of the next vector of channels
+
+
+class Task(NamedTuple):
+    """Some lines of positions (a walk: rows), and vectors [first, last) of channels."""
+
+    out: int
+    source: int
+    lines: int
+    out_down: int
+    source_down: int
+    length: int
+    out_along: int
+    source_along: int
+    first_read: int
+    reads: int
+    first: int
+    last: int
+
+
+class Read(NamedTuple):
+    """Where a tap (a walk: a row of taps) reads the source, and its weights."""
+
+    at: int
+    w: int
+
+
+class Strip(NamedTuple):
+    """Where a strip begins in a row of the output and of the source, and its kind."""
+
+    out: int
+    source: int
+    kind: int
+
+
+@kernel
+def walks(job: Depthwise, first: int, last: int, *, KINDS: tuple[Kind, ...]) -> None:
+    """A task: strip beside strip, each going down the rows."""
+    pixel = job.channels * SIZE
+    for number in range(first, last):
+        image = number // job.tasks_per_image
+        task = entry(Task, job.tasks, number - image * job.tasks_per_image)
+        reads = job.reads + task.first_read * 16
+        top = job.out + image * job.out_image + task.out
+        source_top = job.source + image * job.source_image + task.source
+        for vector in range(task.first, task.last):
+            at, n = vector * BYTES, job.channels - vector * LANES
+            w, bias = job.packed + vector * job.w_vector, job.bias + vector * BYTES
+            for s in range(job.strip_count):
+                strip = entry(Strip, job.strips, s)
+                y, x = top + strip.out + at, source_top + strip.source + at
+                for _ in range(task.lines):
+                    for k, kind in unroll(enumerate(KINDS)):
+                        if strip.kind == k:
+                            if n >= LANES:
+                                walk[kind, False](y, x, pixel, reads, task.reads, w, bias, n)
+                            else:
+                                walk[kind, True](y, x, pixel, reads, task.reads, w, bias, n)
+                    y += task.out_down
+                    x += task.source_down
+
+
+@template
+def walk(
+    y: int,
+    x: int,
+    pixel: int,
+    reads: int,
+    count: int,
+    w: int,
+    bias: int,
+    n: int,
+    *,
+    KIND: Kind,
+    PARTIAL: bool,
+) -> None:
+    """y[m] = bias, then for each row of the window: y[m] += w[b] x[column]."""
+    acc, ws = registers(2)
+    for m in unroll(range(KIND.columns)):
+        acc[m] = load(bias)
+    for number in range(count):
+        read = entry(Read, reads, number)
+        row = x + read.at
+        for b in unroll(range(KIND.kernel)):
+            ws[b] = load(w + read.w + b * BYTES)
+        for e, outputs in unroll(KIND.touches):
+            v = load_n(row + e * pixel, n) if static(PARTIAL) else load(row + e * pixel)
+            for m, b in unroll(outputs):
+                acc[m] = fma(v, ws[b], acc[m])
+    for m in unroll(range(KIND.columns)):
+        if static(PARTIAL):
+            store_n(y + m * pixel, acc[m], n)
+        else:
+            store(y + m * pixel, acc[m])
+
+
+@kernel
+def gathers(job: Depthwise, first: int, last: int) -> None:
+    """A task: some positions of a line at a time."""
+    for number in range(first, last):
+        image = number // job.tasks_per_image
+        task = entry(Task, job.tasks, number - image * job.tasks_per_image)
+        reads, count = job.reads + task.first_read * 16, task.reads
+        out = job.out + image * job.out_image + task.out
+        source = job.source + image * job.source_image + task.source
+        ym, xm = task.out_along, task.source_along
+        for line in range(task.lines):
+            for vector in range(task.first, task.last):
+                n, at = job.channels - vector * LANES, vector * BYTES
+                y, x = out + line * task.out_down + at, source + line * task.source_down + at
+                w, bias = job.packed + vector * job.w_vector, job.bias + at
+                left = task.length
+                while left >= 8 and n >= LANES:
+                    gather[8, False](y, ym, x, xm, reads, count, w, bias, n)
+                    y, x, left = y + 8 * ym, x + 8 * xm, left - 8
+                while left >= 4:
+                    gather[4, True](y, ym, x, xm, reads, count, w, bias, n)
+                    y, x, left = y + 4 * ym, x + 4 * xm, left - 4
+                while left > 0:
+                    gather[1, True](y, ym, x, xm, reads, count, w, bias, n)
+                    y, x, left = y + ym, x + xm, left - 1
+
+
+@template
+def gather(
+    y: int,
+    ym: int,
+    x: int,
+    xm: int,
+    reads: int,
+    count: int,
+    w: int,
+    bias: int,
+    n: int,
+    *,
+    M: int,
+    PARTIAL: bool,
+) -> None:
+    """y[m] = bias, then for each tap: y[m] += w x[m]."""
+    acc = registers()
+    for m in unroll(range(M)):
+        acc[m] = load(bias)
+    for number in range(count):
+        read = entry(Read, reads, number)
+        v = load(w + read.w)
+        for m in unroll(range(M)):
+            if static(PARTIAL):
+                acc[m] = fma(load_n(x + read.at + m * xm, n), v, acc[m])
+            else:
+                acc[m] = fma(load(x + read.at + m * xm), v, acc[m])
+    for m in unroll(range(M)):
+        if static(PARTIAL):
+            store_n(y + m * ym, acc[m], n)
+        else:
+            store(y + m * ym, acc[m])

@@ -1,0 +1,174 @@
+"""BatchNorm: what happens to each number, and the sums over a batch.
+
+    y  = (x - mean) scale + shift                    evaluation, and training's forward
+    dx = scale ((g - a) - xhat b),  xhat = (x - mean) r
+    sum x, sum (x - mean)^2;   sum g and sum g (x - mean)    over all pixels of a batch
+
+Lanes are channels.  What happens to each number is rounded operation by operation, in the
+order of the formula.  The sums, means and variances are kept in float64 (``reductions``),
+and rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.errors import ShapeError
+from minigrad.kernels.contract import Array, one_dtype
+from minigrad.kernels.numba._launch import kernel, run
+from minigrad.kernels.numba._template import static, template
+from minigrad.kernels.numba._vectors import (
+    LANES,
+    SIZE,
+    Vec,
+    add,
+    load,
+    load_n,
+    mul,
+    store,
+    store_n,
+    sub,
+)
+from minigrad.kernels.numba.layout import channels_last
+from minigrad.kernels.numba.reductions import column_sums
+
+_NUMBERS = 16_384  # of one task
+
+
+def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> Array:
+    """y = (x - mean) scale + beta, scale = gamma / sqrt(var + eps): every operation rounded."""
+    _check_channels("batch_norm", x, mean=mean, var=var, gamma=gamma, beta=beta)
+    scale = gamma / np.sqrt(var + x.dtype.type(eps))
+    return _each("forward", x, None, mean, scale, beta)
+
+
+def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
+    """mean = sum x / m and var = sum (x - mean)^2 / m of each channel, m = N H W."""
+    _check_channels("batch_norm_statistics", x)
+    pixels = _pixels(x)
+    count = np.float64(pixels.shape[1])
+    with np.errstate(invalid="ignore"):  # the mean of nothing
+        mean = column_sums("plain", pixels)[0][0] / count
+        var = column_sums("square", pixels, mean=mean)[0][0] / count
+    return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
+    """sum g and sum g xhat a channel, xhat = (x - mean) / sqrt(var + eps)."""
+    _check_batch("batch_norm_sums", g, x, mean=mean, var=var)
+    along, across = _sums(g, x, mean, var, eps)
+    return along.astype(x.dtype), across.astype(x.dtype)
+
+
+def batch_norm_input_grad(
+    g: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float
+) -> Array:
+    """dx = gamma r ((g - mean(g)) - xhat mean(g xhat)), r = 1 / sqrt(var + eps)."""
+    _check_batch("batch_norm_input_grad", g, x, mean=mean, var=var, gamma=gamma)
+    count = np.float64(x.size // max(x.shape[1], 1))
+    with np.errstate(invalid="ignore"):
+        a, b = ((s / count).astype(x.dtype) for s in _sums(g, x, mean, var, eps))
+    r = 1 / np.sqrt(var + x.dtype.type(eps))
+    return _each("backward", x, g, mean, r, gamma * r, a, b)
+
+
+def _check_channels(function: str, x: Array, **vectors: Array) -> None:
+    one_dtype(function, x=x, **vectors)
+    if x.ndim < 2:
+        raise ShapeError(f"{function}: x must be (N, C, ...), got shape {x.shape}")
+    for name, v in vectors.items():
+        if v.shape != (x.shape[1],):
+            raise ShapeError(f"{function}: {name} must be ({x.shape[1]},), got {v.shape}")
+
+
+def _check_batch(function: str, g: Array, x: Array, **vectors: Array) -> None:
+    one_dtype(function, g=g, x=x)
+    _check_channels(function, x, **vectors)
+    if g.shape != x.shape:
+        raise ShapeError(f"{function}: g must have x's shape {x.shape}, got {g.shape}")
+
+
+def _sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
+    """sum g and sum g xhat in float64."""
+    along, across = column_sums("product", _pixels(x), _pixels(g), mean)
+    return along[0], across[0] * (1 / np.sqrt(var.astype(np.float64) + eps))
+
+
+def _channels_to_end(x: Array) -> Array:
+    """(N, C, ...) as (N, ..., C) in C order."""
+    if x.ndim == 4:
+        return channels_last(x)
+    return np.require(np.moveaxis(x, 1, -1), requirements=["C", "A"])
+
+
+def _pixels(x: Array) -> Array:
+    """(N, C, ...) as (1, pixels of the batch, C)."""
+    count = math.prod((x.shape[0], *x.shape[2:]))
+    return _channels_to_end(x).reshape(1, count, x.shape[1])
+
+
+def _each(formula: str, x: Array, g: Array | None, *vectors: Array) -> Array:
+    """The formula at every number."""
+    x = _channels_to_end(x)
+    g = x if g is None else _channels_to_end(g)
+    y, channels = np.empty_like(x), x.shape[-1]
+    if y.size:
+        pixels, each = y.size // channels, max(_NUMBERS // channels, 1)
+        words = Numbers(y, x, g, np.stack(vectors), channels, pixels, each)
+        run(each_number.of(y.dtype, formula), words, -(-pixels // each))
+    return np.moveaxis(y, -1, 1)
+
+
+# -- compiled
+
+
+class Numbers(NamedTuple):
+    """The words of a job; ``vectors`` are one number a channel each, one after another."""
+
+    y: Any
+    x: Any
+    g: Any
+    vectors: Any
+    channels: int
+    pixels: int
+    each: int
+
+
+@kernel
+def each_number(job: Numbers, first: int, last: int, *, FORMULA: str) -> None:
+    channels, step = job.channels, job.channels * SIZE
+    y, x, g, vectors = job.y, job.x, job.g, job.vectors
+    for pixel in range(first * job.each, min(last * job.each, job.pixels)):
+        for k in range(0, channels, LANES):
+            at, v, n = pixel * step + k * SIZE, vectors + k * SIZE, channels - k
+            if n >= LANES:
+                formula[FORMULA, False](y + at, x + at, g + at, v, step, n)
+            else:
+                formula[FORMULA, True](y + at, x + at, g + at, v, step, n)
+
+
+@template
+def formula(
+    y: int, x: int, g: int, v: int, step: int, n: int, *, FORMULA: str, PARTIAL: bool
+) -> None:
+    """One vector of channels of one pixel."""
+    result = sub(get[PARTIAL](x, n), get[PARTIAL](v, n))
+    if static(FORMULA == "forward"):  # vectors mean, scale, shift
+        result = add(mul(result, get[PARTIAL](v + step, n)), get[PARTIAL](v + 2 * step, n))
+    else:  # vectors mean, r, scale, a, b
+        xhat = mul(result, get[PARTIAL](v + step, n))
+        centred = sub(get[PARTIAL](g, n), get[PARTIAL](v + 3 * step, n))
+        result = sub(centred, mul(xhat, get[PARTIAL](v + 4 * step, n)))
+        result = mul(get[PARTIAL](v + 2 * step, n), result)
+    if static(PARTIAL):
+        store_n(y, result, n)
+    else:
+        store(y, result)
+
+
+@template
+def get(at: int, n: int, *, PARTIAL: bool) -> Vec:
+    return load_n(at, n) if static(PARTIAL) else load(at)

@@ -1,0 +1,322 @@
+"""Pools: the largest, or the mean, of each window.
+
+Lanes are channels.  A window is a rectangle of taps, row by row; which taps a position has,
+and where they read, ``_segments`` has found before.  So the sum over the windows that cover a
+position (the gradient of a mean) is the same kernel, told to read the other way round.
+
+    maximum   the first in that order; NaN is above everything, and the first NaN wins
+    mean      kept in float64: chains of CHAIN taps from +0, added in two words, and divided
+    gather    y = x at index, and its transpose:
+    scatter   dx at index += g, windows in order
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.errors import ShapeError
+from minigrad.kernels.contract import CHAIN, Array, PoolWindow, one_dtype
+from minigrad.kernels.numba._launch import kernel, kernel_of, run
+from minigrad.kernels.numba._segments import Axis, Segment, adjoint_segments, forward_segments
+from minigrad.kernels.numba._template import static, template
+from minigrad.kernels.numba._vectors import (
+    BYTES,
+    LANES,
+    SIZE,
+    add,
+    both,
+    div,
+    equal,
+    load,
+    load_n,
+    narrow,
+    not_at_most,
+    places,
+    splat,
+    store,
+    store_n,
+    where,
+    wide,
+    widen,
+    word,
+    zero,
+)
+from minigrad.kernels.numba.layout import channels_last
+from minigrad.kernels.numba.reductions import both_words, column_sums, error
+from minigrad.kernels.numpy.pooling import divisor
+
+_CHANNELS = 16  # of a task of a gather or scatter: a line of the cache
+_ONE = np.ones(1, np.int64)
+
+
+def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
+    """The maximum of each window, and h W + v of the first; NaN is above all."""
+    one_dtype("max_pool2d", x=x)
+    out = window.output_shape(x.shape)
+    y, index = _empty(out, x.dtype), _empty(out, np.dtype(np.int64))
+    segments = [forward_segments(axis) for axis in _axes(window, x.shape)]
+    _windows("max", channels_last(x), y, segments, index)
+    return _nchw(y), _nchw(index)
+
+
+def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> Array:
+    """The sum of each window, row by row, over the number of positions it counts."""
+    one_dtype("avg_pool2d", x=x)
+    y = _empty(window.output_shape(x.shape), x.dtype)
+    counts = divisor(x.shape, window, count_include_pad).astype(np.int64)
+    segments = [forward_segments(axis) for axis in _axes(window, x.shape)]
+    _windows("mean", channels_last(x), y, segments, counts)
+    return _nchw(y)
+
+
+def avg_pool2d_input_grad(
+    g: Array, x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool = True
+) -> Array:
+    """dx[h,v] = the sum of g / count over the windows that cover h, v, by taps ascending."""
+    one_dtype("avg_pool2d_input_grad", g=g)
+    expected = window.output_shape(x_shape)
+    if g.shape != expected:
+        raise ShapeError(f"avg_pool2d_input_grad: g must be {expected}, got {g.shape}")
+    counts = divisor(x_shape, window, count_include_pad).astype(g.dtype)
+    dx = _empty(x_shape, g.dtype)
+    segments = [adjoint_segments(axis) for axis in _axes(window, x_shape)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a window that counts nothing
+        share = channels_last(g) / counts[..., None]
+    _windows("mean", share, dx, segments, _ONE)
+    return _nchw(dx)
+
+
+def global_avg_pool(x: Array) -> Array:
+    """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
+    one_dtype("global_avg_pool", x=x)
+    if x.ndim != 4:
+        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
+    n, c, h, w = x.shape
+    (y,) = column_sums("plain", channels_last(x).reshape(n, h * w, c))
+    with np.errstate(invalid="ignore"):  # the mean of nothing
+        mean: Array = (y / np.float64(h * w)).astype(x.dtype)
+    return mean.reshape(n, c, 1, 1)
+
+
+def max_pool2d_gather(x: Array, index: Array) -> Array:
+    """y[n,c,p,q] = x[n,c] at index[n,c,p,q]."""
+    one_dtype("max_pool2d_gather", x=x)
+    at = _places("max_pool2d_gather", index, x.shape)
+    y = np.empty(at.shape, x.dtype)
+    _at_places(False, channels_last(x), y, at)
+    return _nchw(y)
+
+
+def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:
+    """dx[n,c] at index[n,c,p,q] += g[n,c,p,q], in order of p, q."""
+    one_dtype("max_pool2d_input_grad", g=g)
+    at = _places("max_pool2d_input_grad", index, x_shape)
+    if g.shape != index.shape:
+        raise ShapeError(f"max_pool2d_input_grad: g {g.shape} does not fit index {index.shape}")
+    n, c, h, w = x_shape
+    dx = np.zeros((n, h, w, c), g.dtype)
+    _at_places(True, dx, channels_last(g), at)
+    return _nchw(dx)
+
+
+def _places(function: str, index: Array, x_shape: Sequence[int]) -> Array:
+    """``index`` as (N, Ho, Wo, C) in C order, every place on the map."""
+    if index.ndim != 4 or len(x_shape) != 4 or index.shape[:2] != tuple(x_shape[:2]):
+        raise ShapeError(f"{function}: index {index.shape} does not fit a map {tuple(x_shape)}")
+    if index.size and not (index.min() >= 0 and index.max() < x_shape[2] * x_shape[3]):
+        raise ShapeError(f"{function}: an index lies outside of the map {tuple(x_shape[2:])}")
+    return np.require(index.transpose(0, 2, 3, 1), np.int64, ["C", "A"])
+
+
+def _axes(window: PoolWindow, x_shape: Sequence[int]) -> list[Axis]:
+    """The two axes of a pool."""
+    out = window.output_shape(x_shape)[2:]
+    before = (pads[0] for pads in window.padding)
+    parts = (x_shape[2:], out, window.kernel, window.stride, before, window.dilation)
+    return [Axis(*axis) for axis in zip(*parts, strict=True)]
+
+
+def _empty(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+    """(N, H, W, C) for an NCHW shape."""
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), dtype)
+
+
+def _nchw(y: Array) -> Array:
+    """The (N, C, H, W) view of (N, H, W, C)."""
+    view: Array = y.transpose(0, 3, 1, 2)
+    return view
+
+
+def _windows(
+    kind: str, x: Array, y: Array, segments: Sequence[tuple[Segment, ...]], beside: Array
+) -> None:
+    """Every window of y; ``beside`` are the places of the maxima, or the counts of the means."""
+    if y.size:
+        (rows, row_reads), (cols, col_reads) = (_reads(s) for s in segments)
+        n, height, width, channels = y.shape
+        each = int(kind == "mean" and beside.size > 1)
+        words = Windows(
+            y, x, beside, rows, row_reads, cols, col_reads, height, width, channels,
+            math.prod(x.shape[1:3]), x.shape[2], each,
+        )  # fmt: skip
+        run(windows.of(x.dtype, kind), words, n * height)
+
+
+@functools.lru_cache(maxsize=512)
+def _reads(segments: tuple[Segment, ...]) -> tuple[Array, Array]:
+    """Where each position reads, taps ascending: all in one list, and where its part begins."""
+    reads = {
+        segment.first + i * segment.step: [read + i * segment.advance for _, read in segment.taps]
+        for segment in segments
+        for i in range(segment.length)
+    }
+    lists = [reads[position] for position in sorted(reads)]
+    begin = np.cumsum([0, *map(len, lists)], dtype=np.int64)
+    return begin, np.array([*itertools.chain(*lists), 0], np.int64)  # never empty
+
+
+def _at_places(adds: bool, maps: Array, pooled: Array, index: Array) -> None:
+    if pooled.size:
+        n, ho, wo, channels = pooled.shape
+        parts = -(-channels // _CHANNELS)
+        words = Places(maps, pooled, index, parts, channels, ho * wo, maps.shape[1] * maps.shape[2])
+        run(at_places.of(maps.dtype, adds), words, n * parts)
+
+
+# -- compiled
+
+
+class Windows(NamedTuple):
+    """The words of a job: y (N, height, width, channels) of maps of ``area`` pixels.
+
+    ``rows`` says where the taps of each row begin in ``row_reads``; ``each`` is 1 where every
+    window has its own count.
+    """
+
+    y: Any
+    x: Any
+    beside: Any
+    rows: Any
+    row_reads: Any
+    cols: Any
+    col_reads: Any
+    height: int
+    width: int
+    channels: int
+    area: int
+    x_width: int
+    each: int
+
+
+@kernel
+def windows(job: Windows, first: int, last: int, *, KIND: str) -> None:
+    """A task: one row of windows."""
+    channels, pixel = job.channels, job.channels * SIZE
+    for task in range(first, last):
+        image, p = divmod(task, job.height)
+        start = word(job.rows + 8 * p, 0)
+        rows, nrows = job.row_reads + 8 * start, word(job.rows + 8 * p + 8, 0) - start
+        for q in range(job.width):
+            start = word(job.cols + 8 * q, 0)
+            cols, ncols = job.col_reads + 8 * start, word(job.cols + 8 * q + 8, 0) - start
+            to = (task * job.width + q) * channels
+            x, y = job.x + image * job.area * pixel, job.y + to * SIZE
+            index, count = job.beside + to * 8, job.beside + job.each * (p * job.width + q) * 8
+            for k in range(0, channels, LANES):
+                n = channels - k
+                if static(KIND == "mean"):
+                    if n >= LANES:
+                        mean[False](y, count, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
+                    else:
+                        mean[True](y, count, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
+                elif n >= LANES:
+                    largest[False](y, index, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
+                else:
+                    largest[True](y, index, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
+                x, y, index = x + BYTES, y + BYTES, index + 8 * LANES
+
+
+@template
+def largest(y: int, index: int, x: int, rows: int, nrows: int, cols: int, ncols: int,
+    width: int, pixel: int, n: int, *, PARTIAL: bool) -> None:  # fmt: skip
+    """The maximum of one window: greater, or the first NaN; -inf where it has no tap."""
+    best, at = splat(-math.inf), places(-1)
+    if nrows * ncols > 0:
+        at = places(word(rows, 0) * width + word(cols, 0))
+    for a in range(nrows):
+        row = word(rows + 8 * a, 0) * width
+        for b in range(ncols):
+            k = row + word(cols + 8 * b, 0)
+            seen = load_n(x + k * pixel, n) if static(PARTIAL) else load(x + k * pixel)
+            better = both(not_at_most(seen, best), equal(best, best))
+            best, at = where(better, seen, best), where(better, places(k), at)
+    if static(PARTIAL):
+        store_n(y, best, n)
+        store_n(index, at, n)
+    else:
+        store(y, best)
+        store(index, at)
+
+
+@template
+def mean(y: int, count: int, x: int, rows: int, nrows: int, cols: int, ncols: int,
+    width: int, pixel: int, n: int, *, PARTIAL: bool) -> None:  # fmt: skip
+    """The sum of one window, in blocks of CHAIN taps, over its count."""
+    s, hi, lo = widen(zero()), widen(zero()), widen(zero())
+    taps = 0
+    for a in range(nrows):
+        row = word(rows + 8 * a, 0) * width
+        for b in range(ncols):
+            at = x + (row + word(cols + 8 * b, 0)) * pixel
+            s = add(s, widen(load_n(at, n) if static(PARTIAL) else load(at)))
+            taps += 1
+            if taps % CHAIN == 0:
+                total = add(hi, s)
+                lo = add(lo, error(hi, s, total))
+                hi = total
+                s = widen(zero())
+    total = add(hi, s)
+    lo = add(lo, error(hi, s, total))
+    result = narrow(div(both_words(total, lo), wide(word(count, 0))))
+    if static(PARTIAL):
+        store_n(y, result, n)
+    else:
+        store(y, result)
+
+
+class Places(NamedTuple):
+    """The words of a job at places of maps of ``area`` pixels; pooled maps have ``windows``."""
+
+    maps: Any
+    pooled: Any
+    index: Any
+    parts: int
+    channels: int
+    windows: int
+    area: int
+
+
+@kernel_of(lanes=1)
+def at_places(job: Places, first: int, last: int, *, ADDS: bool) -> None:
+    """A task: some channels of an image.  pooled = maps at index, or maps at index += pooled."""
+    for task in range(first, last):
+        image, part = divmod(task, job.parts)
+        maps = job.maps + image * job.area * job.channels * SIZE
+        start = part * _CHANNELS
+        end = min(start + _CHANNELS, job.channels)
+        for q in range(image * job.windows, (image + 1) * job.windows):
+            for c in range(start, end):
+                k = q * job.channels + c
+                place = maps + (word(job.index + 8 * k, 0) * job.channels + c) * SIZE
+                pooled = job.pooled + k * SIZE
+                if static(ADDS):
+                    store(place, add(load(place), load(pooled)))
+                else:
+                    store(pooled, load(place))

@@ -1,0 +1,336 @@
+"""Sums in an order that the shape alone decides, and softmax, which stands on them.
+
+A sum is kept in float64, whatever is summed, and cut into blocks by its length alone; block
+sums are added in two words (``join``), and the result is rounded once.  The order is the
+compiled core's, so the bits are too:
+
+    columns   y[b, k] = x[b, 0, k] + x[b, 1, k] + ...   lanes run across k; a block is one
+              chain of CHAIN terms
+    rows      y[b] of x[b, 0], x[b, 1], ...             a block is 16 chains of CHAIN terms,
+              chain c taking x[b, c], x[b, c + 16], ...; then chains 8 apart are added, 4
+              apart, 2 apart, and the last two
+
+Subtraction, division and the like are NumPy's: rounded correctly, they have one result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.errors import ShapeError
+from minigrad.kernels.contract import CHAIN, Array, check_like, one_dtype
+from minigrad.kernels.numba import elementwise
+from minigrad.kernels.numba._launch import kernel, kernel_of, lanes_of, run
+from minigrad.kernels.numba._template import registers, static, template, unroll
+from minigrad.kernels.numba._vectors import (
+    BYTES,
+    LANES,
+    SIZE,
+    Like,
+    add,
+    down,
+    equal,
+    fma,
+    load,
+    load_n,
+    load_wide,
+    store,
+    store_n,
+    sub,
+    where,
+    widen,
+    zero,
+)
+from minigrad.kernels.numba.layout import channels_last
+
+WIDE = 4  # vectors of a task of columns
+_F64 = np.dtype(np.float64)
+
+
+# -- on arrays
+
+
+def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
+    """The sum over ``axes``, its terms in row-major order."""
+    one_dtype("sum", x=x)
+    axes = tuple(sorted(a % x.ndim for a in axes))
+    if not axes:
+        return np.array(x)
+    kept = tuple(k for k in range(x.ndim) if k not in axes)
+    by_channel = x.ndim == 4 and 1 in kept
+    if by_channel or x.ndim - 1 in kept:
+        y = _column_sum(x, axes, kept, 1 if by_channel else x.ndim - 1)
+    else:
+        shape = [x.shape[k] for k in kept]
+        rows = np.ascontiguousarray(x.transpose(*kept, *axes))
+        length = math.prod(x.shape[k] for k in axes)
+        y = row_sums(rows.reshape(math.prod(shape), length)).reshape(shape)
+    y = y.astype(x.dtype)
+    return np.expand_dims(y, axes) if keepdims else y
+
+
+def _column_sum(x: Array, axes: tuple[int, ...], kept: tuple[int, ...], inner: int) -> Array:
+    outer = tuple(k for k in kept if k != inner)
+    if inner == 1 and x.ndim == 4:
+        x = channels_last(x).transpose(0, 3, 1, 2)
+    shape = [x.shape[k] for k in (*outer, inner)]
+    length = math.prod(x.shape[k] for k in axes)
+    columns = np.ascontiguousarray(x.transpose(*outer, *axes, inner))
+    (y,) = column_sums("plain", columns.reshape(math.prod(shape[:-1]), length, shape[-1]))
+    back: Array = y.reshape(shape).transpose([(*outer, inner).index(k) for k in kept])
+    return back
+
+
+def column_sums(
+    terms: str, x: Array, g: Array | None = None, mean: Array | None = None
+) -> tuple[Array, ...]:
+    """Sums over m of x[b, m, k] ("plain"), d d ("square"), or both g and g d ("product").
+
+    d is x[b, m, k] - mean[k].  x and g are (batch, length, width) in C order, the mean is
+    float64, and so are the sums, (batch, width) each.
+    """
+    batch, length, width = x.shape
+    results, blocks = 2 if terms == "product" else 1, -(-length // CHAIN)
+    padded = -(-width // 16) * 16  # so that no sum needs a mask
+    sums = np.zeros((results, batch, max(blocks, 1), padded))
+    if x.size:
+        x, g = (np.require(a, requirements="A") for a in (x, x if g is None else g))
+        means = np.zeros(padded)
+        means[:width] = 0 if mean is None else mean
+        parts = -(-width // (WIDE * lanes_of(x.dtype)))
+        words = Columns(sums, x, g, means, parts, blocks, length, width, padded, sums[0].nbytes)
+        run(column_blocks.of(x.dtype, terms), words, batch * blocks * parts)
+    y = _joined(sums.reshape(results * batch, *sums.shape[2:])).reshape(results, batch, padded)
+    return tuple(y[..., :width])
+
+
+def row_sums(x: Array, g: Array | None = None) -> Array:
+    """(batch, length) in C order to (batch,) in float64: the sums of x, or of the products g x."""
+    batch, length = x.shape
+    blocks, padded = -(-length // (16 * CHAIN)), -(-batch // 16) * 16
+    sums = np.zeros((1, max(blocks, 1), padded))
+    if x.size:
+        x, other = (np.require(a, requirements="A") for a in (x, x if g is None else g))
+        words = Rows(sums, x, other, blocks, length, padded)
+        run(row_blocks.of(x.dtype, g is not None), words, batch * blocks)
+    row: Array = _joined(sums)[0, :batch]
+    return row
+
+
+def _joined(sums: Array) -> Array:
+    """(batch, blocks, width) to (batch, width): the blocks added in two words."""
+    batch, blocks, width = sums.shape
+    if blocks == 1:
+        return sums[:, 0]
+    y = np.empty((batch, width))
+    run(join.of(_F64), Blocks(y, sums, blocks, width), batch * (width // 16))
+    return y
+
+
+# -- softmax
+
+
+def softmax(x: Array) -> Array:
+    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
+    return _softmax("softmax", x, logarithm=False)
+
+
+def log_softmax(x: Array) -> Array:
+    """(x - m) - ln sum e^(x - m) along the last axis, m its maximum."""
+    return _softmax("log_softmax", x, logarithm=True)
+
+
+def _softmax(function: str, x: Array, logarithm: bool) -> Array:
+    one_dtype(function, x=x)
+    if x.ndim == 0:
+        raise ShapeError(f"{function}: x must have an axis, got shape ()")
+    if not x.size:
+        return np.empty_like(x)
+    shifted = np.ascontiguousarray(x - x.max(axis=-1, keepdims=True))
+    e = elementwise.exp(shifted)
+    total = _along_the_last(e)
+    y: Array = shifted - elementwise.log(total) if logarithm else e / total
+    return y
+
+
+def softmax_input_grad(g: Array, y: Array) -> Array:
+    """y (g - sum g y), the products summed as a row."""
+    _check_softmax("softmax_input_grad", g, y)
+    return np.asarray(y * (g - _along_the_last(y, g)))
+
+
+def log_softmax_input_grad(g: Array, y: Array) -> Array:
+    """g - e^y sum g, summed as a row."""
+    _check_softmax("log_softmax_input_grad", g, y)
+    e = elementwise.exp(np.ascontiguousarray(y))
+    return np.asarray(g - e * _along_the_last(g))
+
+
+def _check_softmax(function: str, g: Array, y: Array) -> None:
+    check_like(function, g, y)
+    if y.ndim == 0:
+        raise ShapeError(f"{function}: y must have an axis, got shape ()")
+
+
+def _along_the_last(x: Array, g: Array | None = None) -> Array:
+    """The sums of x, or of g x, along the last axis, which is kept."""
+    rows = [np.ascontiguousarray(a).reshape(math.prod(a.shape[:-1]), a.shape[-1])
+            for a in ((x,) if g is None else (x, g))]  # fmt: skip
+    return row_sums(*rows).astype(x.dtype).reshape(*x.shape[:-1], 1)
+
+
+# -- compiled
+
+
+class Columns(NamedTuple):
+    """The words of a job on columns; ``result`` is from one result to the next."""
+
+    y: Any
+    x: Any
+    g: Any
+    mean: Any
+    parts: int
+    blocks: int
+    length: int
+    width: int
+    padded: int
+    result: int
+
+
+@kernel
+def column_blocks(job: Columns, first: int, last: int, *, TERMS: str) -> None:
+    """A task: one block of some neighbouring columns."""
+    step = job.width * SIZE
+    for task in range(first, last):
+        rest, part = divmod(task, job.parts)
+        batch, block = divmod(rest, job.blocks)
+        start = block * CHAIN
+        count = min(CHAIN, job.length - start)
+        at = (batch * job.length + start) * step
+        k = part * WIDE * LANES
+        end = min(k + WIDE * LANES, job.width)
+        y = job.y + (rest * job.padded + k) * 8
+        while k < end:
+            n = end - k
+            x, g, mean = job.x + at + k * SIZE, job.g + at + k * SIZE, job.mean + k * 8
+            if n == WIDE * LANES:
+                chains[TERMS, WIDE, False](y, job.result, x, g, mean, step, count, n)
+                k = end
+            else:
+                chains[TERMS, 1, True](y, job.result, x, g, mean, step, count, n)
+                k += LANES
+                y += LANES * 8
+
+
+@template
+def chains(
+    y: int, result: int, x: int, g: int, mean: int, step: int, count: int, n: int,
+    *, TERMS: str, V: int, PARTIAL: bool,
+) -> None:  # fmt: skip
+    """One chain for each column of V vectors; of the last, the first n columns."""
+    s, t, d, gs, means = registers(5)
+    for v in unroll(range(V)):
+        s[v] = widen(zero())
+        t[v] = widen(zero())
+        means[v] = load_wide(mean + v * LANES * 8)
+    for _ in range(count):
+        for v in unroll(range(V)):
+            d[v] = widen(load_n(x, n) if static(PARTIAL) else load(x + v * BYTES))
+            if static(TERMS != "plain"):
+                d[v] = sub(d[v], means[v])
+            if static(TERMS == "plain"):
+                s[v] = add(s[v], d[v])
+            if static(TERMS == "square"):
+                s[v] = fma(d[v], d[v], s[v])
+            if static(TERMS == "product"):
+                gs[v] = widen(load_n(g, n) if static(PARTIAL) else load(g + v * BYTES))
+                s[v] = add(s[v], gs[v])
+                t[v] = fma(gs[v], d[v], t[v])
+        x += step
+        g += step
+    for v in unroll(range(V)):
+        store(y + v * LANES * 8, s[v])
+        if static(TERMS == "product"):
+            store(y + result + v * LANES * 8, t[v])
+
+
+class Rows(NamedTuple):
+    """The words of a job on rows."""
+
+    y: Any
+    x: Any
+    g: Any
+    blocks: int
+    length: int
+    padded: int
+
+
+@kernel_of(lanes=16)
+def row_blocks(job: Rows, first: int, last: int, *, PRODUCT: bool) -> None:
+    """A task: one block of a row, in 16 chains.  A chain that has run out adds +0."""
+    for task in range(first, last):
+        row, block = divmod(task, job.blocks)
+        start = block * 16 * CHAIN
+        count = min(16 * CHAIN, job.length - start)
+        x = job.x + (row * job.length + start) * SIZE
+        g = job.g + (row * job.length + start) * SIZE
+        c = widen(zero())
+        for _ in range(count // 16):
+            if static(PRODUCT):
+                c = fma(widen(load(g)), widen(load(x)), c)
+            else:
+                c = add(c, widen(load(x)))
+            x += BYTES
+            g += BYTES
+        n = count % 16
+        if n > 0:
+            if static(PRODUCT):
+                c = fma(widen(load_n(g, n)), widen(load_n(x, n)), c)
+            else:
+                c = add(c, widen(load_n(x, n)))
+        for apart in unroll((8, 4, 2, 1)):
+            c = add(c, down(c, apart))
+        store_n(job.y + (block * job.padded + row) * 8, c, 1)
+
+
+class Blocks(NamedTuple):
+    """The words of a job that adds blocks: y (batch, width), sums (batch, blocks, width)."""
+
+    y: Any
+    sums: Any
+    blocks: int
+    width: int
+
+
+@template
+def error(hi: Like, b: Like, s: Like) -> Like:
+    """What s = hi + b has lost (TwoSum)."""
+    t = sub(s, hi)
+    return add(sub(hi, sub(s, t)), sub(b, t))
+
+
+@template
+def both_words(hi: Like, lo: Like) -> Like:
+    """hi + lo; an infinite hi has a lo that is no number."""
+    return where(equal(lo, lo), add(hi, lo), hi)
+
+
+@kernel_of(lanes=16)
+def join(job: Blocks, first: int, last: int) -> None:
+    """A task: the sums of 16 neighbours, block after block."""
+    parts = job.width // 16
+    for task in range(first, last):
+        batch, part = divmod(task, parts)
+        place = job.sums + (batch * job.blocks * job.width + part * 16) * 8
+        hi, lo = load(place), zero()
+        for _ in range(1, job.blocks):
+            place += job.width * 8
+            b = load(place)
+            s = add(hi, b)
+            lo = add(lo, error(hi, b, s))
+            hi = s
+        store(job.y + task * BYTES, both_words(hi, lo))
