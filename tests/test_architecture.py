@@ -27,7 +27,7 @@ FLOORS = (
     ("tensor", "shaped", "autograd", "gradcheck", "explain"),
     ("ops",),
     ("engine",),
-    ("formats",),
+    ("formats", "graphs"),
     ("nn", "optim"),
     ("models",),
     ("verify",),
