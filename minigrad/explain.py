@@ -10,12 +10,12 @@ A diamond: x is used by two products, so what arrives for x is summed.
 >>> import minigrad as mg
 >>> x = mg.Tensor([1.0, 2.0], requires_grad=True)
 >>> y = (x * x + x * 3).sum()
->>> print(mg.explain(y, names={"x": x}))
+>>> mg.explain(y, names={"x": x})
 forward
-  t1 = mul(x, x)              (2,)
-  t2 = mul(x, const)          (2,)
-  t3 = add(t1, t2)            (2,)
-  t4 = sum(t3)                ()
+  t1 = mul(x, x)       (2,)
+  t2 = mul(x, const)   (2,)
+  t3 = add(t1, t2)     (2,)
+  t4 = sum(t3)         ()
 backward, from the cotangent of t4 = 1
   1. t4 = sum(t3)
      x̄ = ȳ, repeated over the summed axes
@@ -51,10 +51,10 @@ the pixels that the tap lay on, here with ȳ = 1 at each of the four positions o
 >>> w = mg.Tensor(np.ones((1, 1, 3, 3)), requires_grad=True)
 >>> with mg.scope("edge"):
 ...     y = mg.conv2d(x, w)
->>> print(mg.explain(y.sum(), names={"w": w}))
+>>> mg.explain(y.sum(), names={"w": w})
 forward
-  t1 = edge: conv2d(const, w) (1, 1, 2, 2)
-  t2 = sum(t1)                ()
+  t1 = edge: conv2d(const, w)   (1, 1, 2, 2)
+  t2 = sum(t1)                  ()
 backward, from the cotangent of t2 = 1
   1. t2 = sum(t1)
      x̄ = ȳ, repeated over the summed axes
@@ -75,49 +75,104 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.arguments import quoted
 from minigrad.autograd import Step, ancestors, steps
-from minigrad.errors import GraphError
-from minigrad.tensor import Array, Node, Tensor, source
+from minigrad.errors import ArgumentError, GraphError
+from minigrad.tensor import Array, Node, Tensor, expect_tensor, source
 
-__all__ = ["explain"]
+__all__ = ["Explanation", "explain"]
 
 SHOWN = 9  # larger arrays are summed up instead of printed
+
+
+class Explanation(str):
+    """A text that a REPL shows as it is, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def explain(
     y: Tensor,
     cotangent: Tensor | Array | None = None,
     names: Mapping[str, Tensor] | None = None,
-) -> str:
+) -> Explanation:
     """Tell how the gradients of y come about; nothing is changed or freed.
 
     Parameters
     ----------
     y : Tensor
         A scalar, or give its ``cotangent``.
+    cotangent : Tensor or ndarray, optional
+        dL/dy, of y's shape and dtype; 1 for a scalar y.
     names : {name: Tensor}, optional
         What to call leaves (``dict(model.named_parameters())``); others are x1, x2, ...
+
+    Returns
+    -------
+    Explanation
+        A string, which a REPL shows without quotes.
 
     Raises
     ------
     GraphError
-        As ``backward`` does.
+        If y requires no gradient, is not a scalar and no cotangent is given, or its graph
+        was freed by ``backward``: explain it first, or pass ``retain_graph=True``.
+    DtypeError, ArgumentError
+        If y is no Tensor, or ``names`` no dictionary of Tensors.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    >>> mg.explain(x.sum())
+    forward
+      t1 = sum(x1)   ()
+    backward, from the cotangent of t1 = 1
+      1. t1 = sum(x1)
+         x̄ = ȳ, repeated over the summed axes
+         t1 gives   1
+         x1 takes   [1, 1]
     """
-    root = source(y)
+    root = source(expect_tensor("explain", "y", y))
     if root is None:
         raise GraphError("the output requires no grad: there is no backward pass to explain")
+    if y.size != 1 and cotangent is None:
+        raise GraphError(
+            f"the output has shape {y.shape}: say mg.explain(y.sum()), or give the cotangent"
+        )
     nodes = ancestors(root)
-    called = _names(nodes, names or {})
-    told = list(steps(y, cotangent, retain_graph=True))
+    if any(node.saved is None for node in nodes):
+        raise GraphError(
+            "the graph was freed by an earlier backward: explain it before, compute it anew, or "
+            "pass retain_graph=True to backward"
+        )
+    called = _names(nodes, _given_names(names))
+    walked = list(steps(y, cotangent, retain_graph=True))
     start = "1" if cotangent is None else _values(np.asarray(cotangent))
-    return "\n".join(
-        [
-            "forward",
-            *(f"  {_line(node, called):27} {node.shape}" for node in nodes),
-            f"backward, from the cotangent of {called.get(root, 'y')} = {start}",
-            *(line for k, step in enumerate(told, 1) for line in _paragraph(k, step, called, told)),
-        ]
+    lines = [_line(node, called) for node in nodes]
+    width = max(map(len, lines), default=0)
+    paragraphs = [_paragraph(k, step, called, walked) for k, step in enumerate(walked, 1)]
+    return Explanation(
+        "\n".join(
+            [
+                "forward",
+                *(f"  {line:{width}}   {n.shape}" for line, n in zip(lines, nodes, strict=True)),
+                f"backward, from the cotangent of {called.get(root, 'y')} = {start}",
+                *(line for paragraph in paragraphs for line in paragraph),
+            ]
+        )
     )
+
+
+def _given_names(names: object) -> Mapping[str, Tensor]:
+    if names is None:
+        return {}
+    if not isinstance(names, Mapping) or not all(isinstance(t, Tensor) for t in names.values()):
+        raise ArgumentError(f"explain: names must be a dict of Tensors, not {quoted(names)}")
+    return names
 
 
 def _names(nodes: list[Node], given: Mapping[str, Tensor]) -> dict[Any, str]:
@@ -136,14 +191,14 @@ def _line(node: Node, called: Mapping[Any, str]) -> str:
     return f"{called[node]} = {layer}{node.primitive.name}({arguments})"
 
 
-def _paragraph(k: int, step: Step, called: Mapping[Any, str], told: list[Step]) -> list[str]:
+def _paragraph(k: int, step: Step, called: Mapping[Any, str], walked: list[Step]) -> list[str]:
     lines = [
         f"{k:3}. {_line(step.node, called)}",
         f"     {step.rule.formula}",
         f"     {called[step.node] + ' gives':10} {_values(step.incoming.numpy())}",
         f"     {called[step.target] + ' takes':10} {_values(step.outgoing.numpy())}",
     ]
-    if any(earlier.target is step.target for earlier in told[: k - 1]):
+    if any(earlier.target is step.target for earlier in walked[: k - 1]):
         lines.append(f"     sum so far {_values(step.running.numpy())}")
     return lines
 

@@ -15,7 +15,11 @@ The measured side is Ridders' extrapolation of central differences,
 over h, h/2, h/4, ...: the tableau removes one power of h^2 a column, and neighbouring
 entries give its error.  So the tolerance is measured with the value, not tuned.  Where
 the error stays large the function has a kink nearby, and the check says so instead of
-passing.
+passing.  At a kink itself the central differences agree with each other; but the gap
+
+    (F(h) - 2 F(0) + F(-h)) / h  ->  (slope after) - (slope before),
+
+which halves with h where F is smooth, stays.
 
 Source: C. Ridders, Advances in Engineering Software 4 (1982), 75-76.
 """
@@ -45,10 +49,11 @@ class GradientError(MinigradError, AssertionError):
 
 
 class Measured(NamedTuple):
-    """A slope, and how far it may be off."""
+    """A slope, how far it may be off, and by how much it jumps there."""
 
     value: float
     error: float
+    jump: float = 0.0
 
 
 def ridders(f: Callable[[float], float], h: float) -> Measured:
@@ -56,10 +61,26 @@ def ridders(f: Callable[[float], float], h: float) -> Measured:
 
     Truncation is estimated from the tableau; rounding is u |F| / h at the smallest h used.
 
+    Parameters
+    ----------
+    f : callable
+        A number to a number.
+    h : float
+        The largest step.
+
+    Returns
+    -------
+    Measured
+        The slope, its error, and the jump of the slope at 0 where there is one.
+
+    Examples
+    --------
     >>> bool(abs(ridders(math.exp, 0.1).value - 1) < 1e-11)
     True
     """
-    scale = 0.0
+    centre = f(0.0)
+    scale = abs(centre)
+    gaps: list[float] = []
     table: list[list[float]] = []
     best = Measured(np.nan, np.inf)
     for k in range(STEPS):
@@ -67,6 +88,7 @@ def ridders(f: Callable[[float], float], h: float) -> Measured:
         above, below = f(step), f(-step)
         scale = max(scale, abs(above), abs(below))
         rounding = 4 * np.finfo(np.float64).eps * scale / step
+        gaps.append((above - 2 * centre + below) / step)
         row = [(above - below) / (2 * step)]
         for j, left in enumerate(table[-1] if table else []):
             row.append(row[j] + (row[j] - left) / (4.0 ** (j + 1) - 1))
@@ -75,7 +97,14 @@ def ridders(f: Callable[[float], float], h: float) -> Measured:
             if change + rounding < best.error:
                 best = Measured(row[-1], change + rounding)
         table.append(row)
-    return best
+    return best._replace(jump=_jump(gaps, rounding))
+
+
+def _jump(gaps: Sequence[float], rounding: float) -> float:
+    """What the gaps tend to: 0 unless the last ones stay as large as they are."""
+    earlier, before, last = map(abs, gaps[-3:])
+    stays = last > 0.75 * before > 0.5625 * earlier and last > 100 * rounding
+    return gaps[-1] if stays else 0.0
 
 
 def check_grads(
@@ -92,7 +121,7 @@ def check_grads(
     f : callable
         Tensors to one Tensor.
     *xs : array_like
-        float64; the point must not lie within ``step`` of a kink of f.
+        Numbers, or arrays of float64; the point must not lie within ``step`` of a kink of f.
     order : int
         How many times f is differentiated.
     step : float
@@ -103,9 +132,12 @@ def check_grads(
     Raises
     ------
     GradientError
-        If a rule is wrong, or if the differences are too uncertain to tell.
+        If a rule is wrong, if the function has a kink at the point, or if the differences
+        are too uncertain to tell, as near a kink.
     DtypeError
         If an input is not float64: differences in float32 prove nothing.
+    ArgumentError
+        If f is no function, or another argument has a wrong type.
 
     Examples
     --------
@@ -213,6 +245,12 @@ def _agree(
     entry = f"entry {index} of " if index is not None else ""
     size = max(abs(measured.value), abs(told))
     tolerance = SAFETY * measured.error
+    if measured.jump:
+        before, after = (measured.value + sign * measured.jump / 2 for sign in (-1, 1))
+        raise GradientError(
+            f"{where}{entry}input {k}: the function has a kink at this point, where its slope goes "
+            f"from {before:.6g} to {after:.6g} (the rules say {told:.6g}): check it elsewhere"
+        )
     if (
         not np.isfinite(told)
         or not np.isfinite(measured.value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.errors import DtypeError
@@ -26,7 +28,7 @@ def wrong(slope, order=1):
 
 def test_ridders_knows_the_slope_and_how_well():
     for f, slope in ((np.exp, 1.0), (np.sin, 1.0), (lambda t: 1 / (1 - t), 1.0), (np.cosh, 0.0)):
-        value, error = ridders(f, 0.1)
+        value, error, _ = ridders(f, 0.1)
         assert abs(value - slope) <= 10 * error
         assert error < 1e-9
 
@@ -73,6 +75,27 @@ def test_entries_exchanged_are_found():
 def test_nan_is_no_gradient():
     with pytest.raises(GradientError, match="nan"):
         mg.check_grads(wrong(lambda g, x: g * np.nan), [0.5], order=1)
+
+
+@pytest.mark.parametrize(
+    ("f", "kink"),
+    [
+        (mg.relu, 0.0), (mg.absolute, 0.0), (mg.relu6, 6.0), (mg.hardswish, -3.0),
+        (lambda x: mg.clamp(x, -1, 2), 2.0), (lambda x: mg.maximum(x, 0.5), 0.5),
+        (lambda x: mg.relu(x) + x * x * x, 0.0), (lambda x: mg.max(mg.concat([x, -x])), 0.0),
+    ],
+)  # fmt: skip
+def test_a_kink_at_the_point_is_called_so(f, kink):
+    """Also where the differences agree with the rule, as for |x| at 0."""
+    with pytest.raises(GradientError, match="has a kink at this point, where its slope goes from"):
+        mg.check_grads(f, [kink], order=1)
+    mg.check_grads(f, [kink + 0.5], order=1)
+
+
+@given(st.sampled_from(["exp", "tanh", "silu", "sigmoid"]), st.floats(-3, 3))
+def test_a_smooth_function_has_no_kink(name, x):
+    """Also where its second derivative vanishes."""
+    mg.check_grads(getattr(mg, name), [x], order=1)
 
 
 def test_a_kink_within_the_step_proves_nothing():

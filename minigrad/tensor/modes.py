@@ -57,10 +57,15 @@ class Setting(Generic[Value]):
         self.variable.set(self.value)
 
     def __exit__(self, *_: object) -> None:
-        stack = _entered.get()
+        stack = list(_entered.get())
         last = max(k for k, (setting, _) in enumerate(stack) if setting is self)
-        _entered.set(stack[:last] + stack[last + 1 :])
-        self.variable.set(stack[last][1])
+        _, before = stack.pop(last)
+        above = [k for k in range(last, len(stack)) if stack[k][0].variable is self.variable]
+        if above:  # of interleaved generators: what entered later stays, and returns to ``before``
+            stack[above[0]] = stack[above[0]][0], before
+        else:
+            self.variable.set(before)
+        _entered.set(tuple(stack))
 
     def __call__(self, function: Function) -> Function:
         if not callable(function):
