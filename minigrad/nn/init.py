@@ -34,6 +34,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from minigrad.arguments import one_of, quoted
+from minigrad.errors import ArgumentError
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Draw, Parameter
 from minigrad.tensor import Array, Shape
@@ -55,27 +57,135 @@ __all__ = [
 
 
 def zeros(shape: Shape, seed: int | None = None) -> Array:
-    """All 0."""
+    """All 0.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    seed : int, optional
+        Not used: every initialiser is called with one.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If a length is negative.
+
+    Examples
+    --------
+    >>> zeros((2,))
+    array([0., 0.])
+    """
     return np.zeros(shape)
 
 
 def ones(shape: Shape, seed: int | None = None) -> Array:
-    """All 1."""
+    """All 1.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    seed : int, optional
+        Not used, as for ``zeros``.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If a length is negative.
+
+    Examples
+    --------
+    >>> ones((2,))
+    array([1., 1.])
+    """
     return np.ones(shape)
 
 
 def normal(shape: Shape, seed: int | None, std: float) -> Array:
-    """N(0, std^2)."""
+    """N(0, std^2).
+
+    Parameters
+    ----------
+    shape : tuple of int
+    seed : int or None
+        None draws fresh entropy.
+    std : float
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If the seed or a length is negative.
+
+    Examples
+    --------
+    >>> normal((2,), 0, std=2.0).round(3)
+    array([ 0.251, -0.264])
+    """
     return np.random.default_rng(seed).standard_normal(shape) * std
 
 
 def uniform(shape: Shape, seed: int | None, bound: float) -> Array:
-    """Uniform on [-bound, bound)."""
+    """Uniform on [-bound, bound).
+
+    Parameters
+    ----------
+    shape : tuple of int
+    seed : int or None
+        None draws fresh entropy.
+    bound : float
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If the seed or a length is negative.
+
+    Examples
+    --------
+    >>> uniform((2,), 0, bound=1.0).round(3)
+    array([ 0.274, -0.46 ])
+    """
     return np.random.default_rng(seed).uniform(-bound, bound, shape)
 
 
 def truncated_normal(shape: Shape, seed: int | None, std: float) -> Array:
-    """N(0, std^2) given that it lies within 2 std: what lies outside is drawn again."""
+    """N(0, std^2) given that it lies within 2 std: what lies outside is drawn again.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    seed : int or None
+        None draws fresh entropy.
+    std : float
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If the seed or a length is negative.
+
+    Examples
+    --------
+    >>> bool(np.abs(truncated_normal((1000,), 0, std=1.0)).max() <= 2)
+    True
+    """
     rng = np.random.default_rng(seed)
     z = rng.standard_normal(shape)
     while (outside := np.abs(z) > 2).any():
@@ -127,7 +237,13 @@ Chooser = Callable[[Shape, int], Draw]
 
 
 class Scheme(NamedTuple):
-    """What draws the weight of a convolution and of a linear layer."""
+    """What draws the weight of a convolution and of a linear layer.
+
+    Attributes
+    ----------
+    conv, linear : callable
+        ``chooser(shape, groups) -> draw``, and ``draw(shape, seed) -> ndarray``.
+    """
 
     conv: Chooser
     linear: Chooser
@@ -157,9 +273,26 @@ def initialize(module: Module, scheme: str = "tensorflow", rng: Generator | None
         A name of ``SCHEMES``.
     rng : numpy.random.Generator, optional
         None draws fresh entropy.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such scheme, ``module`` is no Module, or ``rng`` no generator.
+
+    Examples
+    --------
+    >>> from minigrad import nn
+    >>> one, two = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> for layer in (one, two):
+    ...     initialize(layer, "slim", np.random.default_rng(0))
+    >>> bool((one.weight == two.weight).all())
+    True
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"init must be one of {', '.join(SCHEMES)}, not {scheme!r}")
+    if not isinstance(module, Module):
+        raise ArgumentError(f"initialize: module must be a Module, not {quoted(module)}")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ArgumentError(f"initialize: rng must be a Generator, not {quoted(rng)}")
+    scheme = one_of("initialize", "scheme", scheme, tuple(SCHEMES))
     for part in module.modules():
         if "rng" in part.__dict__:
             part.__dict__["rng"] = rng
@@ -169,7 +302,32 @@ def initialize(module: Module, scheme: str = "tensorflow", rng: Generator | None
 
 
 def choose(shape: Shape, groups: int = 1, scheme: str = "tensorflow") -> Draw:
-    """What draws a weight of this shape: (O, I) of a linear layer, or a convolution's."""
+    """What draws a weight of this shape.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (O, I) of a linear layer, or (Cout, Cin/groups, kh, kw) of a convolution.
+    groups : int
+    scheme : str
+        A name of ``SCHEMES``.
+
+    Returns
+    -------
+    callable
+        ``draw(shape, seed) -> ndarray``.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such scheme.
+
+    Examples
+    --------
+    >>> choose((8, 4, 3, 3))((8, 4, 3, 3), 0).shape
+    (8, 4, 3, 3)
+    """
+    scheme = one_of("choose", "scheme", scheme, tuple(SCHEMES))
     chooser = SCHEMES[scheme].conv if len(shape) == 4 else SCHEMES[scheme].linear
     return chooser(shape, groups)
 

@@ -59,7 +59,7 @@ class Setting(Generic[Value]):
     def __exit__(self, *_: object) -> None:
         stack = list(_entered.get())
         last = max(k for k, (setting, _) in enumerate(stack) if setting is self)
-        _, before = stack.pop(last)
+        before = stack.pop(last)[1]
         above = [k for k in range(last, len(stack)) if stack[k][0].variable is self.variable]
         if above:  # of interleaved generators: what entered later stays, and returns to ``before``
             stack[above[0]] = stack[above[0]][0], before

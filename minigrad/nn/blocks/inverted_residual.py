@@ -73,6 +73,26 @@ class SqueezeExcite(Module):
         y = x gate(W2 act(W1 s + b1) + b2),       s = mean of x over its pixels
 
     Source: Hu et al., "Squeeze-and-Excitation Networks" (2018), section 3.
+
+    Parameters
+    ----------
+    channels : int
+    reduced : int
+        How many channels s is squeezed to.
+    activation, gate : str
+        Names of activations, as for ``nn.Activation``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument has a type or value that is not allowed.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad import nn
+    >>> nn.SqueezeExcite(16, 4)(mg.ones(2, 16, 8, 8)).shape
+    (2, 16, 8, 8)
     """
 
     def __init__(
@@ -185,7 +205,29 @@ class FusedMBConv(Module):
         y = x + P' a(F' x),          F: k x k, Cin -> e, stride s
 
     With t = 1 the projection falls away and the k x k leads straight to Cout, keeping its
-    activation: y = x + a(F' x).  Parameters as for InvertedResidual.
+    activation: y = x + a(F' x).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    expand_ratio : float
+        t, so that e = round(t Cin).
+    kernel_size, stride, dilation : int
+        Of the dense convolution.
+    activation, residual, stochastic_depth, padding, bn_eps, bn_momentum
+        As for ``InvertedResidual``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument has a type or value that is not allowed.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> from minigrad import nn
+    >>> nn.FusedMBConv(8, 16, stride=2)(mg.ones(1, 8, 8, 8)).shape
+    (1, 16, 4, 4)
     """
 
     def __init__(
