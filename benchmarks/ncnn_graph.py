@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.graph import Graph, Step, Value
 from minigrad.errors import GraphError
 from minigrad.kernels.contract import Array
 
@@ -53,7 +53,7 @@ class _Network:
             self.blobs[number] = self.step(step)
 
     def files(self) -> tuple[str, bytes]:
-        renamed = {self.blobs[self.graph.outputs[0]]: "out"}
+        renamed = {self.blobs[self.graph.outputs[0].number]: "out"}
         lines = ["Input input 0 1 in"]
         for kind, inputs, output, how in _with_splits(self.layers):
             outputs = [renamed.get(o, o) for o in output.split()]
@@ -71,9 +71,9 @@ class _Network:
 
     def step(self, step: Step) -> str:
         write = getattr(self, f"_{step.op}", None)
-        y: str = write(step) if write else self.activation(step.op, self.blobs[step.inputs[0]])
-        if "residual" in step.epilogue:
-            y = self.binary(ADD, y, self.blobs[step.epilogue["residual"]])
+        y: str = write(step) if write else self.activation(step.op, self.blobs[step.source.number])
+        if step.epilogue.residual:
+            y = self.binary(ADD, y, self.blobs[step.epilogue.residual.number])
         return y
 
     def binary(self, operation: int, a: str, b: str) -> str:
@@ -92,11 +92,11 @@ class _Network:
         self.weights += [FLOAT32, w_bytes, b_bytes]
 
     def _conv2d(self, step: Step) -> str:
-        source, w, bias = step.inputs
-        spec, act = step.params["spec"], step.epilogue.get("activation")
-        x = self.blobs[source]
-        if "gate" in step.epilogue:
-            x = self.binary(MUL, x, self.blobs[step.epilogue["gate"]])
+        source, w, bias = step.source, step.weights, step.bias
+        spec, act = step.params["spec"], step.epilogue.activation
+        x = self.blobs[source.number]
+        if step.epilogue.gate:
+            x = self.binary(MUL, x, self.blobs[step.epilogue.gate.number])
         if x in self.vectors and w.shape[2:] == (1, 1):
             return self.product(x, w, bias, act)
         (top, bottom), (left, right) = spec.padding
@@ -111,8 +111,8 @@ class _Network:
         return y if act is None or act in INSIDE else self.activation(act, y)
 
     def _linear(self, step: Step) -> str:
-        x, w, bias = step.inputs
-        return self.product(self.blobs[x], w, bias, None)
+        w, bias = step.weights, step.bias
+        return self.product(self.blobs[step.source.number], w, bias, None)
 
     def product(self, x: str, w: Array, bias: Any, act: str | None) -> str:
         """What a 1x1 convolution is on a vector."""
@@ -123,16 +123,19 @@ class _Network:
         self.vectors.add(y)
         return y
 
+    def both(self, step: Step) -> tuple[str, str]:
+        """The two values that a step reads."""
+        a, b = (self.blobs[ref.number] for ref in step.inputs if isinstance(ref, Value))
+        return a, b
+
     def _add(self, step: Step) -> str:
-        a, b = step.inputs
-        return self.binary(ADD, self.blobs[a], self.blobs[b])
+        return self.binary(ADD, *self.both(step))
 
     def _mul(self, step: Step) -> str:
-        a, b = step.inputs
-        return self.binary(MUL, self.blobs[a], self.blobs[b])
+        return self.binary(MUL, *self.both(step))
 
     def _global_avg_pool(self, step: Step) -> str:
-        y = self.layer("Pooling", [self.blobs[step.inputs[0]]], "0=1 4=1")
+        y = self.layer("Pooling", [self.blobs[step.source.number]], "0=1 4=1")
         self.vectors.add(y)
         return y
 
@@ -143,13 +146,13 @@ class _Network:
         mode = 0 if window.ceil_mode else 1
         how = (f"0=0 1={kw} 11={kh} 2={sw} 12={sh} 3={left} 13={top} 14={right} 15={bottom} "
                f"5={mode}")  # fmt: skip
-        return self.layer("Pooling", [self.blobs[step.inputs[0]]], how)
+        return self.layer("Pooling", [self.blobs[step.source.number]], how)
 
     def _reshape(self, step: Step) -> str:
-        before = self.graph.shape_of(step.inputs[0])
+        before = step.source.shape
         if before not in (step.shape, (*step.shape, 1, 1)):
             raise GraphError("ncnn: a reshape of a map is not written")
-        return self.blobs[step.inputs[0]]  # its pooling gives a vector already
+        return self.blobs[step.source.number]  # its pooling gives a vector already
 
 
 def _with_splits(layers: list[tuple[str, list[str], str, str]]) -> Any:

@@ -16,7 +16,8 @@ import numpy as np
 from minigrad import kernels
 from minigrad.engine import fuse, interpret
 from minigrad.engine.export import to_onnx
-from minigrad.engine.trace import Graph, Step, trace
+from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
+from minigrad.engine.trace import trace
 from minigrad.kernels.contract import Array
 from minigrad.models import summary
 from minigrad.nn.layers import BatchNorm2d
@@ -89,16 +90,25 @@ def recorded(model: Callable[[Tensor], Any], shape: Sequence[int]) -> Graph:
 
 
 def constants_as(graph: Graph, dtype: Any) -> Graph:
-    """The graph with its weights in another dtype."""
+    """The graph with its values and weights in another dtype."""
 
-    def cast(ref: Any) -> Any:
-        return ref.astype(dtype) if isinstance(ref, np.ndarray) else ref
+    def value(v: Value) -> Value:
+        return replace(v, dtype=np.dtype(dtype))
+
+    def cast(ref: Ref) -> Ref:
+        if isinstance(ref, Constant):
+            return Constant(ref.array.astype(dtype))
+        return ref and value(ref)
 
     def one(step: Step) -> Step:
-        return replace(step, inputs=tuple(map(cast, step.inputs)))
+        residual, gate = (v and value(v) for v in (step.epilogue.residual, step.epilogue.gate))
+        epilogue = replace(step.epilogue, residual=residual, gate=gate)
+        inputs = tuple(map(cast, step.inputs))
+        return replace(step, inputs=inputs, output=value(step.output), epilogue=epilogue)
 
     steps = {number: one(step) for number, step in graph.steps.items()}
-    return replace(graph, steps=steps, dtype=np.dtype(dtype))
+    outputs = tuple(map(value, graph.outputs))
+    return replace(graph, input=value(graph.input), steps=steps, outputs=outputs)
 
 
 def _in_float64(graph: Graph, x: Array) -> Array:

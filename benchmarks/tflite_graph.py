@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats import TFLite
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.graph import Graph, Step, Value
 from minigrad.errors import GraphError
 from minigrad.geometry import Pads, same_padding
 from minigrad.tensor import Shape
@@ -52,7 +52,7 @@ class _Network(TFLite):
 
     def bytes(self) -> bytes:
         (out,) = self.graph.outputs
-        return self.finish(self.values[0], self.values[out])
+        return self.finish(self.values[0], self.values[out.number])
 
     def step(self, step: Step) -> int:
         """Write one step and its epilogue; returns the tensor of its value."""
@@ -60,9 +60,9 @@ class _Network(TFLite):
         if write is not None:
             y: int = write(step)
         else:
-            y = self.activation(step.op, self.values[step.inputs[0]], step.shape)
-        if "residual" in step.epilogue:
-            y = self.binary("ADD", y, self.values[step.epilogue["residual"]], step.shape)
+            y = self.activation(step.op, self.values[step.source.number], step.shape)
+        if step.epilogue.residual:
+            y = self.binary("ADD", y, self.values[step.epilogue.residual.number], step.shape)
         return y
 
     def new(self, shape: Shape) -> int:
@@ -95,14 +95,14 @@ class _Network(TFLite):
         return y
 
     def _conv2d(self, step: Step) -> int:
-        source, w, bias = step.inputs
-        spec, shape = step.params["spec"], self.graph.shape_of(source)
+        source, w, bias = step.source, step.weights, step.bias
+        spec, shape = step.params["spec"], source.shape
         depthwise = spec.groups == shape[1] == w.shape[0]
         if spec.groups > 1 and not depthwise:
             raise GraphError("LiteRT: no operator is written for a convolution in groups")
-        x = self.values[source]
-        if "gate" in step.epilogue:
-            x = self.binary("MUL", x, self.values[step.epilogue["gate"]], shape)
+        x = self.values[source.number]
+        if step.epilogue.gate:
+            x = self.binary("MUL", x, self.values[step.epilogue.gate.number], shape)
         same = _is_same(spec.padding, shape, w.shape[2:], spec)
         if not same and spec.padding != NO_PADS:
             x = self.padded(x, shape, spec.padding)
@@ -110,7 +110,7 @@ class _Network(TFLite):
         zeros = np.zeros(w.shape[0], np.float32)
         inputs = [x, self.constant("w", weights)]
         inputs.append(self.constant("b", zeros if bias is None else bias))
-        y, act = self.new(step.shape), step.epilogue.get("activation")
+        y, act = self.new(step.shape), step.epilogue.activation
         self.window(inputs, y, spec, same, depthwise, INSIDE.get(act or "", "NONE"))
         return y if act is None or act in INSIDE else self.activation(act, y, step.shape)
 
@@ -138,51 +138,56 @@ class _Network(TFLite):
             self.operator("CONV_2D", inputs, y, "Conv2DOptions", s.Conv2DOptionsT(**how))
 
     def _linear(self, step: Step) -> int:
-        x, w, bias = step.inputs
+        w, bias = step.weights, step.bias
         y = self.new(step.shape)
         zeros = np.zeros(w.shape[0], np.float32)
-        inputs = [self.values[x], self.constant("w", w)]
+        inputs = [self.values[step.source.number], self.constant("w", w)]
         inputs.append(self.constant("b", zeros if bias is None else bias))
         options = self.schema.FullyConnectedOptionsT()
         self.operator("FULLY_CONNECTED", inputs, y, "FullyConnectedOptions", options)
         return y
 
+    def both(self, step: Step) -> tuple[int, int]:
+        """The two values that a step reads."""
+        a, b = (self.values[ref.number] for ref in step.inputs if isinstance(ref, Value))
+        return a, b
+
     def _add(self, step: Step) -> int:
-        a, b = (self.values[ref] for ref in step.inputs)
-        return self.binary("ADD", a, b, step.shape)
+        return self.binary("ADD", *self.both(step), step.shape)
 
     def _mul(self, step: Step) -> int:
-        a, b = (self.values[ref] for ref in step.inputs)
-        return self.binary("MUL", a, b, step.shape)
+        return self.binary("MUL", *self.both(step), step.shape)
 
     def _global_avg_pool(self, step: Step) -> int:
         y = self.new(step.shape)
         axes = self.constant("axes", np.array([1, 2], np.int32))
         options = self.schema.ReducerOptionsT(keepDims=True)
-        self.operator("MEAN", [self.values[step.inputs[0]], axes], y, "ReducerOptions", options)
+        self.operator("MEAN", [self.values[step.source.number], axes], y, "ReducerOptions", options)
         return y
 
     def _max_pool2d(self, step: Step) -> int:
         s, window = self.schema, step.params["window"]
-        shape, y = self.graph.shape_of(step.inputs[0]), self.new(step.shape)
+        shape, y = step.source.shape, self.new(step.shape)
         options = s.Pool2DOptionsT(
             padding=getattr(s.Padding, _pool_padding(shape, step.shape, window)),
             strideH=window.stride[0], strideW=window.stride[1],
             filterHeight=window.kernel[0], filterWidth=window.kernel[1],
         )  # fmt: skip
-        self.operator("MAX_POOL_2D", [self.values[step.inputs[0]]], y, "Pool2DOptions", options)
+        self.operator("MAX_POOL_2D", [self.values[step.source.number]], y, "Pool2DOptions", options)
         return y
 
     def _reshape(self, step: Step) -> int:
-        before = self.graph.shape_of(step.inputs[0])
+        before = step.source.shape
         if before == step.shape:
-            return self.values[step.inputs[0]]
+            return self.values[step.source.number]
         if before[2:] != (1, 1):
             raise GraphError("LiteRT: a reshape of a map would need its layout changed")
         y = self.new(step.shape)
         to = self.constant("shape", np.array(step.shape, np.int32))
         options = self.schema.ReshapeOptionsT(newShape=list(step.shape))
-        self.operator("RESHAPE", [self.values[step.inputs[0]], to], y, "ReshapeOptions", options)
+        self.operator(
+            "RESHAPE", [self.values[step.source.number], to], y, "ReshapeOptions", options
+        )
         return y
 
 

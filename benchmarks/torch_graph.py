@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.graph import Constant, Graph, Step, Value
 from minigrad.errors import GraphError
 
 __all__ = ["step_of", "torch_network"]
@@ -27,10 +27,10 @@ def torch_network(torch: Any, graph: Graph) -> Callable[[Any], Any]:
 
 def _module(torch: Any, graph: Graph) -> Any:
     constants = {
-        (number, place): _tensor(torch, ref)
+        (number, place): _tensor(torch, ref.array)
         for number, step in graph.steps.items()
         for place, ref in enumerate(step.inputs)
-        if isinstance(ref, np.ndarray)
+        if isinstance(ref, Constant)
     }
 
     class Network(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -40,11 +40,11 @@ def _module(torch: Any, graph: Graph) -> Any:
             values = {0: x}
             for number, step in graph.steps.items():
                 inputs = [
-                    values[ref] if type(ref) is int else constants.get((number, place))
+                    values[ref.number] if isinstance(ref, Value) else constants.get((number, place))
                     for place, ref in enumerate(step.inputs)
                 ]
                 values[number] = step_of(torch, step, inputs, values)
-            return values[graph.outputs[0]]
+            return values[graph.outputs[0].number]
 
     return Network()
 
@@ -55,12 +55,13 @@ def _tensor(torch: Any, array: Any) -> Any:
 
 
 def step_of(torch: Any, step: Step, inputs: list[Any], values: dict[int, Any]) -> Any:
-    if "gate" in step.epilogue:
-        inputs[0] = inputs[0] * values[step.epilogue["gate"]]
+    epilogue = step.epilogue
+    if epilogue.gate:
+        inputs[0] = inputs[0] * values[epilogue.gate.number]
     y = _plain(torch.nn.functional, step, inputs)
-    if "activation" in step.epilogue:
-        y = getattr(torch.nn.functional, NAMES[step.epilogue["activation"]])(y)
-    return y + values[step.epilogue["residual"]] if "residual" in step.epilogue else y
+    if epilogue.activation:
+        y = getattr(torch.nn.functional, NAMES[epilogue.activation])(y)
+    return y + values[epilogue.residual.number] if epilogue.residual else y
 
 
 def _plain(f: Any, step: Step, inputs: list[Any]) -> Any:

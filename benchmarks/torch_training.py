@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.torch_graph import step_of
-from minigrad.engine.trace import Graph
+from minigrad.engine.graph import Constant, Graph, Value
 
 __all__ = ["torch_step"]
 
@@ -51,15 +51,17 @@ def _network(torch: Any, graph: Graph) -> Any:
             super().__init__()
             for number, step in graph.steps.items():
                 for place, ref in enumerate(step.inputs):
-                    if isinstance(ref, np.ndarray):
-                        value = torch.from_numpy(np.ascontiguousarray(ref).copy())
+                    if isinstance(ref, Constant):
+                        value = torch.from_numpy(np.ascontiguousarray(ref.array).copy())
                         self.register_parameter(f"p{number}_{place}", torch.nn.Parameter(value))
 
         def forward(self, x: Any) -> Any:
             values = {0: x}
             for number, step in graph.steps.items():
                 inputs = [
-                    values[ref] if type(ref) is int else getattr(self, f"p{number}_{place}", None)
+                    values[ref.number]
+                    if isinstance(ref, Value)
+                    else getattr(self, f"p{number}_{place}", None)
                     for place, ref in enumerate(step.inputs)
                 ]
                 values[number] = (
@@ -67,7 +69,7 @@ def _network(torch: Any, graph: Graph) -> Any:
                     if step.op == "batch_norm_eval"
                     else step_of(torch, step, inputs, values)
                 )
-            return values[graph.outputs[0]]
+            return values[graph.outputs[0].number]
 
     return Network()
 

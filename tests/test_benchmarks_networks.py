@@ -66,7 +66,7 @@ def test_the_recorded_steps_compute_the_model(job):
 def test_no_layers_values_are_near_the_ends_of_float32(job):
     seen = {}
     with kernels.backend("numpy"):
-        interpret(job.graph, job.x, lambda number, value: seen.setdefault(number, value))
+        interpret(job.graph, job.x, lambda step, value: seen.setdefault(step.number, value))
     maps = [v for v in seen.values() if v.ndim == 4 and v.shape[2] > 2]
     assert all(1e-10 < np.abs(v).max() < 1e10 for v in maps)
 

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
+from minigrad.engine.graph import Graph, Ref, Step, has_constants
 from minigrad.engine.interpret import perform
 from minigrad.engine.memory import in_order
 from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
-from minigrad.engine.trace import Graph, Step, has_constants
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import INNER
 from minigrad.kernels.cython._convolution import bind_conv2d, pack, packed_bytes
@@ -41,8 +41,11 @@ class Bound(Protocol):
     packed: Packed
     scratch: Any
 
-    def get(self, ref: Any) -> Any:
+    def get(self, ref: Ref) -> Array | None:
         """The array that a reference stands for."""
+
+    def array(self, ref: Ref) -> Array:
+        """The same of a reference that is not None."""
 
 
 class Packed:
@@ -51,8 +54,7 @@ class Packed:
     def __init__(self, graphs: Sequence[Graph]) -> None:
         self.made: dict[tuple[int, ConvSpec], Any] = {}
         steps = [step for graph in graphs for step in graph.steps.values()]
-        parts = [part for step in steps for part in step.params.get("parts", {0: step}).values()]
-        self.room = Slab(sum(_packed_bytes(part) for part in parts))
+        self.room = Slab(sum(_packed_bytes(part) for step in steps for part in step.parts))
 
     def __call__(self, w: Array, spec: ConvSpec) -> Any:
         """``w``, a constant of the graph; that of ``linear`` has two axes."""
@@ -66,7 +68,7 @@ def _packed_bytes(step: Step) -> int:
     """What the weights of a convolution that is not depthwise take, packed."""
     if step.op not in ("conv2d", "linear") or not has_constants(step):
         return 0
-    w, spec = step.inputs[1], step.params.get("spec", ConvSpec())
+    w, spec = step.weights, step.params.get("spec", ConvSpec())
     shape = w.shape if w.ndim == 4 else (*w.shape, 1, 1)
     return 64 + packed_bytes(shape, spec, w.dtype)
 
@@ -79,25 +81,24 @@ def as_maps(x: Array) -> Array:
     return x if x.ndim == 4 else x.reshape(n, math.prod(x.shape[1:]), 1, 1)
 
 
-def has_kernel(graph: Graph, step: Step) -> bool:
+def has_kernel(step: Step) -> bool:
     """Whether the compiled core can run a step, or nothing has to be run.
 
     It never sees an empty array: what a step makes of one, its definition says.
     """
-    if not has_numbers(graph, step):
+    if not has_numbers(step) or any(ref.dtype != step.output.dtype for ref in step.refs()):
         return False
     if step.op == "reshape":
-        shapes = graph.shape_of(step.inputs[0]), step.shape
-        return all(in_order(shape) for shape in shapes)
+        return all(in_order(shape) for shape in (step.source.shape, step.shape))
     if step.op in ("conv2d", "linear") and not has_constants(step):
         return False
-    if step.op == "linear" and step.inputs[1].shape[1] > INNER:
+    if step.op == "linear" and step.weights.shape[1] > INNER:
         return False  # a pointwise convolution is one chain, and this sum is cut
     return step.op in BINDERS
 
 
 def _bind_conv2d(step: Step, bound: Bound, y: Array) -> Any:
-    if "gate" in step.epilogue:
+    if step.epilogue.gate is not None:
         return bind_block(gated_stages(step, bound.get, bound.packed), y, bound.scratch)
     return _bind_linear_map(step, bound, y, step.params["spec"])
 
@@ -108,12 +109,11 @@ def _bind_linear(step: Step, bound: Bound, y: Array) -> Any:
 
 
 def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
-    x, w, bias = step.inputs
-    residual = bound.get(step.epilogue.get("residual"))
-    bias = None if bias is None else np.ascontiguousarray(bias)
+    x, residual = bound.array(step.inputs[0]), bound.get(step.epilogue.residual)
+    bias = None if step.bias is None else np.ascontiguousarray(step.bias)
     return bind_conv2d(
-        as_maps(bound.get(x)), bound.packed(w, spec), as_maps(y), bias,
-        None if residual is None else as_maps(residual), step.epilogue.get("activation"),
+        as_maps(x), bound.packed(step.weights, spec), as_maps(y), bias,
+        None if residual is None else as_maps(residual), step.epilogue.activation,
     )  # fmt: skip
 
 
@@ -122,20 +122,20 @@ def _bind_block(step: Step, bound: Bound, y: Array) -> Any:
 
 
 def _bind_mean(step: Step, bound: Bound, y: Array) -> Any:
-    return bind_global_avg_pool(bound.get(step.inputs[0]), y)
+    return bind_global_avg_pool(bound.array(step.inputs[0]), y)
 
 
 def _bind_max_pool(step: Step, bound: Bound, y: Array) -> Any:
-    return bind_max_pool2d(bound.get(step.inputs[0]), step.params["window"], y)
+    return bind_max_pool2d(bound.array(step.inputs[0]), step.params["window"], y)
 
 
 def _bind_avg_pool(step: Step, bound: Bound, y: Array) -> Any:
     window, counts = step.params["window"], step.params["count_include_pad"]
-    return bind_avg_pool2d(bound.get(step.inputs[0]), window, y, counts)
+    return bind_avg_pool2d(bound.array(step.inputs[0]), window, y, counts)
 
 
 def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
-    return bind_elementwise(step.op, bound.get(step.inputs[0]), y)
+    return bind_elementwise(step.op, bound.array(step.inputs[0]), y)
 
 
 class PythonCall:

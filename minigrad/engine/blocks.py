@@ -9,8 +9,8 @@ is ever written out (``ext/blocks.pyx.tp``):
     SqueezeNeXt          1x1, 1x1, 3x1 and 1x3, 1x1 + residual [, the shortcut's 1x1]
     stem and pool        k x k, the maximum of windows
 
-The new step keeps the old ones as its ``parts``: running them one after the other is its
-meaning, and gives the same bits.
+The new step is a ``Block``, which keeps the old ones as its parts: running them one after the
+other is its meaning, and gives the same bits.
 
 The mode is chosen here, from shapes alone.  Streaming saves the traffic of the maps in
 between and the fork-joins, and reads the weights once for every few rows instead of once.
@@ -21,15 +21,13 @@ gain nothing: their arithmetic hides the traffic.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minigrad.engine.fuse import Note
+from minigrad.engine.graph import Block, Constant, Graph, Ref, Step, Value, is_conv
 from minigrad.engine.schedule import has_numbers
-from minigrad.engine.trace import Graph, Step, is_conv
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython.blocks import Stage, block_bytes, ghost
@@ -52,15 +50,15 @@ def kind(step: Step | None) -> str:
     """What sort of stage a step can be: pointwise, depthwise, dense, general, pool, or ""."""
     if step is not None and step.op == "max_pool2d":
         return "pool"
-    if step is None or not is_conv(step) or "gate" in step.epilogue:
+    if step is None or not is_conv(step) or step.epilogue.gate is not None:
         return ""
-    return classify(step.params["spec"], step.inputs[1].shape)
+    return classify(step.params["spec"], step.weights.shape)
 
 
 def _made_for(graph: Graph, number: int, uses: Uses) -> int | None:
     """The step whose output this step reads, if nothing else reads it."""
     ref = graph.steps[number].inputs[0]
-    return ref if type(ref) is int and uses[ref] == [number] else None
+    return ref.number if isinstance(ref, Value) and uses[ref.number] == [number] else None
 
 
 def _chain(graph: Graph, last: int, uses: Uses, kinds: Sequence[Sequence[str]]) -> list[int] | None:
@@ -101,13 +99,13 @@ def squeezenext(graph: Graph, number: int, uses: Uses) -> list[int] | None:
     last = graph.steps[number]
     one, window = ("pointwise", "general"), ("dense", "general")
     chain = _chain(graph, number, uses, [one, one, window, window, one])
-    if chain is None or "residual" not in last.epilogue:
+    if chain is None or last.epilogue.residual is None:
         return None
-    ref = last.epilogue["residual"]
-    shortcut = graph.steps.get(ref)
-    if shortcut is None or kind(shortcut) != "pointwise" or "residual" in shortcut.epilogue:
+    shortcut = graph.maker(last.epilogue.residual)
+    if shortcut is None or kind(shortcut) != "pointwise" or shortcut.epilogue.residual:
         return chain  # the identity: what it adds is the block's input
-    return [ref, *chain] if set(uses[ref]) <= {number, chain[0]} else chain
+    readers = set(uses[shortcut.number])
+    return [shortcut.number, *chain] if readers <= {number, chain[0]} else chain
 
 
 def stem_pool(graph: Graph, number: int, uses: Uses) -> list[int] | None:
@@ -129,37 +127,28 @@ def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
     steps, uses = dict(graph.steps), graph.uses()
     for pattern in BLOCKS:
         for number in graph.steps:
-            found = pattern.find(graph, number, uses) if number in steps else None
-            if found is None or not all(
-                _is_free(k, steps) and has_numbers(graph, steps[k]) for k in found
-            ):
+            chain = pattern.find(graph, number, uses) if number in steps else None
+            if chain is None or not all(_is_free(k, steps) for k in chain):
                 continue
-            block = _block(pattern.name, graph, sorted(found))
-            streams, why = verdict(graph, block)
+            parts = [graph.steps[k] for k in sorted(chain)]
+            block = Block.of(pattern.name, parts, _layer(parts))
+            streams, why = verdict(block)
             notes.append(Note(pattern.name.replace("_", " "), block.layer, streams, why))
             if streams:
-                steps = {k: s for k, s in steps.items() if k not in found or k == number}
+                steps = {k: s for k, s in steps.items() if k not in chain or k == number}
                 steps[number] = block
-    return replace(graph, steps=dict(sorted(steps.items()))), notes
+    return graph.with_steps(dict(sorted(steps.items()))), notes
 
 
 def _is_free(number: int, steps: dict[int, Step]) -> bool:
-    """Whether no block has taken a step yet."""
-    return number in steps and "parts" not in steps[number].params
+    """Whether no block has taken a step yet, and there are numbers to work on."""
+    step = steps.get(number)
+    return step is not None and not isinstance(step, Block) and has_numbers(step)
 
 
-def _block(name: str, graph: Graph, numbers: Sequence[int]) -> Step:
-    """One step that does the work of several, the last of which makes its output."""
-    parts = {number: graph.steps[number] for number in numbers}
-    outside = {ref: None for part in parts.values() for ref in part.reads() if ref not in parts}
-    last = parts[numbers[-1]]
-    layers = tuple(dict.fromkeys(layer for p in parts.values() for layer in (p.layer, *p.absorbed)))
-    return Step(name, tuple(outside), {"parts": parts}, _layer(parts), last.shape, {}, layers)
-
-
-def _layer(parts: dict[int, Step]) -> str:
+def _layer(parts: Sequence[Step]) -> str:
     """The layer that holds all parts; a stem stands before the block that it begins."""
-    layers = [part.layer.split(".") for part in parts.values()]
+    layers = [part.layer.split(".") for part in parts]
     whole, rest = _shared(layers), _shared(layers[1:])
     return ".".join(whole) or f"{layers[0][0]} + {'.'.join(rest)}".rstrip(" +")
 
@@ -169,12 +158,10 @@ def _shared(paths: Sequence[Sequence[str]]) -> list[str]:
     return [names[0] for names in takewhile(lambda n: len(set(n)) == 1, zip(*paths, strict=False))]
 
 
-def verdict(graph: Graph, block: Step) -> tuple[bool, str]:
+def verdict(block: Block) -> tuple[bool, str]:
     """Whether a block is better streamed by rows than run as separate steps, and why."""
-    parts: dict[int, Step] = block.params["parts"]
-    item = graph.dtype.itemsize
-    inner = sum(math.prod(part.shape) * item for k, part in parts.items() if k != max(parts))
-    weights = sum(part.inputs[1].size * item for part in parts.values() if part.op == "conv2d")
+    inner = sum(part.output.nbytes for part in block.parts[:-1])
+    weights = sum(part.weights.nbytes for part in block.parts if part.op == "conv2d")
     if weights <= WEIGHTS_IN_CACHE:
         return True, "by rows, for its weights stay in cache beside them"
     if weights <= inner:
@@ -184,53 +171,55 @@ def verdict(graph: Graph, block: Step) -> tuple[bool, str]:
     )
 
 
-def as_given(w: Array, spec: ConvSpec) -> Any:
+Get = Callable[[Ref], "Array | None"]
+Pack = Callable[[Array, ConvSpec], object]
+
+
+def as_given(w: Array, spec: ConvSpec) -> object:
     """Weights not packed."""
     return w
 
 
-def stages_of(
-    step: Step, value: Callable[[Any], Any], packed: Callable[[Array, ConvSpec], Any] = as_given
-) -> list[Stage]:
-    """The stages of a block; ``value`` gives the array that a reference outside stands for."""
-    parts: dict[int, Step] = step.params["parts"]
-    place = {number: k for k, number in enumerate(parts)}
+def stages_of(block: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
+    """The stages of a block; ``get`` gives the array that a reference outside stands for."""
+    place = {part.number: k for k, part in enumerate(block.parts)}
 
-    def source(ref: Any) -> Any:
-        return place[ref] if type(ref) is int and ref in place else value(ref)
+    def source(ref: Ref) -> Array | int | None:
+        return place[ref.number] if isinstance(ref, Value) and ref.number in place else get(ref)
 
     def stage(part: Step) -> Stage:
         x = source(part.inputs[0])
         if part.op == "max_pool2d":
             return Stage(x, None, part.params["window"])
-        w, spec = part.inputs[1], part.params["spec"]
-        residual, activation = part.epilogue.get("residual"), part.epilogue.get("activation")
-        return Stage(x, packed(w, spec), spec, part.inputs[2], source(residual), activation)
+        w, spec, epilogue = part.weights, part.params["spec"], part.epilogue
+        residual = source(epilogue.residual)
+        return Stage(x, packed(w, spec), spec, part.bias, residual, epilogue.activation)
 
-    return [stage(part) for part in parts.values()]
+    return [stage(part) for part in block.parts]
 
 
-def gated_stages(
-    step: Step, value: Callable[[Any], Any], packed: Callable[[Array, ConvSpec], Any] = as_given
-) -> list[Stage]:
+def gated_stages(step: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
     """The two stages of a convolution with a gate: multiply, convolve."""
-    x, w, bias = value(step.inputs[0]), *step.inputs[1:]
-    gate = value(step.epilogue["gate"]).reshape(x.shape[:2])
-    residual, activation = value(step.epilogue.get("residual")), step.epilogue.get("activation")
-    spec = step.params["spec"]
-    return [Stage(x, gate, None), Stage(0, packed(w, spec), spec, bias, residual, activation)]
+    x, gate, spec = get(step.inputs[0]), get(step.epilogue.gate), step.params["spec"]
+    assert x is not None
+    assert gate is not None
+    residual = get(step.epilogue.residual)
+    conv = Stage(0, packed(step.weights, spec), spec, step.bias, residual, step.epilogue.activation)
+    return [Stage(x, gate.reshape(x.shape[:2]), None), conv]
 
 
 def scratch_bytes(graph: Graph) -> int:
     """What each thread needs for the rows of the largest streamed block."""
 
-    def value(ref: Any) -> Any:
-        return ghost(graph.shape_of(ref), graph.dtype) if type(ref) is int else ref
+    def get(ref: Ref) -> Array | None:
+        if isinstance(ref, Constant):
+            return ref.array
+        return None if ref is None else ghost(ref.shape, ref.dtype)
 
     sizes = [0]
     for step in graph.steps.values():
-        if "parts" in step.params:
-            sizes.append(block_bytes(stages_of(step, value), graph.dtype))
-        elif "gate" in step.epilogue:
-            sizes.append(block_bytes(gated_stages(step, value), graph.dtype))
+        if isinstance(step, Block):
+            sizes.append(block_bytes(stages_of(step, get), step.output.dtype))
+        elif step.epilogue.gate is not None:
+            sizes.append(block_bytes(gated_stages(step, get), step.output.dtype))
     return max(sizes)

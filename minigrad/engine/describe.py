@@ -3,57 +3,54 @@
 from __future__ import annotations
 
 import json
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from minigrad.engine.design import Design
 from minigrad.engine.fuse import Note
-from minigrad.engine.memory import arena, is_alias
-from minigrad.engine.schedule import macs
-from minigrad.engine.trace import Graph, Step, is_conv
+from minigrad.engine.graph import Block, Graph, Step, is_conv
+from minigrad.engine.memory import is_alias, live_peak, lives
+from minigrad.engine.schedule import macs, map_bytes, weight_bytes
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Shape
-
-if TYPE_CHECKING:
-    from minigrad.engine.plan import Plan
 
 __all__ = ["Profile", "kernel_name", "table"]
 
 
-def kernel_name(graph: Graph, step: Step) -> str:
+def kernel_name(step: Step) -> str:
     """What runs: kind, window, stride, and what is fused into it."""
-    if "parts" in step.params:
-        return _block_name(list(step.params["parts"].values()))
-    if is_alias(graph, step):
+    if isinstance(step, Block):
+        return _block_name(step.parts)
+    if is_alias(step):
         return f"{step.op}: the same memory"
-    parts = [step.op]
+    words = [step.op]
     if is_conv(step):
-        spec, w = step.params["spec"], step.inputs[1].shape
-        parts = [classify(spec, w), *_window(step)]
-        parts += [f"d{spec.dilation[0]}"] if spec.dilation != (1, 1) else []
-    if "gate" in step.epilogue:
-        parts.insert(0, "gate *")
-    if "activation" in step.epilogue:
-        parts.append(step.epilogue["activation"])
-    if "residual" in step.epilogue:
-        parts.append(f"+ {step.epilogue['residual']}")
-    return " ".join(parts)
+        spec = step.params["spec"]
+        words = [_kind(step), *_window(step)]
+        words += [f"d{spec.dilation[0]}"] if spec.dilation != (1, 1) else []
+    if step.epilogue.gate is not None:
+        words.insert(0, "gate *")
+    return " ".join(word for word in (*words, *_fused(step)) if word)
+
+
+def _fused(step: Step) -> list[str]:
+    """The activation of a step, and what it adds."""
+    residual = step.epilogue.residual
+    return [step.epilogue.activation or "", f"+ {residual.number}" if residual else ""]
 
 
 def _block_name(parts: Sequence[Step]) -> str:
     """A streamed block: its channels, its windows, the activation inside, what it adds."""
     convs = [part for part in parts if part.op == "conv2d"]
-    channels = [convs[0].inputs[1].shape[1], *(part.shape[1] for part in convs)]
-    kinds = [classify(part.params["spec"], part.inputs[1].shape) for part in convs]
+    channels = [convs[0].weights.shape[1], *(part.shape[1] for part in convs)]
     words = ["rows:", "-".join(str(c) for c, _ in groupby(channels))]
-    if "depthwise" in (kinds[0], ""):
+    if _kind(convs[0]) == "depthwise":
         words[1] = "-".join(str(part.shape[1]) for part in convs)
     for part in parts:
         words += _window(part)
-    words.append(convs[0].epilogue.get("activation", ""))
-    words += [f"+ {parts[-1].epilogue['residual']}"] if "residual" in parts[-1].epilogue else []
+    words += [_fused(convs[0])[0], _fused(parts[-1])[1]]
     return " ".join(word for word in words if word)
 
 
@@ -63,7 +60,7 @@ def _window(part: Step) -> list[str]:
         kernel, stride, *_ = part.params["window"]
         words = ["max"]
     else:
-        kernel, stride, words = part.inputs[1].shape[2:], part.params["spec"].stride, []
+        kernel, stride, words = part.weights.shape[2:], part.params["spec"].stride, []
     words += [f"{kernel[0]}x{kernel[1]}"] if tuple(kernel) != (1, 1) else []
     return words + ([f"s{stride[0]}"] if tuple(stride) != (1, 1) else [])
 
@@ -75,19 +72,19 @@ def _size(value: float) -> str:
 WIDTH = 120  # columns of a table
 
 
-def table(plan: Plan) -> str:
+def table(plan: Design) -> str:
     """One line a step: number, layer, kernel, output, MACs, bytes, and its place in the arena."""
-    graph = plan.graph
-    total = sum(macs(graph, step) for step in graph.steps.values())
+    graph, schedule = plan.graph, plan.schedule
+    total = sum(macs(step) for step in graph.steps.values())
     lines = [
         f"{plan.name} for {graph.shape} {graph.dtype}: {len(graph.steps)} steps, {total:,} MACs",
         *_memory(plan),
         f"{'':>3} {'layer':24} {'kernel':45} {'output':16} {'MACs':>11} {'KiB':>6} {'at KiB':>6}",
     ]
     for number, step in graph.steps.items():
-        if number == plan.schedule.first_of_tail and len(plan.schedule.head.steps):
-            lines.append(f"--- from here on {max(plan.schedule.groups)} images at a time")
-        lines.append(_line(plan, number, step))
+        if number == schedule.first_of_tail and len(schedule.head.graph.steps):
+            lines.append(f"--- from here on {max(schedule.groups)} images at a time")
+        lines.append(_line(step, schedule.offset(number)))
     return "\n".join([*lines, *(part for note in _notes(plan.notes) for part in wrap(note))])
 
 
@@ -96,25 +93,27 @@ def wrap(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="    ")
 
 
-def _memory(plan: Plan) -> list[str]:
+def _memory(plan: Design) -> list[str]:
     """What the activations take, and beside it what the paper's own split would."""
-    one = plan.one_image
+    one, schedule = plan.one_image, plan.schedule
     words = [
-        f"activations: arena {_size(plan.arena_bytes)}",
-        f"at most {_size(plan.live_bytes)} live at once, "
-        f"{_size(arena(one).live)} an image if no block were streamed",
+        f"activations: arena {_size(schedule.arena_bytes)}",
+        f"at most {_size(schedule.live_bytes)} live at once, "
+        f"{_size(live_peak(lives(one)))} an image if no block were streamed",
     ]
     bound = split_bound(one)
     if bound:
         words.append(
             f"{_size(bound)} is the bound of MobileNetV2's section 5.1 (split by channels)"
         )
-    rows = f"rows of streamed blocks: {_size(plan.scratch_bytes)} a thread"
-    batch = [] if len(plan.graph.shape) < 1 or plan.graph.shape[0] < 2 else [
-        f"batch: {plan.schedule.why}; arena {_size(plan.head_bytes)} for each thread's image, "
-        f"{_size(plan.arena_bytes - plan.head_bytes)} for the rest"
-    ]  # fmt: skip
-    return [line for text in ("; ".join(words), rows, *batch) for line in wrap(text)]
+    lines = ["; ".join(words), f"rows of streamed blocks: {_size(plan.scratch_bytes)} a thread"]
+    if plan.graph.shape and plan.graph.shape[0] > 1:
+        rest = schedule.arena_bytes - schedule.head_bytes
+        lines.append(
+            f"batch: {schedule.why}; arena {_size(schedule.head_bytes)} for each thread's image, "
+            f"{_size(rest)} for the rest"
+        )
+    return [line for text in lines for line in wrap(text)]
 
 
 def split_bound(graph: Graph) -> float:
@@ -123,38 +122,37 @@ def split_bound(graph: Graph) -> float:
     x and y are a block's input and output, E and D its expanded map before and after the
     depthwise convolution, of which one channel is there at a time.  0 if there are none.
     """
-    uses, item, most = graph.uses(), graph.dtype.itemsize, 0.0
+    uses, most = graph.uses(), 0.0
     for number, step in graph.steps.items():
         if _kind(step) != "depthwise":
             continue
-        last = graph.steps.get(uses[number][-1])
-        maker = graph.steps.get(step.inputs[0])
-        expands = _kind(maker) == "pointwise" and len(uses[step.inputs[0]]) == 1
-        if _kind(last) == "pointwise":
-            wide, made = graph.shape_of(step.inputs[0]), step.shape
-            x = graph.shape_of(maker.inputs[0]) if expands and maker else wide
-            y = last.shape if last else ()
-            inner = (math.prod(wide) + math.prod(made)) / made[1]
-            most = max(most, item * (math.prod(x) + math.prod(y) + inner))
+        last, maker = graph.steps.get(uses[number][-1]), graph.maker(step.source)
+        if last is None or _kind(last) != "pointwise":
+            continue
+        expands = maker and _kind(maker) == "pointwise" and len(uses[maker.number]) == 1
+        x = maker.source if maker and expands else step.source
+        inner = (step.source.nbytes + step.output.nbytes) / step.shape[1]
+        most = max(most, x.nbytes + last.output.nbytes + inner)
     return most
 
 
 def _kind(step: Step | None) -> str:
-    return classify(step.params["spec"], step.inputs[1].shape) if step and is_conv(step) else ""
+    """The kind of a convolution; "" of anything else."""
+    if step is None or not is_conv(step):
+        return ""
+    return classify(step.params["spec"], step.weights.shape)
 
 
-def _line(plan: Plan, number: int, step: Step) -> str:
+def _line(step: Step, offset: int) -> str:
     layer = step.layer if len(step.layer) <= 24 else "..." + step.layer[-21:]
     shape = "x".join(str(n) for n in step.shape)
-    size = math.prod(step.shape) * plan.graph.dtype.itemsize / 1024
-    kernel = kernel_name(plan.graph, step)
     return (
-        f"{number:3} {layer:24} {kernel:45} {shape:16} "
-        f"{macs(plan.graph, step):11,} {size:6.0f} {plan.offset(number) / 1024:6.0f}"
+        f"{step.number:3} {layer:24} {kernel_name(step):45} {shape:16} "
+        f"{macs(step):11,} {step.output.nbytes / 1024:6.0f} {offset / 1024:6.0f}"
     )
 
 
-def _notes(notes: list[Note]) -> list[str]:
+def _notes(notes: Sequence[Note]) -> list[str]:
     """How often each rewrite was applied; why, if it says so; and why each other was not."""
     counts: dict[str, int] = {}
     told: dict[tuple[str, bool, str], list[str]] = {}
@@ -182,22 +180,16 @@ class Profile:
 
     def __init__(self, graph: Graph, times: Mapping[int, float], peak: float) -> None:
         self.peak = peak
+        moved = 2 * graph.input.nbytes
         self.rows: list[dict[str, Any]] = [
-            self._row(
-                0,
-                "input",
-                "to channels-last",
-                graph.shape,
-                0,
-                2 * _bytes(graph, graph.shape),
-                times[0],
-            )
+            self._row(0, "input", "to channels-last", graph.shape, 0, moved, times[0])
         ]
         for number, step in graph.steps.items():
-            moved = sum(_bytes(graph, shape) for shape in (step.shape, *_read(graph, step)))
-            moved = 0 if is_alias(graph, step) else moved
-            kernel, work, us = kernel_name(graph, step), macs(graph, step), times.get(number, 0.0)
-            self.rows.append(self._row(number, step.layer, kernel, step.shape, work, moved, us))
+            moved = 0 if is_alias(step) else map_bytes(step) + weight_bytes(step)
+            kernel, us = kernel_name(step), times.get(number, 0.0)
+            self.rows.append(
+                self._row(number, step.layer, kernel, step.shape, macs(step), moved, us)
+            )
 
     def _row(
         self, number: int, layer: str, kernel: str, shape: Shape, work: int, moved: int, us: float
@@ -235,14 +227,3 @@ class Profile:
             events.append({"name": row["layer"], "cat": row["kernel"], **when, "args": row})
             start += row["us"]
         return json.dumps({"traceEvents": events})
-
-
-def _bytes(graph: Graph, shape: Sequence[int]) -> int:
-    return math.prod(shape) * graph.dtype.itemsize
-
-
-def _read(graph: Graph, step: Step) -> list[Shape]:
-    """The shapes of all that a step reads: values, and constants."""
-    parts = step.params.get("parts", {0: step}).values()
-    constants = [ref.shape for part in parts for ref in part.inputs if hasattr(ref, "shape")]
-    return [*(graph.shape_of(ref) for ref in step.reads()), *constants]

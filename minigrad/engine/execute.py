@@ -8,7 +8,6 @@ step that has no kernel runs in Python.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -16,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.bind import BINDERS, Packed, PythonCall, as_maps, has_kernel
-from minigrad.engine.memory import Arena, arena, is_alias
-from minigrad.engine.schedule import Schedule, macs, map_bytes, weight_bytes
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.graph import Constant, Ref, Step, Value
+from minigrad.engine.memory import is_alias
+from minigrad.engine.schedule import Part, Schedule, macs, map_bytes, weight_bytes
 from minigrad.kernels.cython.program import bind_images, bind_program, new_scratch, peak
 from minigrad.resources import available_cpus, check_memory
-from minigrad.tensor import Array, Shape
+from minigrad.tensor import Array
 
 __all__ = ["Execution"]
 
@@ -41,9 +40,7 @@ class Execution:
 
     def __init__(self, plan: Schedule) -> None:
         self.schedule = plan
-        self.packed = Packed([plan.head, plan.tails[plan.groups[0]]])
-        self.head = arena(plan.head)
-        self.tails = {size: arena(tail) for size, tail in plan.tails.items()}
+        self.packed = Packed([plan.head.graph, plan.tails[plan.groups[0]].graph])
         self._free: list[Workspace] = []  # append and pop are each one step for other threads
         self._give(Workspace(self))  # packs every weight
 
@@ -73,7 +70,7 @@ class Execution:
 
     def peak(self, threads: int) -> float:
         """The most FMAs the core does in the plan's dtype, in GFLOP/s."""
-        return peak(0.1, threads, self.schedule.head.dtype.itemsize)
+        return peak(0.1, threads, self.schedule.head.graph.dtype.itemsize)
 
 
 class Workspace:
@@ -87,12 +84,12 @@ class Workspace:
     """
 
     def __init__(self, plan: Execution) -> None:
-        self.plan, self.scratch = plan, new_scratch()
-        size = max(place.size for place in plan.tails.values())
-        check_memory(size + plan.head.size, "the memory of this plan's activations")
+        self.schedule, self.packed, self.scratch = plan.schedule, plan.packed, new_scratch()
+        check_memory(plan.schedule.arena_bytes, "the memory of this plan's activations")
+        size = max(tail.place.size for tail in plan.schedule.tails.values())
         memory = np.empty(size + 64, np.uint8)
         self.tails = {
-            size: Bound(tail, plan.tails[size], memory, self.scratch, plan.packed)
+            size: Bound(tail, memory, self.scratch, plan.packed)
             for size, tail in plan.schedule.tails.items()
         }
         self.lanes: list[Bound] = []
@@ -101,30 +98,29 @@ class Workspace:
 
     def run(self, x: Array, threads: int) -> list[Array]:
         """The outputs for a batch, group by group."""
-        schedule = self.plan.schedule
-        self._widen(min(threads, max(schedule.groups)))
+        groups = self.schedule.groups
+        self._widen(min(threads, max(groups)))
         rows, first = as_maps(x), 0
         outputs = self._outputs()
-        for size in schedule.groups:
+        for size in groups:
             self.images[size].run(rows, first, size, threads)
             tail = self.tails[size]
             for _, program in tail.programs:
                 program.run(threads)
-            for y, number in zip(outputs, tail.graph.outputs, strict=True):
-                made = tail.values[number]
-                np.copyto(y if len(schedule.groups) == 1 else y[first : first + size], made)
+            for y, value in zip(outputs, tail.graph.outputs, strict=True):
+                place = y if len(groups) == 1 else y[first : first + size]
+                np.copyto(place, tail.array(value))
             first += size
         return outputs
 
     def _outputs(self) -> list[Array]:
         """Memory for the outputs of the whole batch."""
-        batch, several = sum(self.plan.schedule.groups), len(self.plan.schedule.groups) > 1
-        tail = self.tails[self.plan.schedule.groups[0]]
-        shapes = [tail.values[k].shape for k in tail.graph.outputs]
-        shapes = [(batch, *shape[1:]) for shape in shapes] if several else shapes
-        size = sum(math.prod(shape) for shape in shapes) * tail.graph.dtype.itemsize
-        check_memory(size, "the output of this plan")
-        return [np.empty(shape, tail.graph.dtype) for shape in shapes]
+        groups = self.schedule.groups
+        values = list(self.tails[groups[0]].graph.outputs)
+        if len(groups) > 1:
+            values = [value.with_batch(sum(groups)) for value in values]
+        check_memory(sum(value.nbytes for value in values), "the output of this plan")
+        return [np.empty(value.shape, value.dtype) for value in values]
 
     def _widen(self, lanes: int) -> None:
         """Have a head for so many threads; one that cannot be made changes nothing."""
@@ -135,18 +131,17 @@ class Workspace:
         self.lanes, self.images = wide, images
 
     def _lane(self) -> Bound:
-        head = self.plan.head
-        memory = np.empty(head.size + 64, np.uint8)
-        return Bound(self.plan.schedule.head, head, memory, self.scratch, self.plan.packed)
+        head = self.schedule.head
+        return Bound(head, np.empty(head.place.size + 64, np.uint8), self.scratch, self.packed)
 
     def _images(self, lanes: list[Bound], tail: Bound) -> Any:
         """What takes a group through the head, into what ``tail`` reads."""
-        crossing = self.plan.schedule.head.outputs
+        crossing = self.schedule.head.graph.outputs
         return bind_images(
             [lane.program for lane in lanes],
             [as_maps(lane.values[0]) for lane in lanes],
-            [[lane.values[k] for k in crossing] for lane in lanes],
-            [tail.values[k] for k in crossing],
+            [[lane.array(value) for value in crossing] for lane in lanes],
+            [tail.array(value) for value in crossing],
             self.scratch,
         )
 
@@ -181,14 +176,13 @@ class Bound:
         The steps in order: runs of the core, and single steps of Python.
     """
 
-    def __init__(
-        self, graph: Graph, place: Arena, memory: Array, scratch: Any, packed: Packed
-    ) -> None:
-        start = -memory.ctypes.data % 64
-        self.graph, self.scratch, self.packed = graph, scratch, packed
+    def __init__(self, part: Part, memory: Array, scratch: Any, packed: Packed) -> None:
+        start, offsets = -memory.ctypes.data % 64, part.place.offsets
+        self.graph, self.scratch, self.packed = part.graph, scratch, packed
         self.values = {
-            number: _placed(memory[start + offset :], graph.shape_of(number), graph.dtype)
-            for number, offset in place.offsets.items()
+            value.number: _placed(memory[start + offsets[value.number] :], value)
+            for value in part.graph.values()
+            if value.number in offsets
         }
         self.programs = list(self._programs())
 
@@ -197,25 +191,27 @@ class Bound:
         """The only one, of a graph without steps in Python."""
         return self.programs[0][1] if self.programs else bind_program([], [], self.scratch)
 
-    def get(self, ref: Any) -> Any:
+    def get(self, ref: Ref) -> Array | None:
         """The array that a reference stands for."""
-        return self.values[ref] if type(ref) is int else ref
+        return None if ref is None else self.array(ref)
+
+    def array(self, ref: Ref) -> Array:
+        """The same of a reference that is not None."""
+        assert ref is not None
+        return ref.array if isinstance(ref, Constant) else self.values[ref.number]
 
     def _programs(self) -> Iterator[tuple[tuple[int, ...], Any]]:
         """All steps as one call of the core, unless some of them are Python's."""
-        steps = [
-            (number, step)
-            for number, step in self.graph.steps.items()
-            if step.op != "given" and not is_alias(self.graph, step)
-        ]
-        for compiled, found in groupby(steps, lambda pair: has_kernel(self.graph, pair[1])):
-            run = list(found)
-            if compiled:
-                calls = [BINDERS[step.op](step, self, self.values[k]) for k, step in run]
-                shares = [_threads_worth(self.graph, step) for _, step in run]
-                yield tuple(k for k, _ in run), bind_program(calls, shares, self.scratch)
-            else:
-                yield from (((k,), PythonCall(step, self, self.values[k])) for k, step in run)
+        steps = [s for s in self.graph.steps.values() if s.op != "given" and not is_alias(s)]
+        for compiled, run in groupby(steps, has_kernel):
+            if not compiled:
+                yield from (((s.number,), PythonCall(s, self, self.values[s.number])) for s in run)
+                continue
+            found = list(run)
+            calls = [BINDERS[step.op](step, self, self.values[step.number]) for step in found]
+            shares = [_threads_worth(step) for step in found]
+            program = bind_program(calls, shares, self.scratch)
+            yield tuple(step.number for step in found), program
 
     def start_clocks(self) -> None:
         """From now on each step is timed."""
@@ -228,18 +224,17 @@ class Bound:
             yield from zip(numbers, program.read_clocks(), strict=True)
 
 
-def _threads_worth(graph: Graph, step: Step) -> int:
+def _threads_worth(step: Step) -> int:
     """How many threads a step is worth: waking one costs as much as a little work."""
-    numbers = (map_bytes(graph, step) + weight_bytes(step)) // graph.dtype.itemsize
-    return 1 + (macs(graph, step) // 8 + numbers) // WORTH_A_THREAD
+    numbers = (map_bytes(step) + weight_bytes(step)) // step.output.dtype.itemsize
+    return 1 + (macs(step) // 8 + numbers) // WORTH_A_THREAD
 
 
-def _placed(memory: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
+def _placed(memory: Array, value: Value) -> Array:
     """An array of NCHW shape in the arena, channels-last if it is a map."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    flat = memory[:size].view(dtype)
-    if len(shape) != 4:
-        return flat.reshape(shape)
-    n, c, h, w = shape
+    flat = memory[: value.nbytes].view(value.dtype)
+    if len(value.shape) != 4:
+        return flat.reshape(value.shape)
+    n, c, h, w = value.shape
     placed: Array = flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
     return placed

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.engine.fuse import rewrite
-from minigrad.engine.trace import Graph, Step, trace
+from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
+from minigrad.engine.trace import trace
 from minigrad.errors import GraphError, MissingExtra
 from minigrad.tensor import Tensor
 
@@ -101,16 +102,16 @@ class _Writer:
             self.names[number] = self.step(step, f"v{number}")
         several = not self.graph.returns_one
         outputs = [
-            (f"output_{k}" if several else "output", number)
-            for k, number in enumerate(self.graph.outputs)
+            (f"output_{k}" if several else "output", value)
+            for k, value in enumerate(self.graph.outputs)
         ]
-        for out, number in outputs:
-            self.node("Identity", [self.names[number]], out)
+        for out, value in outputs:
+            self.node("Identity", [self.names[value.number]], out)
         graph = helper.make_graph(
             self.nodes,
             name,
-            [self.info("input", 0)],
-            [self.info(out, number) for out, number in outputs],
+            [self.info("input", self.graph.input)],
+            [self.info(out, value) for out, value in outputs],
             self.constants,
         )
         opset = helper.make_opsetid("", OPSET)
@@ -119,11 +120,11 @@ class _Writer:
         checker.check_model(made)
         return made
 
-    def info(self, name: str, number: int) -> Any:
+    def info(self, name: str, value: Value) -> Any:
         from onnx import helper
 
-        kind = helper.np_dtype_to_tensor_dtype(self.graph.dtype)
-        return helper.make_tensor_value_info(name, kind, self.graph.shape_of(number))
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        return helper.make_tensor_value_info(name, kind, value.shape)
 
     def node(self, op: str, inputs: list[str], out: str, **attributes: Any) -> str:
         from onnx import helper
@@ -139,21 +140,23 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(values, name))
         return name
 
-    def ref(self, ref: Any) -> str:
+    def ref(self, ref: Ref) -> str:
         if ref is None:
             return ""
-        return self.names[ref] if type(ref) is int else self.constant(ref)
+        if isinstance(ref, Constant):
+            return self.constant(ref.array, ref.dtype)
+        return self.names[ref.number]
 
     def step(self, step: Step, out: str) -> str:
         """Write one step and its epilogue; returns the name of its value."""
-        inputs = [self.ref(r) for r in step.inputs]
-        if "gate" in step.epilogue:
-            inputs[0] = self.node("Mul", [inputs[0], self.ref(step.epilogue["gate"])], f"{out}_x")
+        inputs, epilogue = [self.ref(r) for r in step.inputs], step.epilogue
+        if epilogue.gate:
+            inputs[0] = self.node("Mul", [inputs[0], self.ref(epilogue.gate)], f"{out}_x")
         y = self.plain(step, inputs, out)
-        if "activation" in step.epilogue:
-            y = self.activation(step.epilogue["activation"], y, f"{out}_f")
-        if "residual" in step.epilogue:
-            y = self.node("Add", [y, self.ref(step.epilogue["residual"])], f"{out}_r")
+        if epilogue.activation:
+            y = self.activation(epilogue.activation, y, f"{out}_f")
+        if epilogue.residual:
+            y = self.node("Add", [y, self.ref(epilogue.residual)], f"{out}_r")
         return y
 
     def activation(self, name: str, x: str, out: str) -> str:
@@ -179,7 +182,7 @@ class _Writer:
     def _conv2d(self, step: Step, inputs: list[str], out: str) -> str:
         spec = step.params["spec"]
         how = {
-            "kernel_shape": list(step.inputs[1].shape[2:]),
+            "kernel_shape": list(step.weights.shape[2:]),
             "strides": list(spec.stride),
             "dilations": list(spec.dilation),
             "pads": _pads(spec.padding),

@@ -17,15 +17,15 @@ in exact arithmetic.  ``compile(..., fold=False)`` leaves it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
 from minigrad.engine.slab import Slab
-from minigrad.engine.trace import Graph, Step, is_conv, needed
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Array
 
@@ -53,45 +53,42 @@ class Match(NamedTuple):
 
 
 Verdict = Match | str | None
-Rule = Callable[[Graph, int, dict[int, list[int]]], Verdict]
+Uses = dict[int, list[int]]
+Rule = Callable[[Graph, int, Uses], Verdict]
 Room = Callable[[int], Array]  # memory of so many bytes
 
 
-def _only_reader(number: int, uses: dict[int, list[int]]) -> bool:
-    return len(uses[number]) == 1
+def _joined(host: Step, guest: Step, epilogue: Epilogue | None = None) -> Step:
+    """``host`` with another epilogue, which makes what ``guest`` made and knows its layer."""
+    absorbed = (*host.absorbed, guest.layer)
+    return replace(host, absorbed=absorbed, output=guest.output, epilogue=epilogue or host.epilogue)
 
 
-def _maker(graph: Graph, ref: Any) -> Step | None:
-    """The step that made a value; None for the input and for constants."""
-    return graph.steps.get(ref) if type(ref) is int else None
+def _read_once(step: Step, uses: Uses) -> bool:
+    """Whether one step alone reads what this one makes."""
+    return len(uses[step.number]) == 1
 
 
-def _joined(host: Step, guest: Step, **changes: Any) -> Step:
-    """``host`` with some fields changed, knowing whose work it took over."""
-    return replace(host, absorbed=(*host.absorbed, guest.layer), shape=guest.shape, **changes)
-
-
-def fold_batch_norm(
-    graph: Graph, number: int, uses: dict[int, list[int]], room: Room | None = None
-) -> Verdict:
+def fold_batch_norm(graph: Graph, number: int, uses: Uses, room: Room | None = None) -> Verdict:
     """Batch norm after a convolution: scale its filters instead of its output."""
     norm = graph.steps[number]
     if norm.op != "batch_norm_eval":
         return None
-    maker = _maker(graph, norm.inputs[0])
-    if maker is None or maker.op not in LINEAR or maker.epilogue:
+    maker = graph.maker(norm.inputs[0])
+    if maker is None or maker.op not in LINEAR or maker.epilogue != Epilogue():
         return "what it normalises is not the plain output of a convolution"
-    if not _only_reader(norm.inputs[0], uses):
+    if not _read_once(maker, uses):
         return "the convolution's output is also read before the batch norm"
-    if any(not isinstance(v, np.ndarray) for v in (*norm.inputs[1:], maker.inputs[1])):
+    if any(not isinstance(v, Constant) for v in (*norm.inputs[1:], maker.inputs[1])):
         return "the weights are not constants"
-    w, b = maker.inputs[1:]
-    w, bias = _folded(w, b, norm.inputs[1:], norm.params["eps"], room)
-    return Match(_joined(maker, norm, inputs=(maker.inputs[0], w, bias)), norm.inputs[0])
+    arrays = [constant.array for constant in norm.constants()]
+    w, bias = _folded(maker.weights, maker.bias, arrays, norm.params["eps"], room)
+    folded = replace(maker, inputs=(maker.inputs[0], Constant(w), Constant(bias)))
+    return Match(_joined(folded, norm), maker.number)
 
 
 def _folded(
-    w: Array, b: Array | None, norm: tuple[Array, ...], eps: float, room: Room | None
+    w: Array, b: Array | None, norm: Sequence[Array], eps: float, room: Room | None
 ) -> tuple[Array, Array]:
     """(w', b'): computed in float64, rounded once to the dtype of w."""
     mean, var, gamma, beta = (np.asarray(v, np.float64) for v in norm)
@@ -103,89 +100,83 @@ def _folded(
     return folded, shift.astype(w.dtype)
 
 
-def fuse_activation(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verdict:
+def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
     """An activation becomes the epilogue of the convolution it follows."""
     act = graph.steps[number]
     if act.op not in ACTIVATIONS:
         return None
-    maker = _maker(graph, act.inputs[0])
+    maker = graph.maker(act.inputs[0])
     if maker is None or maker.op != "conv2d":
         return "it does not follow a convolution"
-    if "activation" in maker.epilogue or "residual" in maker.epilogue:
+    if maker.epilogue.activation or maker.epilogue.residual:
         return "the convolution already has an activation or a residual"
-    if not _only_reader(act.inputs[0], uses):
+    if not _read_once(maker, uses):
         return "the convolution's output is also read without the activation"
-    epilogue = {**maker.epilogue, "activation": act.op}
-    return Match(_joined(maker, act, epilogue=epilogue), act.inputs[0])
+    return Match(_joined(maker, act, replace(maker.epilogue, activation=act.op)), maker.number)
 
 
-def _not_negative(graph: Graph, ref: Any) -> bool:
+def _not_negative(graph: Graph, ref: Ref) -> bool:
     """Whether a value is certainly >= 0 or NaN (a sum of such values is, too)."""
-    maker = _maker(graph, ref)
+    maker = graph.maker(ref)
     if maker is None:
         return False
     if maker.op in ("add", "max_pool2d", "reshape"):
         return all(_not_negative(graph, r) for r in maker.inputs)
-    clipped = maker.epilogue.get("activation", maker.op) in NOT_NEGATIVE
-    residual = maker.epilogue.get("residual")
+    clipped = (maker.epilogue.activation or maker.op) in NOT_NEGATIVE
+    residual = maker.epilogue.residual
     return clipped and (residual is None or _not_negative(graph, residual))
 
 
-def drop_relu(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verdict:
+def drop_relu(graph: Graph, number: int, uses: Uses) -> Verdict:
     """relu of what cannot be negative: the reader goes, its input takes its place."""
     act = graph.steps[number]
     if act.op != "relu":
         return None
-    maker = _maker(graph, act.inputs[0])
+    maker = graph.maker(act.inputs[0])
     if maker is None or not _not_negative(graph, act.inputs[0]):
         return "its input may be negative"
-    if not _only_reader(act.inputs[0], uses):
+    if not _read_once(maker, uses):
         return "its input is also read elsewhere"
-    return Match(_joined(maker, act), act.inputs[0])
+    return Match(_joined(maker, act), maker.number)
 
 
-def fuse_residual(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verdict:
+def fuse_residual(graph: Graph, number: int, uses: Uses) -> Verdict:
     """A sum becomes the epilogue of the later of the two convolutions it adds."""
     add = graph.steps[number]
-    if add.op != "add" or not all(type(r) is int for r in add.inputs):
+    summands = [v for v in add.inputs if isinstance(v, Value)]
+    if add.op != "add" or len(summands) < 2:
         return None
-    for ref in sorted(add.inputs, reverse=True):
-        maker = _maker(graph, ref)
-        other = add.inputs[0] if ref == add.inputs[1] else add.inputs[1]
-        free = maker is not None and maker.op == "conv2d" and "residual" not in maker.epilogue
-        if maker is not None and free and _only_reader(ref, uses) and other != ref:
-            epilogue = {**maker.epilogue, "residual": other}
-            return Match(_joined(maker, add, epilogue=epilogue), ref)
+    for value, other in sorted(
+        (summands, summands[::-1]), key=lambda pair: pair[0].number, reverse=True
+    ):
+        maker = graph.maker(value)
+        free = maker is not None and maker.op == "conv2d" and maker.epilogue.residual is None
+        if maker is not None and free and _read_once(maker, uses) and other != value:
+            return Match(_joined(maker, add, replace(maker.epilogue, residual=other)), value.number)
     return "neither summand is a convolution that only the sum reads"
 
 
-def fuse_gate(graph: Graph, number: int, uses: dict[int, list[int]]) -> Verdict:
+def fuse_gate(graph: Graph, number: int, uses: Uses) -> Verdict:
     """A convolution of x s, s one number a channel, scales x while it reads it."""
     conv = graph.steps[number]
     if not is_conv(conv):
         return None
-    product = _maker(graph, conv.inputs[0])
+    product = graph.maker(conv.inputs[0])
     if product is None or product.op != "mul":
         return None
-    if classify(conv.params["spec"], conv.inputs[1].shape) != "pointwise":
+    if classify(conv.params["spec"], conv.weights.shape) != "pointwise":
         return "only a pointwise convolution can scale its input"
-    if not _only_reader(conv.inputs[0], uses):
+    if not _read_once(product, uses):
         return "the scaled map is also read elsewhere"
     for x, s in (product.inputs, product.inputs[::-1]):
-        spread = _maker(graph, s)
-        if spread is not None and spread.op == "broadcast_to":
-            gate = spread.inputs[0]
-            if graph.shape_of(gate) == (*conv_shape(graph, x)[:2], 1, 1):
-                epilogue = {**conv.epilogue, "gate": gate}
-                step = replace(conv, inputs=(x, *conv.inputs[1:]), epilogue=epilogue)
-                return Match(replace(step, absorbed=(*step.absorbed, product.layer)),
-                             conv.inputs[0])  # fmt: skip
+        spread = graph.maker(s)
+        if spread is None or spread.op != "broadcast_to" or not isinstance(x, Value):
+            continue
+        if isinstance(spread.inputs[0], Value) and spread.source.shape == (*x.shape[:2], 1, 1):
+            step = replace(conv, inputs=(x, *conv.inputs[1:]))
+            step = replace(step, epilogue=replace(conv.epilogue, gate=spread.source))
+            return Match(replace(step, absorbed=(*step.absorbed, product.layer)), product.number)
     return "the factor is not one number a channel"
-
-
-def conv_shape(graph: Graph, ref: Any) -> tuple[int, ...]:
-    """The shape of what a step reads."""
-    return graph.shape_of(ref) if type(ref) is int else tuple(ref.shape)
 
 
 RULES: dict[str, Rule] = {
@@ -198,9 +189,21 @@ RULES: dict[str, Rule] = {
 
 
 def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[Note]]:
-    """Apply every rule, one after the other, to every step, and say what each did."""
+    """Apply every rule, one after the other, to every step, and say what each did.
+
+    Parameters
+    ----------
+    graph : Graph
+    leave_out : tuple of str
+        Names of rules that are not applied.
+
+    Returns
+    -------
+    graph : Graph
+    notes : list of Note
+    """
     notes: list[Note] = []
-    graph = replace(graph, steps=dict(graph.steps))
+    graph = graph.with_steps(graph.steps)
     uses = graph.uses()
     fold = partial(fold_batch_norm, room=Slab(_foldable(graph)))
     rules: dict[str, Rule] = {**RULES, "fold batch norm": fold}
@@ -216,21 +219,23 @@ def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[
             notes.append(Note(name, graph.steps[number].layer, applied, why))
             if isinstance(verdict, Match):
                 _apply(graph, number, verdict, uses)
-    return replace(graph, steps=needed(graph.steps, graph.outputs)), notes
+    return graph.with_steps(needed(graph.steps, graph.outputs)), notes
 
 
 def _foldable(graph: Graph) -> int:
     """The bytes that folded weights may take together."""
-    norms = [s.inputs[0] for s in graph.steps.values() if s.op == "batch_norm_eval"]
-    makers = [step for ref in norms if (step := _maker(graph, ref)) and step.op in LINEAR]
-    return sum(s.inputs[1].nbytes + 64 for s in makers if isinstance(s.inputs[1], np.ndarray))
+    norms = [step.inputs[0] for step in graph.steps.values() if step.op == "batch_norm_eval"]
+    makers = [step for ref in norms if (step := graph.maker(ref)) and step.op in LINEAR]
+    weights = [step.inputs[1] for step in makers]
+    return sum(w.nbytes + 64 for w in weights if isinstance(w, Constant))
 
 
-def _apply(graph: Graph, number: int, match: Match, uses: dict[int, list[int]]) -> None:
+def _apply(graph: Graph, number: int, match: Match, uses: Uses) -> None:
     """Put the new step in the reader's place, in the graph and in the table of readers."""
     gone = graph.steps.pop(match.absorbed)
-    for ref in (*gone.reads(), *graph.steps[number].reads()):
-        uses[ref] = [k for k in uses[ref] if k not in (match.absorbed, number)]
+    for value in (*gone.reads(), *graph.steps[number].reads()):
+        readers = uses[value.number]
+        uses[value.number] = [k for k in readers if k not in (match.absorbed, number)]
     graph.steps[number] = match.step
-    for ref in match.step.reads():
-        uses[ref].append(number)
+    for value in match.step.reads():
+        uses[value.number].append(number)

@@ -7,9 +7,8 @@ current.  ``execute`` binds the same steps to compiled kernels, and agrees to th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.graph import Constant, Graph, Ref, Step
 from minigrad.kernels import run
 from minigrad.tensor import PRIMITIVES, Array
 
@@ -17,30 +16,45 @@ __all__ = ["interpret", "perform"]
 
 
 def interpret(
-    graph: Graph, x: Array, watch: Callable[[int, Array], None] | None = None
+    graph: Graph, x: Array, watch: Callable[[Step, Array], None] | None = None
 ) -> list[Array]:
-    """What a graph means: the outputs for an input x, on the current backend.
+    """What a graph means: its outputs for an input, on the current backend.
 
-    ``watch(number, value)`` is told every value.
+    Parameters
+    ----------
+    graph : Graph
+    x : ndarray
+        Of the graph's shape and dtype.
+    watch : callable, optional
+        ``watch(step, value)`` is told what each step makes.
+
+    Returns
+    -------
+    list of ndarray
     """
     values: dict[int, Array] = {0: x}
-    for number, step in graph.steps.items():
-        for k, part in step.params.get("parts", {number: step}).items():
-            values[k] = perform(part, lambda ref: values[ref] if type(ref) is int else ref)
+
+    def get(ref: Ref) -> Array | None:
+        if isinstance(ref, Constant):
+            return ref.array
+        return None if ref is None else values[ref.number]
+
+    for step in graph.steps.values():
+        for part in step.parts:
+            values[part.number] = perform(part, get)
         if watch:
-            watch(number, values[number])
-    return [values[number] for number in graph.outputs]
+            watch(step, values[step.number])
+    return [values[value.number] for value in graph.outputs]
 
 
-def perform(step: Step, get: Callable[[Any], Any]) -> Array:
+def perform(step: Step, get: Callable[[Ref], Array | None]) -> Array:
     """One step: scale the input by the gate, apply the primitive, activate, add the residual."""
-    inputs = [get(ref) for ref in step.inputs]
-    if "gate" in step.epilogue:
-        inputs[0] = inputs[0] * get(step.epilogue["gate"])
+    inputs, epilogue = [get(ref) for ref in step.inputs], step.epilogue
+    x, gate, residual = inputs[0], get(epilogue.gate), get(epilogue.residual)
+    if x is not None and gate is not None:
+        inputs[0] = x * gate
     result = PRIMITIVES[step.op].forward(*inputs, **step.params)
     y: Array = result[0] if isinstance(result, tuple) else result
-    if "activation" in step.epilogue:
-        y = run(step.epilogue["activation"], y)
-    if "residual" in step.epilogue:
-        y = y + get(step.epilogue["residual"])
-    return y
+    if epilogue.activation is not None:
+        y = run(epilogue.activation, y)
+    return y if residual is None else y + residual

@@ -13,13 +13,12 @@ its input lies, and the two live as one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.graph import Graph, Step, Value
 
-__all__ = ["ALIGNMENT", "Arena", "Life", "arena", "is_alias", "live_peak", "lives", "place"]
+__all__ = ["ALIGNMENT", "Life", "Placement", "is_alias", "live_peak", "lives", "place", "placement"]
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest register
 
@@ -32,29 +31,30 @@ class Life(NamedTuple):
     last: int
 
 
-class Arena(NamedTuple):
+class Placement(NamedTuple):
     """Where each value of a graph lies.
 
     Attributes
     ----------
-    offsets : {value: first byte}
-    size : int
-        Bytes of the whole.
     live : int
         The largest sum of sizes needed at one step: no arena can be smaller.
+    size : int
+        Bytes of the arena.
+    offsets : dict of int to int
+        The first byte of each value, by its number.
     """
 
-    offsets: dict[int, int]
-    size: int
     live: int
+    size: int
+    offsets: dict[int, int]
 
 
-def arena(graph: Graph) -> Arena:
+def placement(graph: Graph) -> Placement:
     """A place for every value of a graph, by lifetime."""
     needed, roots = lives(graph), _roots(graph)
     offsets, size = place(needed)
     places = {k: offsets[root] for k, root in roots.items() if root in offsets}
-    return Arena(places, size, live_peak(needed))
+    return Placement(live_peak(needed), size, places)
 
 
 def lives(graph: Graph) -> dict[int, Life]:
@@ -65,11 +65,10 @@ def lives(graph: Graph) -> dict[int, Life]:
         for reader in readers:
             root = roots[number]
             last[root] = max(last.get(root, 0), end if reader < 0 else reader)
-    size = graph.dtype.itemsize
     return {
-        number: Life(math.prod(graph.shape_of(number)) * size, number, last[number])
-        for number in (0, *graph.steps)
-        if number in last
+        value.number: Life(value.nbytes, value.number, last[value.number])
+        for value in graph.values()
+        if value.number in last
     }
 
 
@@ -77,15 +76,14 @@ def _roots(graph: Graph) -> dict[int, int]:
     """For each value the one in whose memory it lies: mostly itself."""
     roots = {0: 0}
     for number, step in graph.steps.items():
-        roots[number] = roots[step.inputs[0]] if is_alias(graph, step) else number
+        roots[number] = roots[step.source.number] if is_alias(step) else number
     return roots
 
 
-def is_alias(graph: Graph, step: Step) -> bool:
+def is_alias(step: Step) -> bool:
     """Whether a step only gives the numbers of its input another shape."""
-    if step.op != "reshape" or type(step.inputs[0]) is not int:
-        return False
-    return in_order(graph.shape_of(step.inputs[0])) and in_order(step.shape)
+    x = step.inputs[0] if step.op == "reshape" else None
+    return isinstance(x, Value) and in_order(x.shape) and in_order(step.shape)
 
 
 def in_order(shape: Sequence[int]) -> bool:

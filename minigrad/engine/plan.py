@@ -16,18 +16,17 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from minigrad.engine.bind import has_kernel
-from minigrad.engine.blocks import recognise, scratch_bytes
+from minigrad.engine.design import Design, design
 from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import Note, rewrite
+from minigrad.engine.graph import Constant, Graph, Step
 from minigrad.engine.interpret import interpret
-from minigrad.engine.memory import arena
-from minigrad.engine.schedule import schedule, with_batch
-from minigrad.engine.trace import Graph, Step, trace
+from minigrad.engine.schedule import Schedule
+from minigrad.engine.trace import trace
 from minigrad.errors import ArgumentError, BackendError, DtypeError, GraphError, ShapeError
 from minigrad.kernels import unavailable
 from minigrad.resources import check_memory
@@ -52,76 +51,88 @@ class Plan:
 
     Attributes
     ----------
-    graph : Graph
-        The steps that run, after rewriting, whole blocks among them.
-    unfused : Graph
-        The same with the parts of each block as steps of their own: the same bits.
-    notes : list of Note
-        What each rewrite did or did not do, and why.
-    schedule : Schedule
-        Which steps see one image of a batch at a time, and which several.
-    arena_bytes : int
-        Memory of all activations together, with one thread.  Further threads that work on
-        images of their own have ``head_bytes`` each.
-    scratch_bytes : int
-        Memory that each thread needs besides, for the rows of streamed blocks.
+    design : Design
+        All that was decided: steps, notes, schedule, and where each value lies.
+    threads : int or None
+        How many threads it uses; None means as many as ``num_threads`` says at each call.
     """
 
-    def __init__(self, graph: Graph, notes: list[Note], name: str, threads: int | None) -> None:
-        self.unfused, self.name, self.threads = graph, name, threads
-        self.graph, found = _with_blocks(graph)
-        self.notes = [*notes, *found]
-        self.scratch_bytes = scratch_bytes(self.graph)
-        self.schedule = schedule(self.graph, has_kernel)
-        self._head = arena(self.schedule.head)
-        self._tails = {size: arena(tail) for size, tail in self.schedule.tails.items()}
+    def __init__(self, plan: Design, threads: int | None = None) -> None:
+        self.design, self.threads = plan, threads
         self._execution: Execution | None = None
 
     @property
-    def live_bytes(self) -> int:
-        """The largest sum of activations needed at one step of each part of the schedule."""
-        return self._head.live + max(tail.live for tail in self._tails.values())
+    def name(self) -> str:
+        """Of the network."""
+        return self.design.name
 
     @property
-    def one_image(self) -> Graph:
-        """The unfused steps for one image; for the batch, if its images cannot be parted."""
-        one = with_batch(self.unfused, 1) if len(self.unfused.shape) > 0 else None
-        return one or self.unfused
-
-    def offset(self, number: int) -> int:
-        """Where a value lies in the arena, or in the arena of its image."""
-        for place in (self._head, *self._tails.values()):
-            if number in place.offsets:
-                return place.offsets[number]
-        raise KeyError(number)
+    def graph(self) -> Graph:
+        """The steps that run, after rewriting, whole blocks among them."""
+        return self.design.graph
 
     @property
-    def head_bytes(self) -> int:
-        """Memory of the activations of one image, up to where a batch goes on together."""
-        return self._head.size
+    def unfused(self) -> Graph:
+        """The same with the parts of each block as steps of their own: the same bits."""
+        return self.design.unfused
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        """What each rewrite did or did not do, and why."""
+        return self.design.notes
+
+    @property
+    def schedule(self) -> Schedule:
+        """Which steps see one image of a batch at a time, and which several."""
+        return self.design.schedule
 
     @property
     def arena_bytes(self) -> int:
-        """Memory of all activations together, with one thread."""
-        return self._head.size + max(tail.size for tail in self._tails.values())
+        """Memory of all activations together, with one thread.
 
-    def __call__(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Any:
-        """The outputs for a batch x of the plan's shape and dtype.
+        Further threads that work on images of their own have ``schedule.head_bytes`` each.
+        """
+        return self.schedule.arena_bytes
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that each thread needs besides, for the rows of streamed blocks."""
+        return self.design.scratch_bytes
+
+    def __call__(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Array:
+        """The output for a batch.
 
         Without the compiled core the plan is interpreted, on the backend that is current.
+
+        Parameters
+        ----------
+        x : array_like or Tensor
+            Of the plan's shape and dtype, in any memory order.
+        threads : int, optional
+            For this call; by default the plan's own number.
+
+        Returns
+        -------
+        ndarray
+            A new array.  Of a model that returns a list, a list of arrays (see ``outputs``).
 
         Raises
         ------
         ShapeError, DtypeError
-            If x is of another shape or dtype.
+            If x has another shape or dtype.
+        ArgumentError
+            If ``threads`` is no integer, or below 1.
         """
+        made = self.outputs(x, threads)
+        return made[0] if self.graph.returns_one else cast(Array, made)
+
+    def outputs(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> list[Array]:
+        """The outputs for a batch, as a list also where there is one; see ``__call__``."""
         array, workers = self._checked(x), self._workers(threads)
         if unavailable("cython"):
             with use_threads(workers):
-                outputs = interpret(self.unfused, array)
-        else:
-            outputs = self._bound()(array, workers)
-        return outputs[0] if self.graph.returns_one else outputs
+                return interpret(self.unfused, array)
+        return self._bound()(array, workers)
 
     def _workers(self, threads: int | None) -> int:
         """The number of threads of a call: its own, the plan's, or the context's."""
@@ -166,25 +177,19 @@ class Plan:
         wanted = None if names is None else {names} if isinstance(names, str) else set(names)
         found: dict[str, Array] = {}
 
-        def watch(number: int, value: Array) -> None:
-            layer = self.layer(self.unfused.steps[number])
-            if wanted is None or layer in wanted:
-                found[layer] = value.copy()
+        def watch(step: Step, value: Array) -> None:
+            if wanted is None or step.last_layer in wanted:
+                found[step.last_layer] = value.copy()
 
         interpret(self.unfused, array, watch)
         unknown = sorted(map(str, (wanted or set()) - set(found)))
         if unknown:
-            known = dict.fromkeys(self.layer(step) for step in self.unfused.steps.values())
+            known = dict.fromkeys(step.last_layer for step in self.unfused.steps.values())
             raise GraphError(
                 f"the plan has no step of the name {_listed(unknown)}; its steps are "
                 f"{_listed(list(known))}"
             )
         return found
-
-    @staticmethod
-    def layer(step: Step) -> str:
-        """The name of the last layer whose work a step does."""
-        return step.absorbed[-1] if step.absorbed else step.layer
 
     def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> Profile:
         """Microseconds of every step, the median of ``repeats`` runs with batch x.
@@ -194,8 +199,6 @@ class Plan:
         BackendError
             Without the compiled core, whose clocks these are.
         """
-        from minigrad.engine.describe import Profile  # a plan that only runs has no use for it
-
         if reason := unavailable("cython"):
             raise BackendError(f"profile: {reason}")
         if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
@@ -205,26 +208,17 @@ class Plan:
         array, threads = self._checked(x), self._workers(None)
         execution = self._bound()
         times = execution.times(array, repeats, threads)
+        from minigrad.engine.describe import Profile
+
         return Profile(self.graph, times, execution.peak(threads))
 
     def __str__(self) -> str:
-        from minigrad.engine.describe import table
+        from minigrad.engine.describe import table  # a plan that only runs has no use for it
 
-        return table(self)
+        return table(self.design)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_execution": None}
-
-
-def _with_blocks(graph: Graph) -> tuple[Graph, list[Note]]:
-    """Whole blocks as steps; which, is decided for one image, so that no batch differs."""
-    one = with_batch(graph, 1) if graph.shape and graph.shape[0] > 1 else None
-    if one is None:
-        return recognise(graph)
-    blocks, found = recognise(one)
-    whole = with_batch(blocks, graph.shape[0])
-    assert whole is not None
-    return whole, found
 
 
 def compile(
@@ -266,11 +260,11 @@ def compile(
             where = f"its layer {name!r}" if name else "the model"
             raise GraphError(f"{where} is in training mode: call model.eval() before compile")
     traced = trace(model, sizes, number)
-    size = sum(math.prod(traced.shape_of(k)) for k in traced.outputs) * number.itemsize
+    size = sum(value.nbytes for value in traced.outputs)
     check_memory(size, f"the output for an input of shape {sizes}")
     graph, notes = rewrite(traced, () if fold else ("fold batch norm",))
-    graph = _own(graph, traced)
-    return Plan(graph, notes, getattr(model, "name", "") or type(model).__name__, workers)
+    name = getattr(model, "name", "") or type(model).__name__
+    return Plan(design(_own(graph, traced), notes, name), workers)
 
 
 def _input_shape(shape: Sequence[int]) -> Shape:
@@ -313,19 +307,23 @@ def _own(graph: Graph, traced: Graph) -> Graph:
 
     What folding made is the plan's own already.
     """
-    shared = {id(r) for step in traced.steps.values() for r in step.inputs}
-    shared.update(id(v) for step in traced.steps.values() for v in step.params.values())
+    steps = traced.steps.values()
+    shared = {id(constant.array) for step in steps for constant in step.constants()}
+    shared.update(id(value) for step in steps for value in step.params.values())
     copies: dict[int, Array] = {}
 
-    def mine(ref: Any) -> Any:
-        if not isinstance(ref, np.ndarray) or id(ref) not in shared:
-            return ref
-        if id(ref) not in copies:
-            copies[id(ref)] = ref.copy()
-        return copies[id(ref)]
+    def mine(array: Array) -> Array:
+        if id(array) not in shared:
+            return array
+        if id(array) not in copies:
+            copies[id(array)] = array.copy()
+        return copies[id(array)]
 
     def own(step: Step) -> Step:
-        params = {name: mine(value) for name, value in step.params.items()}
-        return replace(step, inputs=tuple(mine(r) for r in step.inputs), params=params)
+        inputs = tuple(
+            Constant(mine(r.array)) if isinstance(r, Constant) else r for r in step.inputs
+        )
+        params = {k: mine(v) if isinstance(v, np.ndarray) else v for k, v in step.params.items()}
+        return replace(step, inputs=inputs, params=params)
 
-    return replace(graph, steps={k: own(step) for k, step in graph.steps.items()})
+    return graph.with_steps({k: own(step) for k, step in graph.steps.items()})

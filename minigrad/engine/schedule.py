@@ -20,26 +20,30 @@ writes for one image.  No sum runs over the batch, so neither shows in the bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+from minigrad.engine.graph import Block, Graph, Ref, Step, Value
+from minigrad.engine.memory import Placement, placement
+from minigrad.tensor import PRIMITIVES, Shape
 
-from minigrad.engine.trace import Graph, Step, has_constants
-from minigrad.tensor import Array, Shape
-
-__all__ = ["Schedule", "macs", "schedule", "with_batch"]
+__all__ = ["Part", "Schedule", "has_numbers", "macs", "schedule", "with_batch"]
 
 GROUP = 8  # images of the tail at a time
+SHAPES = ("shape", "x_shape")  # parameters that are the shape of a map of the batch
 
-ROW_BY_ROW = frozenset(
-    {
-        "conv2d", "linear", "max_pool2d", "avg_pool2d", "global_avg_pool", "batch_norm_eval",
-        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
-        "add", "sub", "mul", "div", "maximum", "minimum", "clamp", "reshape", "broadcast_to",
-    }
-)  # fmt: skip
+
+class Part(NamedTuple):
+    """A stretch of steps, and where its values lie in an arena of its own."""
+
+    graph: Graph
+    place: Placement
+
+
+def part_of(graph: Graph) -> Part:
+    """The part that these steps are."""
+    return Part(graph, placement(graph))
 
 
 class Schedule(NamedTuple):
@@ -47,9 +51,9 @@ class Schedule(NamedTuple):
 
     Attributes
     ----------
-    head : Graph
+    head : Part
         The leading steps for one image; its outputs are what the tail reads.
-    tails : {images: Graph}
+    tails : dict of int to Part
         The rest for each size of group; a step ``given`` stands for what the head made.
     groups : tuple of int
         How many images the head makes before the tail runs, one time after the other.
@@ -57,23 +61,42 @@ class Schedule(NamedTuple):
         The reason, in words.
     """
 
-    head: Graph
-    tails: dict[int, Graph]
+    head: Part
+    tails: dict[int, Part]
     groups: tuple[int, ...]
     why: str
 
     @property
     def first_of_tail(self) -> int | None:
         """The number of the first step that the tail does."""
-        tail = self.tails[self.groups[0]]
-        return next((k for k, step in tail.steps.items() if step.op != "given"), None)
+        steps = self.tails[self.groups[0]].graph.steps
+        return next((k for k, step in steps.items() if step.op != "given"), None)
+
+    @property
+    def head_bytes(self) -> int:
+        """Memory of the activations of one image, up to where a batch goes on together."""
+        return self.head.place.size
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory of all activations together, with one thread."""
+        return self.head_bytes + max(tail.place.size for tail in self.tails.values())
+
+    @property
+    def live_bytes(self) -> int:
+        """The largest sum of activations needed at one step of the head, and of the tail."""
+        return self.head.place.live + max(tail.place.live for tail in self.tails.values())
+
+    def offset(self, number: int) -> int:
+        """Where a value lies in the arena, or in the arena of its image."""
+        places = [part.place.offsets for part in (self.head, *self.tails.values())]
+        return next(offsets[number] for offsets in places if number in offsets)
 
 
-def schedule(graph: Graph, is_bound: Callable[[Graph, Step], bool]) -> Schedule:
+def schedule(graph: Graph, is_bound: Callable[[Step], bool]) -> Schedule:
     """Where to cut a graph, given which steps the compiled core can run."""
     numbers = list(graph.steps)
-    most = next((k for k, n in enumerate(numbers) if not is_bound(graph, graph.steps[n])),
-                len(numbers))  # fmt: skip
+    most = next((k for k, n in enumerate(numbers) if not is_bound(graph.steps[n])), len(numbers))
     batch = graph.shape[0] if graph.shape else 1
     one = with_batch(graph, 1) if batch > 1 else graph
     if one is None:
@@ -113,7 +136,7 @@ def _cheapest_cut(one: Graph, batch: int, groups: int, most: int) -> int:
     """The number of leading steps for which the fewest bytes are moved."""
     steps = list(one.steps.values())
     weights = [weight_bytes(step) for step in steps]
-    maps = [map_bytes(one, step) for step in steps]
+    maps = [map_bytes(step) for step in steps]
 
     def moved(cut: int) -> int:
         return batch * (sum(weights[:cut]) + sum(maps[cut:])) + groups * sum(weights[cut:])
@@ -121,47 +144,29 @@ def _cheapest_cut(one: Graph, batch: int, groups: int, most: int) -> int:
     return min(range(most + 1), key=lambda cut: (moved(cut), cut))
 
 
-def macs(graph: Graph, step: Step) -> int:
+def macs(step: Step) -> int:
     """Multiply-adds of a step's convolution or matrix product, taps on padding counted."""
-    if "parts" in step.params:
-        return sum(macs(graph, part) for part in step.params["parts"].values())
-    if step.op not in ("conv2d", "linear"):
-        return 0
-    w = step.inputs[1]
-    filters = graph.shape_of(w) if type(w) is int else w.shape
-    return math.prod(step.shape) * math.prod(filters[1:])
+    return sum(_macs(part) for part in step.parts)
 
 
-def constants(step: Step) -> list[Array]:
-    """The constants that a step or its parts read."""
-    parts = step.params.get("parts", {0: step}).values()
-    return [r for part in parts for r in part.inputs if isinstance(r, np.ndarray)]
+def _macs(step: Step) -> int:
+    w = step.inputs[1] if step.op in ("conv2d", "linear") else None
+    return 0 if w is None else math.prod(step.shape) * math.prod(w.shape[1:])
 
 
 def weight_bytes(step: Step) -> int:
     """Bytes of a step's constants."""
-    return sum(r.nbytes for r in constants(step))
+    return sum(constant.nbytes for constant in step.constants())
 
 
-def map_shapes(graph: Graph, step: Step) -> list[Shape]:
-    """The shapes of the values that a step writes and reads."""
-    return [step.shape, *(graph.shape_of(ref) for ref in step.reads())]
-
-
-def map_bytes(graph: Graph, step: Step) -> int:
+def map_bytes(step: Step) -> int:
     """Bytes of the values that a step reads and writes."""
-    return sum(math.prod(shape) for shape in map_shapes(graph, step)) * graph.dtype.itemsize
+    return step.output.nbytes + sum(value.nbytes for value in step.reads())
 
 
-def has_numbers(graph: Graph, step: Step) -> bool:
+def has_numbers(step: Step) -> bool:
     """Whether no map and no constant of a step is empty."""
-    return all(math.prod(shape) for shape in shapes_around(graph, step))
-
-
-def shapes_around(graph: Graph, step: Step) -> list[Shape]:
-    """The shapes of all that a step or its parts read and write."""
-    inside = [part.shape for part in step.params.get("parts", {}).values()]
-    return [*map_shapes(graph, step), *inside, *(r.shape for r in constants(step))]
+    return all(math.prod(ref.shape) for ref in step.refs())
 
 
 def _cut(graph: Graph, one: Graph, cut: int, groups: tuple[int, ...], why: str) -> Schedule:
@@ -169,47 +174,71 @@ def _cut(graph: Graph, one: Graph, cut: int, groups: tuple[int, ...], why: str) 
     numbers = list(one.steps)
     first, rest = numbers[:cut], numbers[cut:]
     made = {0, *first}
-    read = {ref for number in rest for ref in one.steps[number].reads()} | set(one.outputs)
-    crossing = tuple(sorted(read & made))
-    head = replace(one, steps={k: one.steps[k] for k in first}, outputs=crossing)
+    read = {v.number: v for k in rest for v in one.steps[k].reads()}
+    read.update({v.number: v for v in one.outputs})
+    crossing = [read[k] for k in sorted(read) if k in made]
+    head = replace(one, steps={k: one.steps[k] for k in first}, outputs=tuple(crossing))
     tails = {}
     for size in set(groups):
         whole = one if size in (0, 1) else with_batch(one, size)
         assert whole is not None
-        given = {k: Step("given", (), {}, "", whole.shape_of(k)) for k in crossing}
+        values = {value.number: value for value in whole.values()}
+        given = {v.number: Step("given", (), {}, "", values[v.number]) for v in crossing}
         steps = {**given, **{k: whole.steps[k] for k in rest}}
-        tails[size] = replace(whole, steps=steps)
-    return Schedule(head, tails, groups, why)
+        tails[size] = part_of(whole.with_steps(steps))
+    return Schedule(part_of(head), tails, groups, why)
 
 
 def with_batch(graph: Graph, batch: int) -> Graph | None:
     """The same graph for another number of images; None if a step may mix them."""
-    old = graph.shape[0] if graph.shape else 0
-    shapes = {k: graph.shape_of(k) for k in (0, *graph.steps)}
-    if any(shape[:1] != (old,) for shape in shapes.values()):
+    old = graph.shape[:1]
+    if not old or any(value.shape[:1] != old for value in graph.values()):
         return None
-    steps = {k: _step_with_batch(s, batch) for k, s in graph.steps.items()}
-    if any(step is None for step in steps.values()):
+    inner = [part.output for step in graph.steps.values() for part in step.parts]
+    values = {v.number: v.with_batch(batch) for v in (*graph.values(), *inner)}
+    steps = {number: _step_with(step, values) for number, step in graph.steps.items()}
+    found = {number: step for number, step in steps.items() if step is not None}
+    outputs = tuple(values[value.number] for value in graph.outputs)
+    moved = replace(graph, input=values[0], steps=found, outputs=outputs)
+    return moved if len(found) == len(steps) else None
+
+
+def _step_with(step: Step, values: Mapping[int, Value]) -> Step | None:
+    """The step for other values of the same numbers; None if it may mix their images."""
+    inputs = tuple(values[r.number] if isinstance(r, Value) else r for r in step.inputs)
+    output = values[step.number]
+    if isinstance(step, Block):
+        parts = [_step_with(part, values) for part in step.parts]
+        found = tuple(part for part in parts if part is not None)
+        moved = replace(step, inputs=inputs, output=output, inside=found)
+        return moved if len(found) == len(parts) else None
+    params = {
+        name: output.shape[:1] + value[1:] if name in SHAPES else value
+        for name, value in step.params.items()
+    }
+    if not _by_image(step) or _shape(step.op, inputs, params) != output.shape:
         return None
-    kept = {k: step for k, step in steps.items() if step is not None}
-    return replace(graph, shape=(batch, *graph.shape[1:]), steps=kept)
+    residual, gate = (v and values[v.number] for v in (step.epilogue.residual, step.epilogue.gate))
+    epilogue = replace(step.epilogue, residual=residual, gate=gate)
+    return replace(step, inputs=inputs, params=params, output=output, epilogue=epilogue)
 
 
-def _step_with_batch(step: Step, batch: int) -> Step | None:
-    if "parts" in step.params:
-        parts = {k: _step_with_batch(p, batch) for k, p in step.params["parts"].items()}
-        if any(part is None for part in parts.values()):
-            return None
-        return replace(step, params={"parts": parts}, shape=(batch, *step.shape[1:]))
-    if step.op not in ROW_BY_ROW or not _same_for_every_image(step):
-        return None
-    shape = (batch, *step.shape[1:])
-    params = {**step.params, "shape": shape} if "shape" in step.params else step.params
-    return replace(step, params=params, shape=shape)
+def _by_image(step: Step) -> bool:
+    """Whether the primitive says so, and only the arguments that it means are values."""
+    op = PRIMITIVES[step.op]
+    names = op.arguments * len(step.inputs) if op.variadic else op.arguments
+    agree = all(
+        isinstance(ref, Value) == (name in op.images)
+        for name, ref in zip(names, step.inputs, strict=False)
+        if ref is not None
+    )
+    return agree and op.works_by_image(_shapes(step.inputs), dict(step.params))
 
 
-def _same_for_every_image(step: Step) -> bool:
-    """Whether only the first input depends on the image, or all do."""
-    if step.op in ("conv2d", "linear", "batch_norm_eval"):
-        return type(step.inputs[0]) is int and has_constants(step)
-    return all(type(ref) is int for ref in step.inputs)
+def _shape(op: str, inputs: Sequence[Ref], params: dict[str, Any]) -> Shape:
+    """What the primitive's own rule says."""
+    return tuple(PRIMITIVES[op].shape_rule(*_shapes(inputs), **params))
+
+
+def _shapes(inputs: Sequence[Ref]) -> list[Shape | None]:
+    return [None if ref is None else ref.shape for ref in inputs]

@@ -6,17 +6,17 @@ the spot and becomes a constant; of the rest one Step is kept, with the shape th
 primitive's own rule gives.  No arithmetic on a map is ever done.
 
 The steps are the tape: the same primitives with the same parameters that ``backward``
-would see.  There is no second representation.
+would see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.engine.graph import Constant, Graph, Ref, Step, Value, needed
 from minigrad.errors import GraphError
 from minigrad.shaped import Shaped
 from minigrad.tensor import (
@@ -33,97 +33,17 @@ from minigrad.tensor import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Graph", "Ref", "Step", "Symbol", "has_constants", "is_conv", "needed", "trace"]
-
-Ref = "int | Array | None"  # a value by its number, a constant, or an argument left out
-
-
-@dataclass(frozen=True)
-class Step:
-    """One primitive of the plan: what it reads, and the shape of what it writes.
-
-    Attributes
-    ----------
-    op : str
-        The name of a primitive in ``tensor.PRIMITIVES``.
-    inputs : tuple of int, ndarray or None
-        A number means the output of that step (0 is the input of the plan).
-    params : dict
-        The primitive's static parameters.
-    layer : str
-        The dotted name of the layer that asked for it.
-    epilogue : dict
-        What a rewrite moved into this step: activation, residual, gate (see ``fuse``).
-    absorbed : tuple of str
-        The layers whose work was moved here.
-    """
-
-    op: str
-    inputs: tuple[Any, ...]
-    params: dict[str, Any]
-    layer: str
-    shape: Shape
-    epilogue: dict[str, Any] = field(default_factory=dict)
-    absorbed: tuple[str, ...] = ()
-
-    def reads(self) -> tuple[int, ...]:
-        """The numbers of all values this step needs, also for its epilogue."""
-        given = (*self.inputs, *self.epilogue.values())
-        return tuple(r for r in given if isinstance(r, int) and not isinstance(r, bool))
-
-    def using(self, renamed: dict[int, int]) -> Step:
-        """The same step reading other values."""
-        new = {k: _renamed(v, renamed) for k, v in self.epilogue.items()}
-        return replace(self, inputs=tuple(_renamed(r, renamed) for r in self.inputs), epilogue=new)
-
-
-def _renamed(ref: Any, renamed: dict[int, int]) -> Any:
-    return renamed.get(ref, ref) if type(ref) is int else ref
-
-
-@dataclass(frozen=True)
-class Graph:
-    """The steps of a model in the order they ran, by number; 0 stands for the input."""
-
-    shape: Shape
-    dtype: np.dtype[Any]
-    steps: dict[int, Step]
-    outputs: tuple[int, ...]
-    returns_one: bool
-
-    def uses(self) -> dict[int, list[int]]:
-        """For each value, the numbers of the steps that read it; an output is read by -1."""
-        found: dict[int, list[int]] = {number: [] for number in (0, *self.steps)}
-        for number, step in self.steps.items():
-            for ref in step.reads():
-                found[ref].append(number)
-        for number in self.outputs:
-            found[number].append(-1)
-        return found
-
-    def shape_of(self, number: int) -> Shape:
-        """The shape of a value."""
-        return self.steps[number].shape if number else self.shape
-
-
-def is_conv(step: Step | None) -> bool:
-    """Whether a step is a convolution whose weights and bias are constants."""
-    return step is not None and step.op == "conv2d" and has_constants(step)
-
-
-def has_constants(step: Step) -> bool:
-    """Whether all inputs of a step but the first are constants."""
-    return not any(type(ref) is int for ref in step.inputs[1:])
+__all__ = ["Symbol", "trace"]
 
 
 class Symbol(Shaped):
-    """A tensor known by shape and dtype alone, and the number of the step that makes it."""
+    """A tensor known by shape and dtype alone, and the value that it stands for."""
 
-    __slots__ = ("number",)
+    __slots__ = ("value",)
 
-    def __init__(self, number: int, shape: Shape, dtype: npt.DTypeLike) -> None:
-        super().__init__(shape, dtype)
-        self.number = number
+    def __init__(self, value: Value) -> None:
+        super().__init__(value.shape, value.dtype)
+        self.value = value
 
     @property
     def array(self) -> Array:  # type: ignore[override]
@@ -137,32 +57,43 @@ class Symbol(Shaped):
 class _Recorder:
     """The interpreter that ``trace`` puts in the place of evaluation."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
+    def __init__(self) -> None:
         self.steps: dict[int, Step] = {}
+        self.constants: dict[int, Constant] = {}  # by their array: one array, one Constant
 
     def __call__(
         self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
     ) -> Tensor:
         if not any(isinstance(x, Symbol) for x in inputs):
             return evaluate(op, inputs, params)
-        for x in inputs:
-            if x is not None and x.dtype != self.dtype:
-                raise GraphError(
-                    f"{op.name} in {current_scope() or 'the model'}: the plan is for {self.dtype}, "
-                    f"but a weight is {x.dtype}; convert the model with model.to"
-                )
         shape = op.shape_rule(*(None if x is None else x.shape for x in inputs), **params)
-        number = len(self.steps) + 1
-        refs = tuple(_ref(x) for x in inputs)
-        self.steps[number] = Step(op.name, refs, params, current_scope(), tuple(shape))
-        return Symbol(number, shape, self.dtype)
+        value = Value(len(self.steps) + 1, tuple(shape), _dtype(op, inputs, params))
+        refs = tuple(self._ref(x) for x in inputs)
+        self.steps[value.number] = Step(op.name, refs, params, current_scope(), value)
+        return Symbol(value)
+
+    def _ref(self, x: Tensor | None) -> Ref:
+        if isinstance(x, Symbol):
+            return x.value
+        if x is None:
+            return None
+        array = x.array
+        return self.constants.setdefault(id(array), Constant(array))
 
 
-def _ref(x: Tensor | None) -> Any:
-    if isinstance(x, Symbol):
-        return x.number
-    return None if x is None else x.array
+def _dtype(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]) -> np.dtype[Any]:
+    """The dtype of what a primitive makes: that of all its inputs, unless it is a cast."""
+    if op.name == "astype":
+        target: np.dtype[Any] = np.dtype(params["target"])
+        return target
+    first = next(x.value for x in inputs if isinstance(x, Symbol)).dtype
+    for x in inputs:
+        if x is not None and x.dtype != first:
+            raise GraphError(
+                f"{op.name} in {current_scope() or 'the model'}: the plan is for {first}, "
+                f"but a weight is {x.dtype}; convert the model with model.to"
+            )
+    return first
 
 
 def trace(model: Callable[[Tensor], Any], shape: Shape, dtype: npt.DTypeLike) -> Graph:
@@ -175,30 +106,31 @@ def trace(model: Callable[[Tensor], Any], shape: Shape, dtype: npt.DTypeLike) ->
     shape : tuple of int
     dtype : float32 or float64
 
+    Returns
+    -------
+    Graph
+
     Raises
     ------
     GraphError
         If the model looks at values, or its output does not depend on its input.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> graph = trace(lambda x: mg.relu(x + x), (2, 3), "float32")
+    >>> [step.op for step in graph.steps.values()]
+    ['add', 'relu']
     """
-    recorder = _Recorder(np.dtype(dtype))
+    recorder = _Recorder()
+    start = Value(0, tuple(shape), np.dtype(dtype))
     with no_grad(), interpreting(recorder):
-        result = model(Symbol(0, shape, dtype))
+        result = model(Symbol(start))
     several = list(result) if isinstance(result, (list, tuple)) else [result]
-    if not several or not all(isinstance(y, Symbol) for y in several):
+    outputs = tuple(y.value for y in several if isinstance(y, Symbol))
+    if not several or len(outputs) < len(several):
         raise GraphError(
             "the model's output does not depend on its input: there is nothing to plan"
         )
-    outputs = tuple(y.number for y in several)
     steps = needed(recorder.steps, outputs)
-    return Graph(
-        tuple(shape), recorder.dtype, steps, outputs, not isinstance(result, (list, tuple))
-    )
-
-
-def needed(steps: dict[int, Step], outputs: tuple[int, ...]) -> dict[int, Step]:
-    """The steps that an output depends on, in order."""
-    read = set(outputs)
-    for number in sorted(steps, reverse=True):
-        if number in read:
-            read.update(steps[number].reads())
-    return {number: step for number, step in steps.items() if number in read}
+    return Graph(start, steps, outputs, not isinstance(result, (list, tuple)))

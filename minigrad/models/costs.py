@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.engine.trace import Graph, Step, trace
+from minigrad.engine.graph import Graph, Step
+from minigrad.engine.trace import trace
 from minigrad.errors import ShapeError
 from minigrad.nn.functions import ACTIVATIONS
 from minigrad.nn.module import Module
@@ -228,8 +229,8 @@ def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224)) -> Sum
     graph = record(model, input_shape)
     fields: dict[int, Fields | None] = {0: (Field(), Field())}
     for number, step in graph.steps.items():
-        fields[number] = _fields(step, [fields[r] for r in step.reads()])
-    layers = tuple(_layer(step, fields[n], graph.dtype) for n, step in graph.steps.items())
+        fields[number] = _fields(step, [fields[value.number] for value in step.reads()])
+    layers = tuple(_layer(step, fields[n]) for n, step in graph.steps.items())
     count = sum(p.size for p in model.parameters())
     return Summary(getattr(model, "name", ""), graph.shape, layers, count)
 
@@ -247,9 +248,9 @@ def record(model: Module, input_shape: Sequence[int]) -> Graph:
             module.training = training
 
 
-def _layer(step: Step, fields: Fields | None, dtype: np.dtype[Any]) -> Layer:
+def _layer(step: Step, fields: Fields | None) -> Layer:
     kernel, stride = _window(step)
-    weights = [v for v in step.inputs if isinstance(v, np.ndarray)]
+    weights = [constant.array for constant in step.constants()]
     return Layer(
         step.layer,
         step.op,
@@ -258,7 +259,7 @@ def _layer(step: Step, fields: Fields | None, dtype: np.dtype[Any]) -> Layer:
         stride,
         sum(w.size for w in _trained(step, weights)),
         prod(step.shape) * prod(weights[0].shape[1:]) if step.op in WEIGHTED else 0,
-        prod(step.shape) * dtype.itemsize,
+        step.output.nbytes,
         fields,
     )
 
@@ -276,7 +277,7 @@ def _trained(step: Step, weights: list[Any]) -> list[Any]:
 def _window(step: Step) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """(kernel, stride) of a convolution or a pool."""
     if "spec" in step.params:
-        kh, kw = step.inputs[1].shape[2:]
+        kh, kw = step.weights.shape[2:]
         return (kh, kw), step.params["spec"].stride
     window = step.params.get("window")
     return (window.kernel, window.stride) if window else (None, None)

@@ -12,6 +12,7 @@ from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise
 from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import rewrite
+from minigrad.engine.graph import Block
 from minigrad.engine.plan import Plan, interpret
 from minigrad.engine.schedule import schedule
 from minigrad.engine.trace import trace
@@ -34,7 +35,7 @@ def plan_of(name: str, shape: tuple[int, ...] = (1, 3, 224, 224)) -> Plan:
 
 
 def blocks(plan: Plan) -> dict[str, Any]:
-    return {s.layer: s for s in plan.graph.steps.values() if "parts" in s.params}
+    return {s.layer: s for s in plan.graph.steps.values() if isinstance(s, Block)}
 
 
 def conv(rng: Any, cout: int, cin: int, k: int = 1) -> mg.Tensor:
@@ -100,7 +101,7 @@ def test_every_early_block_of_mobilenet_v2_streams_and_the_stem_with_the_first()
     found = blocks(plan_of("mobilenet_v2"))
     assert list(found)[:3] == ["stem + blocks.0.0", "blocks.1.0", "blocks.1.1"]
     assert {s.op for s in found.values()} == {"inverted_residual"}
-    assert [len(s.params["parts"]) for s in found.values()] == [3] * len(found)
+    assert [len(s.parts) for s in found.values()] == [3] * len(found)
 
 
 def test_squeeze_and_excitation_splits_a_block_in_two() -> None:
@@ -115,7 +116,7 @@ def test_squeeze_and_excitation_splits_a_block_in_two() -> None:
 def test_a_squeezenext_block_is_one_step_with_its_shortcut(name: str, shortcuts: list[int]) -> None:
     found = blocks(plan_of(name))
     assert {s.op for s in found.values()} == {"stem_pool", "squeezenext"}
-    assert [len(found[f"blocks.0.{k}"].params["parts"]) for k in (0, 1)] == shortcuts
+    assert [len(found[f"blocks.0.{k}"].parts) for k in (0, 1)] == shortcuts
 
 
 def test_the_arena_of_mobilenet_v2_is_below_the_papers_bound() -> None:
@@ -142,7 +143,7 @@ def test_streamed_and_unfused_plans_have_the_same_bits(name: str) -> None:
 @pytest.mark.usefixtures("compiled")
 def test_every_family_runs_as_one_call_of_the_core(name: str) -> None:
     plan = plan_of(name, (1, 3, 64, 64))
-    assert all(has_kernel(plan.graph, step) for step in plan.graph.steps.values())
+    assert all(has_kernel(step) for step in plan.graph.steps.values())
 
 
 @pytest.mark.usefixtures("compiled")
@@ -158,6 +159,6 @@ def test_the_scratch_of_a_plan_is_what_it_says() -> None:
 def test_intermediates_show_the_maps_that_streaming_never_writes() -> None:
     plan = plan_of("mobilenet_v2", (1, 3, 32, 32))
     x = np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)
-    names = [Plan.layer(s) for s in plan.unfused.steps.values()]
+    names = [s.last_layer for s in plan.unfused.steps.values()]
     assert set(plan.intermediates(x)) == set(names)
     assert len(plan.unfused.steps) > len(plan.graph.steps)

@@ -7,6 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.engine.fuse import Note, rewrite
+from minigrad.engine.graph import Constant
 from minigrad.engine.plan import interpret
 from minigrad.engine.trace import trace
 
@@ -113,7 +114,8 @@ def test_folding_twice_as_large_weights_is_seen() -> None:
     graph = trace(lambda x: norm(mg.conv2d(x, W)), X.shape, X.dtype)
     after, _ = rewrite(graph)
     [step] = after.steps.values()
-    object.__setattr__(step, "inputs", (step.inputs[0], step.inputs[1] * 1.01, step.inputs[2]))
+    spoilt = (step.source, Constant(step.weights * 1.01), step.inputs[2])
+    object.__setattr__(step, "inputs", spoilt)
     with mg.backend("numpy"), pytest.raises(AssertionError):
         np.testing.assert_allclose(
             interpret(after, X)[0], interpret(graph, X)[0], rtol=1e-12, atol=1e-12

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.engine.trace import Step
+from minigrad.engine.graph import Constant, Step
 from minigrad.nn import FusedMBConv, InvertedResidual, Module, SqueezeNeXtBlock
 from minigrad.tensor import PRIMITIVES
 
@@ -56,13 +56,14 @@ class Judge:
     def step(self, step: Step, get: Any) -> Any:
         """What ``interpret.perform`` means by a step, in its parts."""
         inputs = [get(ref) for ref in step.inputs]
-        if "gate" in step.epilogue:
-            inputs[0] = self("mul", [inputs[0], get(step.epilogue["gate"])], {})
-        y = self(step.op, inputs, step.params)
-        if "activation" in step.epilogue:
-            y = self(step.epilogue["activation"], [y], {})
-        if "residual" in step.epilogue:
-            y = self("add", [y, get(step.epilogue["residual"])], {})
+        epilogue = step.epilogue
+        if epilogue.gate:
+            inputs[0] = self("mul", [inputs[0], get(epilogue.gate)], {})
+        y = self(step.op, inputs, dict(step.params))
+        if epilogue.activation:
+            y = self(epilogue.activation, [y], {})
+        if epilogue.residual:
+            y = self("add", [y, get(epilogue.residual)], {})
         return y
 
 
@@ -76,10 +77,12 @@ def judge(plan: Any, x: Any, spoil: float = 1.0) -> Counter[str]:
     """Judge every step of a plan, and that the judged values are the plan's."""
     held, values = Judge(spoil), {0: x}
     for number, step in plan.unfused.steps.items():
-        values[number] = held.step(step, lambda ref: values[ref] if type(ref) is int else ref)
+        values[number] = held.step(
+            step, lambda r: r.array if isinstance(r, Constant) else r and values[r.number]
+        )
     (output,) = plan.unfused.outputs
     for threads in (1, 2):
-        assert np.array_equal(plan(x, threads), values[output]), f"{threads} threads"
+        assert np.array_equal(plan(x, threads), values[output.number]), f"{threads} threads"
     return held.judged
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.engine import fuse
 from minigrad.engine.bind import has_kernel
-from minigrad.engine.memory import arena
+from minigrad.engine.graph import Graph
+from minigrad.engine.memory import placement
 from minigrad.engine.plan import interpret
 from minigrad.engine.schedule import GROUP, even_groups, schedule, with_batch
-from minigrad.engine.trace import Graph, trace
+from minigrad.engine.trace import trace
 from minigrad.nn.parameter import shapes_only
 
 needs_core = pytest.mark.skipif(
@@ -75,7 +76,7 @@ def test_a_graph_for_another_batch_is_what_recording_it_would_give(name: str) ->
 @pytest.mark.parametrize("name", mg.models.names())
 def test_every_step_of_every_network_has_a_kernel(name: str) -> None:
     graph = recorded(name, 1)
-    assert [s.layer for s in graph.steps.values() if not has_kernel(graph, s)] == []
+    assert [s.layer for s in graph.steps.values() if not has_kernel(s)] == []
 
 
 @needs_core
@@ -155,14 +156,14 @@ def test_any_model_means_what_its_interpreter_says(name: str, batch: int) -> Non
 
 def test_nothing_without_a_kernel_stands_in_the_part_that_runs_image_by_image() -> None:
     graph = trace(PARTED["a step without a kernel"], (4, 3, 9, 9), np.float32)
-    head = schedule(graph, lambda graph, step: step.op != "add").head
+    head = schedule(graph, lambda step: step.op != "add").head.graph
     assert [step.op for step in head.steps.values()] == ["conv2d"]
 
 
 def test_a_reshape_in_place_lies_where_its_input_lies() -> None:
     model = net(mg.global_avg_pool, lambda x: x.reshape(-1, 3), lambda x: x.reshape(-1, 3, 1, 1))
     graph = trace(model, (2, 3, 9, 9), np.float32)
-    offsets = arena(graph).offsets
+    offsets = placement(graph).offsets
     mean, flat, back = graph.steps
     assert offsets[mean] == offsets[flat] == offsets[back]
 

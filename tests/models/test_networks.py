@@ -19,7 +19,7 @@ SOME = ["squeezenext_1_0_23v5", "mobilenet_v2_0_35", "mobilenet_v3_small", "mnas
 
 def shapes(model, size=224, channels=3):
     graph = record(model, (1, channels, size, size))
-    return [graph.shape_of(n) for n in graph.outputs]
+    return [value.shape for value in graph.outputs]
 
 
 @pytest.mark.parametrize("name", models.names())

@@ -1,0 +1,75 @@
+"""All that is decided about a plan before a kernel is bound, as data.
+
+From the recorded and rewritten steps follow: which of them are streamed as blocks, how a batch
+goes through them, and where each value lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minigrad.engine.bind import has_kernel
+from minigrad.engine.blocks import recognise, scratch_bytes
+from minigrad.engine.fuse import Note
+from minigrad.engine.graph import Graph
+from minigrad.engine.schedule import Schedule, schedule, with_batch
+
+__all__ = ["Design", "design"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A plan without its kernels.
+
+    Attributes
+    ----------
+    name : str
+        Of the network.
+    unfused : Graph
+        The steps without blocks.
+    graph : Graph
+        The same steps, those of a streamed block as one.
+    notes : sequence of Note
+        What each rewrite did or did not do, and why.
+    schedule : Schedule
+        Which steps see one image of a batch at a time, and which several.
+    scratch_bytes : int
+        Memory that each thread needs for the rows of streamed blocks.
+    """
+
+    name: str
+    unfused: Graph
+    graph: Graph
+    notes: Sequence[Note]
+    schedule: Schedule
+    scratch_bytes: int
+
+    @property
+    def one_image(self) -> Graph:
+        """The unfused steps for one image; for the batch, if its images cannot be parted."""
+        return with_batch(self.unfused, 1) or self.unfused
+
+
+def design(unfused: Graph, notes: Sequence[Note], name: str) -> Design:
+    """Decide about steps that have been rewritten."""
+    graph, blocks = _with_blocks(unfused)
+    return Design(
+        name,
+        unfused,
+        graph,
+        [*notes, *blocks],
+        schedule(graph, has_kernel),
+        scratch_bytes(graph),
+    )
+
+
+def _with_blocks(graph: Graph) -> tuple[Graph, list[Note]]:
+    """The graph with whole blocks as steps, as they are chosen for one image."""
+    one = with_batch(graph, 1) if graph.shape and graph.shape[0] > 1 else None
+    if one is None:
+        return recognise(graph)
+    blocks, notes = recognise(one)
+    whole = with_batch(blocks, graph.shape[0])
+    assert whole is not None
+    return whole, notes
