@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         weights = weights_file(args.weights) if args.weights else installed_weights(name)
         network = _load(name, weights, args.preset or preset)
         preparation = _preparation(args.preparation, network)
-        labels = labels_for(_classes(network), args.labels)
+        labels = labels_for(_classes(network), args.labels, network.labels)
         call = _call(network, preparation, len(photos))
         batches = prepared(photos, preparation, num_threads())
         results = [
@@ -107,7 +107,9 @@ def _load(name: str, weights: Path, preset: str | None) -> Network:
 
 
 def _preparation(name: str | None, network: Network) -> Preparation:
-    return preparation_for(name) if name else preparation_for(network.name, network.preset)
+    if name:
+        return preparation_for(name)
+    return network.preparation or preparation_for(network.name)
 
 
 def _classes(network: Network) -> int:

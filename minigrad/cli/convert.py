@@ -9,9 +9,10 @@ from minigrad import formats
 from minigrad.cli.arguments import add_json, add_output, file_name, weights_file
 from minigrad.cli.files import check_output
 from minigrad.cli.terminal import print_json, print_lines, printable
-from minigrad.models import convert, entry
+from minigrad.models import convert
 from minigrad.models.checkpoints import LIBRARIES
-from minigrad.models.identify import Conversion
+from minigrad.models.identity import Conversion
+from minigrad.models.metadata import Description
 
 __all__ = ["configure", "run"]
 
@@ -71,10 +72,14 @@ def _notes(converted: Conversion) -> Iterator[str]:
     source = converted.source
     if converted.left_out:
         yield f"left out: {converted.left_out} counters, which no network computes with"
-    if converted.library == "minigrad" and source.presets[0] != next(
-        iter(entry(source.name).presets)
-    ):
-        yield f"load it with preset={source.presets[0]!r}, which minigrad's names do not show"
+    preset = Description.of(converted.state.metadata).preset
+    if preset:
+        yield f"the file says that its preset is {preset}, and `create` uses that"
+    elif converted.library == "minigrad" and len(source.presets) > 1:
+        yield (
+            f"{source.library} has several kinds of weights under these names: load the file with "
+            f"preset={' or preset='.join(map(repr, source.presets))}"
+        )
     if converted.differences:
         yield (
             f"note: {converted.library} computes otherwise than {source.library} with the same "

@@ -7,7 +7,7 @@ network          the frame that every network shares, and the rows of the tables
 family           what the registry knows of a network
 naming           what other libraries call layers: the parts that families share
 checkpoints      weights recognised by their names, and adapted
-identify         which network weights are of; the same under other names
+identity         which network weights are of; the same under other names
 preparation      how photographs were prepared: plain data
 costs            parameters, multiply-adds, receptive fields, layer by layer
 block_memory     the activation memory of each block, split or not
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minigrad.models.block_memory import memory
     from minigrad.models.costs import summary
     from minigrad.models.drawing import svg
-    from minigrad.models.identify import convert, identify
+    from minigrad.models.identity import convert, identify
 
 __all__ = [
     "Network",
@@ -43,8 +43,8 @@ __all__ = [
 
 # Imported when they are first asked for: most of them need the engine.
 LATE = {
-    "convert": "identify",
-    "identify": "identify",
+    "convert": "identity",
+    "identify": "identity",
     "memory": "block_memory",
     "summary": "costs",
     "svg": "drawing",

@@ -15,7 +15,10 @@ from collections.abc import Mapping
 
 from minigrad.errors import StateDictError, quote
 from minigrad.formats.checkpoint import below_prefix
+from minigrad.formats.state_dict import StateDict
+from minigrad.models.metadata import describe
 from minigrad.models.naming import Known, Names, Presets, minigrad
+from minigrad.models.preparation import Preparation
 from minigrad.nn.module import Incompatible, Module
 from minigrad.tensor import Array, Tensor
 
@@ -69,6 +72,12 @@ class Origin(Module):
         The presets, and the names of other libraries; None for a network built by hand.
     features_only : bool
         Whether the network ends at its last map.
+    switches : mapping
+        What else ``create`` was given.
+    labels : tuple of str
+        The names of the classes, if they are known: set them before the weights are saved.
+    preparation : Preparation or None
+        How photographs are prepared for these weights.
     """
 
     name: str = ""
@@ -76,6 +85,24 @@ class Origin(Module):
     entry: Known | None = None
     features_only: bool = False
     classifier: Module | None = None
+    switches: Mapping[str, object] = {}
+    labels: tuple[str, ...] = ()
+    preparation: Preparation | None = None
+
+    def state_dict(self) -> StateDict:
+        """Parameters and buffers by name: read-only views of the live values.
+
+        Returns
+        -------
+        StateDict
+            A dict; its ``metadata`` say what no shape does (the preset, switches, labels, the
+            preparation of photographs).  ``minigrad.formats.save`` writes them too, and
+            ``create`` uses them.
+        """
+        metadata = describe(
+            self.name, self.preset, self.switches, self.labels, self.preparation
+        )  # fmt: skip
+        return StateDict(super().state_dict(), metadata)
 
     def load_state_dict(self, state: State, strict: bool = True) -> Incompatible:
         """Adopt weights under minigrad's names or those of a library it knows.
@@ -133,7 +160,7 @@ def preset_of(presets: Presets, state: State | None) -> str:
     if library is None:
         raise StateDictError(_unknown(state))
     if library == "minigrad":
-        return authors
+        return _only(presets)
     candidates = presets_of(presets, library)
     if not candidates:
         raise StateDictError(f"the names are {library}'s, which has no such network")
@@ -145,6 +172,18 @@ def preset_of(presets: Presets, state: State | None) -> str:
             f"same names: say preset={' or preset='.join(map(repr, candidates))}"
         )
     return candidates[0]
+
+
+def _only(presets: Presets) -> str:
+    """The authors' preset, if every other one makes the same weights compute the same."""
+    authors, *others = presets
+    unlike = [p for p in others if not same_function(presets[authors], presets[p])]
+    if unlike:
+        raise StateDictError(
+            "the names are minigrad's, which do not say whose weights these are, and the file "
+            f"does not either: say preset={' or preset='.join(map(repr, presets))}"
+        )
+    return authors
 
 
 def _pytorchcv_preset(candidates: list[str], state: State) -> str:

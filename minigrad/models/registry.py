@@ -25,6 +25,7 @@ from minigrad.models.families import (
     squeezenext,
 )
 from minigrad.models.family import Entry
+from minigrad.models.metadata import Description
 from minigrad.models.network import Network
 from minigrad.nn import init
 from minigrad.tensor import Array, Tensor
@@ -167,8 +168,7 @@ def create(
     preset : str, optional
         How to pad, normalise and initialise: the authors' way by default, or that of the
         library which the weights come from, so that the network computes what it
-        computed there.  Under minigrad's own names weights do not say: whoever built the
-        network with a preset or switches gives the same ones again.
+        computed there.  Weights that minigrad saved say which it was (`Network.state_dict`).
     rng : numpy.random.Generator or int, optional
         For the first weights, dropout and stochastic depth; None draws fresh entropy.
     dtype : float32 or float64, optional
@@ -176,7 +176,8 @@ def create(
         float32.  New ones are float32.
     switches
         Of the family's builder: ``width``, ``depth``, ``dropout``, ``output_stride``,
-        ``dilation_rule``, ``features_only``, ``padding``, ``bn_eps``, ...
+        ``dilation_rule``, ``features_only``, ``padding``, ``bn_eps``, ...; by default as the
+        weights' file states them.
 
     Returns
     -------
@@ -200,22 +201,36 @@ def create(
     name, implied = resolve(name)
     found = NETWORKS[name]
     state = formats.load(weights) if isinstance(weights, (str, os.PathLike)) else weights
+    stated = Description.of(getattr(state, "metadata", {}))
+    _check_network(name, stated)
     state = None if state is None else checkpoints.network_in(state)
-    chosen = preset or implied or checkpoints.preset_of(found.presets, state)
+    chosen = preset or implied or stated.preset or checkpoints.preset_of(found.presets, state)
     if chosen not in found.presets:
         raise UnknownNameError(f"{name} has the presets {', '.join(found.presets)}, not {chosen!r}")
+    switches = {**stated.switches, **switches}
     how = {**found.switches, **found.presets[chosen], **switches}
     scheme = how.pop("init")
     given = {"num_classes": num_classes, "in_channels": in_channels}
-    model = _named(name, chosen, {**how, **{k: v for k, v in given.items() if v is not None}})
+    asked = {k: v for k, v in given.items() if v is not None}
+    model = _named(name, chosen, {**how, **asked})
+    if state is not None and not model.features_only:
+        learnt = checkpoints.sizes(model, state) | asked
+        if learnt != _sizes(model, learnt):
+            model = _named(name, chosen, {**how, **learnt})
+    model.switches, model.labels = switches, stated.labels
+    model.preparation = stated.preparation or found.preparation(chosen)
     if state is None:
         init.initialize(model, scheme, None if rng is None else np.random.default_rng(rng))
         return model if dtype is None else model.to(dtype)
-    learnt = {k: v for k, v in checkpoints.sizes(model, state).items() if given[k] is None}
-    if learnt and not model.features_only and learnt != _sizes(model, learnt):
-        model = _named(name, chosen, {**how, **given, **learnt})
     _adopt(model, _converted(state, _usual(state) if dtype is None else dtype))
     return model
+
+
+def _check_network(name: str, stated: Description) -> None:
+    if stated.network not in ("", name):
+        raise StateDictError(
+            f"the file says that these are weights of {quote(stated.network)}, not of {name}"
+        )
 
 
 def _named(name: str, preset: str, how: Mapping[str, Any]) -> Network:

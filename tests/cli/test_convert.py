@@ -87,7 +87,7 @@ def test_what_the_other_library_computes_otherwise_is_said(capsys, tmp_path):
     assert "timm computes otherwise than torchvision" in out
     assert "bn_eps 0.001 becomes 1e-05" in out
     _, out, _ = run(capsys, tmp_path / "a.npz", tmp_path / "b.npz", "--to", "minigrad")
-    assert "load it with preset='torchvision'" in out
+    assert "the file says that its preset is torchvision" in out
 
 
 @pytest.mark.parametrize(

@@ -156,14 +156,14 @@ def test_half_precision_weights_become_float32():
     half = {k: v.astype(np.float16) for k, v in state.items()}
     mixed = {**state, "classifier.bias": half["classifier.bias"]}
     for weights in (half, mixed):
-        model = models.create("mnasnet_small", weights=weights)
+        model = models.create("mnasnet_small", weights=weights, preset="timm")
         for name, array in model.state_dict().items():
             np.testing.assert_array_equal(array, weights[name].astype(np.float32))
-    model = models.create("mnasnet_small", weights=half, dtype=np.float64)
+    model = models.create("mnasnet_small", weights=half, preset="timm", dtype=np.float64)
     assert model.classifier.weight.dtype == np.float64
     several = {**state, "classifier.bias": state["classifier.bias"].astype(np.float64)}
     with pytest.raises(StateDictError, match=r"several dtypes \(float32, float64\): say dtype="):
-        models.create("mnasnet_small", weights=several)
+        models.create("mnasnet_small", weights=several, preset="timm")
 
 
 def test_a_map_of_a_backbone_is_named_like_the_network_s():

@@ -9,9 +9,10 @@ the same weights compute something else, it is reported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minigrad.errors import StateDictError, quote
+from minigrad.formats import StateDict
 from minigrad.models.checkpoints import (
     LIBRARIES,
     State,
@@ -21,15 +22,20 @@ from minigrad.models.checkpoints import (
     key_map,
     network_in,
     presets_of,
+    same_function,
     sizes,
     without_counters,
 )
 from minigrad.models.checkpoints import convert as renamed
+from minigrad.models.metadata import Description, describe
 from minigrad.models.network import Network
 from minigrad.models.registry import create, entry, names, resolve
 from minigrad.tensor import Array
 
 __all__ = ["Conversion", "Identity", "convert", "identify"]
+
+
+Switches = Mapping[str, Any]
 
 
 class Identity(NamedTuple):
@@ -58,7 +64,8 @@ class Conversion(NamedTuple):
 
     Attributes
     ----------
-    state : dict of str to ndarray
+    state : StateDict
+        Under minigrad's names its metadata state the preset.
     source : Identity
     library : str
         Whose names they have now.
@@ -68,7 +75,7 @@ class Conversion(NamedTuple):
         What the library does otherwise than the source with the same weights.
     """
 
-    state: dict[str, Array]
+    state: StateDict
     source: Identity
     library: str
     left_out: int
@@ -104,20 +111,22 @@ def identify(state: State, name: str | None = None) -> Identity:
     >>> identity.name, identity.library, identity.num_classes
     ('mobilenet_v2', 'minigrad', 5)
     """
+    stated = Description.of(getattr(state, "metadata", {}))
     state = network_in(state)
     library = detect(state)
     if library is None:
         some = ", ".join(quote(key) for key in list(state)[:3])
         raise StateDictError(f"the names ({some}, ...) are of no library of {', '.join(LIBRARIES)}")
     kept = without_counters(state)
-    if name is not None:
-        return _identity(resolve(name)[0], kept, library)
-    fitting = [n for n in names() if not all(_misfits(n, kept, library).values())]
+    if name is not None or stated.network:
+        found = _identity(resolve(name or stated.network)[0], kept, library, stated.switches)
+        return found._replace(presets=(stated.preset,)) if stated.preset in found.presets else found
+    fitting = [n for n in names() if not all(_misfits(n, kept, library, {}).values())]
     fitting = [n for n in fitting if not n.endswith("_reconstructed")] or fitting
     if len(fitting) != 1:
         which = f"several networks: {', '.join(fitting)}" if fitting else "no network by itself"
         raise StateDictError(f"these are {library}'s names, and they fit {which}; say which")
-    return _identity(fitting[0], kept, library)
+    return _identity(fitting[0], kept, library, {})
 
 
 def convert(state: State, library: str = "minigrad", name: str | None = None) -> Conversion:
@@ -151,16 +160,33 @@ def convert(state: State, library: str = "minigrad", name: str | None = None) ->
     """
     source = identify(state, name)
     kept = without_counters(network_in(state))
-    model = loaded(kept, source)
-    target = _renamed(model, source, library)
+    switches = Description.of(getattr(state, "metadata", {})).switches
+    model = loaded(kept, source, switches)
+    target = StateDict(_renamed(model, source, library), _metadata(state, source, library))
     return Conversion(
         target, source, library, len(state) - len(kept), tuple(_differences(source, library))
     )
 
 
-def loaded(state: State, identity: Identity) -> Network:
+def _metadata(state: State, source: Identity, library: str) -> dict[str, str]:
+    """What the new file says beside the arrays: the preset only where names do not show it."""
+    stated = Description.of(getattr(state, "metadata", {}))
+    ours = library == "minigrad"
+    presets = entry(source.name).presets
+    known = all(same_function(presets[source.presets[0]], presets[p]) for p in source.presets)
+    preset = stated.preset or (source.presets[0] if known else "")
+    return describe(
+        source.name if ours else "",
+        preset if ours else "",
+        stated.switches if ours else {},
+        stated.labels,
+        stated.preparation,
+    )
+
+
+def loaded(state: State, identity: Identity, switches: Switches) -> Network:
     """The network with these weights, under the first preset that they may belong to."""
-    model = _sized(identity.name, identity.presets[0], state, identity.library)
+    model = _sized(identity.name, identity.presets[0], state, identity.library, switches)
     dtypes = {str(v.dtype) for v in state.values()}
     if len(dtypes) > 1:
         raise StateDictError(f"the weights are of several dtypes: {', '.join(sorted(dtypes))}")
@@ -169,34 +195,35 @@ def loaded(state: State, identity: Identity) -> Network:
     return model
 
 
-def _identity(name: str, state: State, library: str) -> Identity:
-    misfits = _misfits(name, state, library)
+def _identity(name: str, state: State, library: str, switches: Switches) -> Identity:
+    misfits = _misfits(name, state, library, switches)
     if not misfits:
         raise StateDictError(f"{library} has no {name}")
     presets = [preset for preset, misfit in misfits.items() if misfit is None]
     if not presets:
         raise StateDictError(f"these are not the weights of {name}: {next(iter(misfits.values()))}")
-    size = sizes(_sized(name, presets[0], state, library), state)
+    size = sizes(_sized(name, presets[0], state, library, switches), state)
     return Identity(name, library, tuple(presets), size["num_classes"], size["in_channels"])
 
 
-def _misfits(name: str, state: State, library: str) -> dict[str, str | None]:
+def _misfits(name: str, state: State, library: str, switches: Switches) -> dict[str, str | None]:
     """For each preset of the library, why the state is not this network's; None if it is."""
     if library not in entry(name).libraries:
         return {}
     presets = presets_of(entry(name).presets, library)
-    return {p: _misfit(_sized(name, p, state, library), state, library) for p in presets}
+    return {p: _misfit(_sized(name, p, state, library, switches), state, library) for p in presets}
 
 
-def _sized(name: str, preset: str, state: State, library: str) -> Network:
+def _sized(name: str, preset: str, state: State, library: str, switches: Switches) -> Network:
     """The network with the classes and channels that the state has."""
-    model = create(name, preset=preset)
+    model = create(name, preset=preset, **switches)
     size = sizes(model, state) if detect(state) == library else {}
     return create(
         name,
         preset=preset,
         num_classes=size.get("num_classes"),
         in_channels=size.get("in_channels"),
+        **switches,
     )
 
 
@@ -217,7 +244,7 @@ def _renamed(model: Network, source: Identity, library: str) -> dict[str, Array]
     if library not in entry(source.name).libraries:
         raise StateDictError(f"{library} has no {source.name}")
     state = renamed(model, library)
-    misfits = list(_misfits(source.name, state, library).values())
+    misfits = list(_misfits(source.name, state, library, model.switches).values())
     if library != "minigrad" and all(misfits):
         why = f": {misfits[0]}" if misfits else ""
         raise StateDictError(f"{library}'s {source.name} has other layers than "
