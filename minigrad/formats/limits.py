@@ -69,7 +69,7 @@ class Budget:
         if self.values < 0:
             raise FormatError(
                 f"{what} takes the descriptions in the file over {MAX_VALUES:,} bytes, more than "
-                f"any list of tensors needs"
+                f"any network needs"
             )
 
     def work(self, steps: int) -> None:
@@ -77,7 +77,7 @@ class Budget:
         self.steps -= steps
         if self.steps < 0:
             raise FormatError(
-                f"the file takes over {MAX_STEPS:,} steps to read, more than any list of tensors"
+                f"the file takes over {MAX_STEPS:,} steps to read, more than any network needs"
             )
 
 

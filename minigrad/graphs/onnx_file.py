@@ -154,8 +154,8 @@ class _Reader:
         if field == STRINGS:
             return tuple(self.string(raw) for raw in message.all_bytes(STRINGS))
         if field in (FLOATS, INTS):
+            self.budget.work(message.size(field))
             numbers = message.integers(INTS) if field == INTS else message.numbers(FLOATS, "<f4")
-            self.budget.work(numbers.size)
             return tuple(numbers.tolist())
         return self.nested(message, field, frozenset(known), depth)
 

@@ -57,8 +57,8 @@ class ExternalFiles:
             path = self._path(location)
             try:
                 self.files[location] = self.stack.enter_context(source(path))
-            except (FormatError, FileNotFoundError) as error:
-                reason = error if isinstance(error, FormatError) else "there is no such file"
+            except (FormatError, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
                 raise FormatError(f"external data {quote(location)}: {reason}") from None
         file = self.files[location]
         size = file.size - offset if length is None else length

@@ -81,6 +81,11 @@ class Message:
         """Whether the field is there."""
         return number in self.fields
 
+    def size(self, number: int) -> int:
+        """How much the field holds, at most: a byte of packed numbers counts as one."""
+        values = self.fields.get(number, ())
+        return sum(1 if isinstance(value, int) else len(value) for value in values)
+
     def integer(self, number: int, default: int = 0) -> int:
         """An integer with a sign."""
         value = self._last(number)

@@ -1,0 +1,56 @@
+"""Networks made to hurt, and damaged at random: one sentence, soon, in little memory."""
+
+from __future__ import annotations
+
+import pytest
+from fuzzing import fuzz
+from graph_files import onnx_file, tflite_file
+from hostile_graphs import HOSTILE
+from measured import Measured
+
+SECONDS, MEMORY = 2.0, 200 << 20
+QUICK, LONG = 2_000, 60_000
+
+
+@pytest.fixture(scope="module")
+def measured():
+    with Measured("graph_readers:any_size") as process:
+        yield process
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_network_is_refused_soon_and_in_little_memory(name, tmp_path, measured):
+    path = tmp_path / "net"
+    path.write_bytes(HOSTILE[name]())
+    result = measured.read(path)
+    assert result.error == "FormatError", result
+    assert result.message.startswith(str(path))
+    assert result.message.isprintable()
+    assert len(result.message) < len(str(path)) + 400
+    assert result.seconds < SECONDS
+    assert result.peak < MEMORY
+
+
+def test_the_corpus_is_large():
+    assert len(HOSTILE) >= 60
+
+
+def check(tmp_path, kind, count, first=0):
+    contents = {"onnx": [onnx_file(), onnx_file(opset=7)], "tflite": [tflite_file()]}[kind]
+    paths = [tmp_path / f"{n}.{kind}" for n in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    report = fuzz(f"graph_readers:{kind}", paths, count, ["FormatError"], first)
+    assert report.faults == []
+    assert report.refused + report.read == count
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_a_damaged_network_is_refused_or_read(tmp_path, kind):
+    check(tmp_path, kind, QUICK)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_many_damaged_networks(tmp_path, kind):
+    check(tmp_path, kind, LONG, first=QUICK)
