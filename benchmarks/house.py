@@ -86,8 +86,11 @@ def functions(modules: Mapping[str, ast.Module]) -> Iterator[tuple[str, Function
 
 
 def length(function: Function) -> int:
-    """Lines from ``def`` to the end."""
-    return (function.end_lineno or function.lineno) - function.lineno + 1
+    """Lines from ``def`` to the end, the docstring aside."""
+    whole = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return whole - ((first.end_lineno or first.lineno) - first.lineno + 1 if told else 0)
 
 
 def parameters(function: Function) -> int:
@@ -116,10 +119,12 @@ def _says_any(note: ast.expr) -> int:
 
 
 def repeated_pairs(texts: Mapping[str, str]) -> list[str]:
-    """Pairs of places with the same SHARED lines or more; blanks, comments, imports aside."""
+    """Pairs of places with the same SHARED lines or more; blanks and what is read by people
+    alone (comments, docstrings, imports) aside.
+    """
     places: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
     for path, text in texts.items():
-        lines = list(_telling_lines(text))
+        lines = list(_telling_lines(without_docstrings(text) if path.endswith(".py") else text))
         for k in range(len(lines) - SHARED + 1):
             run = lines[k : k + SHARED]
             places[tuple(line for _, line in run)].append((path, k))
@@ -131,6 +136,18 @@ def repeated_pairs(texts: Mapping[str, str]) -> list[str]:
     }
     starts = {(a, b) for a, b in hits if ((a[0], a[1] - 1), (b[0], b[1] - 1)) not in hits}
     return sorted(f"{a[0]} ~ {b[0]}" for a, b in starts)
+
+
+def without_docstrings(text: str) -> str:
+    """The source with its docstrings blanked: functions of a kind have sections of a kind."""
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                end = first.end_lineno or first.lineno
+                lines[first.lineno - 1 : end] = [""] * (end - first.lineno + 1)
+    return "\n".join(lines)
 
 
 def _telling_lines(text: str) -> Iterator[tuple[int, str]]:
