@@ -58,6 +58,7 @@ from minigrad.version import __version__
 if TYPE_CHECKING:
     from minigrad import data, engine, formats, models, nn, optim, verify, vision
     from minigrad.engine import compile
+    from minigrad.engine.loading import load_plan
     from minigrad.formats import load
     from minigrad.models import summary
 
@@ -71,6 +72,7 @@ _ON_DEMAND = {
     "engine": "minigrad.engine",
     "formats": "minigrad.formats",
     "load": "minigrad.formats",
+    "load_plan": "minigrad.engine.loading",
     "models": "minigrad.models",
     "nn": "minigrad.nn",
     "optim": "minigrad.optim",
@@ -112,6 +114,7 @@ __all__ = [
     "is_grad_enabled",
     "jvp",
     "load",
+    "load_plan",
     "models",
     "nn",
     "no_grad",

@@ -1,6 +1,29 @@
-"""Plans: a network recorded once, simplified, and run with nothing of Python in between."""
+"""Plans: a network recorded once, simplified, and run with nothing of Python in between.
 
-from minigrad.engine.plan import Plan, compile, interpret
+Reading order:
+
+    graph        values, constants, steps, blocks: what a network is here
+    trace        a model recorded by its shape rules
+    interpret    what the steps mean
+    fuse         named rewrites: batch norms folded, activations, residuals and gates fused
+    memory       a place for every value in one arena
+    schedule     which steps of a batch see one image at a time
+    blocks       whole blocks as steps that stream through cache
+    bind         a kernel for each step
+    design       all these decisions, as data
+    execute      bound steps, and memory for each caller
+    plan         what a user calls
+    weights      one copy of what all shapes share
+    build        compile
+    describe     a plan as a table, and the time of its steps
+    files, loading    plans on disk
+    export       the steps as an ONNX model
+    slab         one block of memory for many arrays
+"""
+
+from minigrad.engine.build import OpenPlan, compile
+from minigrad.engine.interpret import interpret
+from minigrad.engine.plan import Plan
 from minigrad.engine.trace import trace
 
-__all__ = ["Plan", "compile", "interpret", "trace"]
+__all__ = ["OpenPlan", "Plan", "compile", "interpret", "trace"]

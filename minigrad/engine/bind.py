@@ -48,20 +48,43 @@ class Bound(Protocol):
         """The same of a reference that is not None."""
 
 
-class Packed:
-    """Weights in the order in which the kernels read them, packed once for all lanes."""
+PackedWeights = dict[tuple[int, ConvSpec], tuple[Array, Any]]  # by the array, which is kept
 
-    def __init__(self, graphs: Sequence[Graph]) -> None:
-        self.made: dict[tuple[int, ConvSpec], Any] = {}
+
+class Packed:
+    """Weights in the order in which the kernels read them, packed once for all that read them.
+
+    ``made`` may be shared with other graphs, in other threads; the memory for what the given
+    graphs add to it is reserved at once.
+    """
+
+    def __init__(self, graphs: Sequence[Graph], made: PackedWeights) -> None:
+        self.made = made
         steps = [step for graph in graphs for step in graph.steps.values()]
-        self.room = Slab(sum(_packed_bytes(part) for step in steps for part in step.parts))
+        self.room = Slab(sum(self._missing(part) for step in steps for part in step.parts))
 
     def __call__(self, w: Array, spec: ConvSpec) -> Any:
         """``w``, a constant of the graph; that of ``linear`` has two axes."""
         key = id(w), spec
         if key not in self.made:
-            self.made[key] = pack(as_maps(w), spec, self.room)
-        return self.made[key]
+            home = self._home(w, spec)
+            room = self.room if home is None else lambda size: home
+            self.made.setdefault(key, (w, pack(as_maps(w), spec, room)))
+        return self.made[key][1]
+
+    def _home(self, w: Array, spec: ConvSpec) -> Array | None:
+        """Where these weights lie for another stride or padding: the same bytes in one order."""
+        for (number, other), (_, packed) in list(self.made.items()):
+            if number == id(w) and other.groups == spec.groups:
+                home: Array | None = getattr(packed, "home", None)
+                return home
+        return None
+
+    def _missing(self, step: Step) -> int:
+        """The bytes that the weights of a step take, unless they are packed already."""
+        size = _packed_bytes(step)
+        known = size and self._home(step.weights, step.params.get("spec", ConvSpec()))
+        return size if known is None else 0
 
 
 def _packed_bytes(step: Step) -> int:

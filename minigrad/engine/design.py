@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise, scratch_bytes
 from minigrad.engine.fuse import Note
-from minigrad.engine.graph import Graph
+from minigrad.engine.graph import Graph, needed
 from minigrad.engine.schedule import Schedule, schedule, with_batch
+from minigrad.errors import GraphError
 
-__all__ = ["Design", "design"]
+__all__ = ["Design", "classifier_input", "design"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,27 @@ def design(unfused: Graph, notes: Sequence[Note], name: str) -> Design:
         schedule(graph, has_kernel),
         scratch_bytes(graph),
     )
+
+
+CLASSIFIERS = ("linear", "conv2d")
+BEHIND = ("reshape", "softmax", "log_softmax", "sigmoid")  # what may follow a classifier
+
+
+def classifier_input(graph: Graph) -> Graph:
+    """The steps up to what the last linear or pointwise step before the output reads.
+
+    Raises
+    ------
+    GraphError
+        If the network does not end in such a step, or it reads maps.
+    """
+    step = graph.maker(graph.outputs[0]) if len(graph.outputs) == 1 else None
+    while step is not None and step.op in BEHIND:
+        step = graph.maker(step.inputs[0])
+    x = step.source if step is not None and step.op in CLASSIFIERS else None
+    if x is None or x.shape[2:] not in ((), (1, 1)):
+        raise GraphError("the network does not end in a classifier, so it has no features")
+    return Graph(graph.input, needed(graph.steps, (x,)), (x,), True)
 
 
 def _with_blocks(graph: Graph) -> tuple[Graph, list[Note]]:

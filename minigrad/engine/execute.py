@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.bind import BINDERS, Packed, PythonCall, as_maps, has_kernel
+from minigrad.engine.bind import (
+    BINDERS,
+    Packed,
+    PackedWeights,
+    PythonCall,
+    as_maps,
+    has_kernel,
+)
 from minigrad.engine.graph import Constant, Ref, Step, Value
 from minigrad.engine.memory import is_alias
 from minigrad.engine.schedule import Part, Schedule, macs, map_bytes, weight_bytes
@@ -38,18 +45,29 @@ class Execution:
     that is forked during a call lacks that call's workspace and nothing else.
     """
 
-    def __init__(self, plan: Schedule) -> None:
+    def __init__(self, plan: Schedule, packed: PackedWeights | None = None) -> None:
         self.schedule = plan
-        self.packed = Packed([plan.head.graph, plan.tails[plan.groups[0]].graph])
+        graphs = [plan.head.graph, plan.tails[plan.groups[0]].graph]
+        self.packed = Packed(graphs, {} if packed is None else packed)
         self._free: list[Workspace] = []  # append and pop are each one step for other threads
         self._give(Workspace(self))  # packs every weight
 
-    def __call__(self, x: Array, threads: int) -> list[Array]:
-        """The outputs for a batch."""
+    def __call__(self, x: Array, threads: int, out: list[Array] | None = None) -> list[Array]:
+        """The outputs for a batch, in the arrays ``out`` if they are given."""
         workspace = self._take()
-        outputs = workspace.run(x, threads)
+        outputs = self._outputs() if out is None else out
+        workspace.run(x, threads, outputs)
         self._give(workspace)  # one that failed is dropped
         return outputs
+
+    def _outputs(self) -> list[Array]:
+        """Memory for the outputs of the whole batch."""
+        groups = self.schedule.groups
+        values = list(self.schedule.tails[groups[0]].graph.outputs)
+        if len(groups) > 1:
+            values = [value.with_batch(sum(groups)) for value in values]
+        check_memory(sum(value.nbytes for value in values), "the output of this plan")
+        return [np.empty(value.shape, value.dtype) for value in values]
 
     def _take(self) -> Workspace:
         try:
@@ -64,7 +82,7 @@ class Execution:
     def times(self, x: Array, repeats: int, threads: int) -> Times:
         """Median microseconds of each step in a run; of step 0, of bringing the input in."""
         workspace = self._take()
-        runs = workspace.times(x, repeats, threads)
+        runs = workspace.times(x, repeats, threads, self._outputs())
         self._give(workspace)
         return {k: 1e6 * float(np.median([run[k] for run in runs])) for k in runs[0]}
 
@@ -96,12 +114,11 @@ class Workspace:
         self.images: dict[int, Any] = {}
         self._widen(1)
 
-    def run(self, x: Array, threads: int) -> list[Array]:
-        """The outputs for a batch, group by group."""
+    def run(self, x: Array, threads: int, outputs: list[Array]) -> None:
+        """Write the outputs for a batch, group by group."""
         groups = self.schedule.groups
         self._widen(min(threads, max(groups)))
         rows, first = as_maps(x), 0
-        outputs = self._outputs()
         for size in groups:
             self.images[size].run(rows, first, size, threads)
             tail = self.tails[size]
@@ -111,16 +128,6 @@ class Workspace:
                 place = y if len(groups) == 1 else y[first : first + size]
                 np.copyto(place, tail.array(value))
             first += size
-        return outputs
-
-    def _outputs(self) -> list[Array]:
-        """Memory for the outputs of the whole batch."""
-        groups = self.schedule.groups
-        values = list(self.tails[groups[0]].graph.outputs)
-        if len(groups) > 1:
-            values = [value.with_batch(sum(groups)) for value in values]
-        check_memory(sum(value.nbytes for value in values), "the output of this plan")
-        return [np.empty(value.shape, value.dtype) for value in values]
 
     def _widen(self, lanes: int) -> None:
         """Have a head for so many threads; one that cannot be made changes nothing."""
@@ -145,16 +152,16 @@ class Workspace:
             self.scratch,
         )
 
-    def times(self, x: Array, repeats: int, threads: int) -> list[Times]:
+    def times(self, x: Array, repeats: int, threads: int, outputs: list[Array]) -> list[Times]:
         """Seconds of each step in every run; of step 0, of bringing the input in."""
-        self.run(x, threads)
+        self.run(x, threads, outputs)
         parts = [*self.lanes, *self.tails.values()]
         self._read_clocks(parts)
         runs = []
         for _ in range(repeats):
             for part in parts:
                 part.start_clocks()
-            self.run(x, threads)
+            self.run(x, threads, outputs)
             runs.append(self._read_clocks(parts))
         return runs
 

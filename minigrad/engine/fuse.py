@@ -29,7 +29,7 @@ from minigrad.engine.slab import Slab
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Array
 
-__all__ = ["RULES", "Note", "Rule", "rewrite"]
+__all__ = ["RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
 
 ACTIVATIONS = ("relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "tanh")
 NOT_NEGATIVE = ("relu", "relu6", "hardsigmoid", "sigmoid")
@@ -55,7 +55,8 @@ class Match(NamedTuple):
 Verdict = Match | str | None
 Uses = dict[int, list[int]]
 Rule = Callable[[Graph, int, Uses], Verdict]
-Room = Callable[[int], Array]  # memory of so many bytes
+Folded = tuple[Array, Array]  # w', b'
+Fold = Callable[[Array, "Array | None", Sequence[Array], float], Folded]
 
 
 def _joined(host: Step, guest: Step, epilogue: Epilogue | None = None) -> Step:
@@ -69,7 +70,7 @@ def _read_once(step: Step, uses: Uses) -> bool:
     return len(uses[step.number]) == 1
 
 
-def fold_batch_norm(graph: Graph, number: int, uses: Uses, room: Room | None = None) -> Verdict:
+def fold_batch_norm(graph: Graph, number: int, uses: Uses, fold: Fold | None = None) -> Verdict:
     """Batch norm after a convolution: scale its filters instead of its output."""
     norm = graph.steps[number]
     if norm.op != "batch_norm_eval":
@@ -82,22 +83,22 @@ def fold_batch_norm(graph: Graph, number: int, uses: Uses, room: Room | None = N
     if any(not isinstance(v, Constant) for v in (*norm.inputs[1:], maker.inputs[1])):
         return "the weights are not constants"
     arrays = [constant.array for constant in norm.constants()]
-    w, bias = _folded(maker.weights, maker.bias, arrays, norm.params["eps"], room)
-    folded = replace(maker, inputs=(maker.inputs[0], Constant(w), Constant(bias)))
-    return Match(_joined(folded, norm), maker.number)
+    w, bias = (fold or folded)(maker.weights, maker.bias, arrays, norm.params["eps"])
+    scaled = replace(maker, inputs=(maker.inputs[0], Constant(w), Constant(bias)))
+    return Match(_joined(scaled, norm), maker.number)
 
 
-def _folded(
-    w: Array, b: Array | None, norm: Sequence[Array], eps: float, room: Room | None
-) -> tuple[Array, Array]:
+def folded(
+    w: Array, b: Array | None, norm: Sequence[Array], eps: float, room: Slab | None = None
+) -> Folded:
     """(w', b'): computed in float64, rounded once to the dtype of w."""
     mean, var, gamma, beta = (np.asarray(v, np.float64) for v in norm)
     scale = gamma / np.sqrt(var + eps)
     per_filter = scale.reshape(-1, *(1,) * (w.ndim - 1))
     shift = beta + ((0.0 if b is None else b) - mean) * scale
-    folded = room(w.nbytes).view(w.dtype).reshape(w.shape) if room else np.empty(w.shape, w.dtype)
-    np.multiply(w, per_filter, out=folded, dtype=np.float64, casting="same_kind")
-    return folded, shift.astype(w.dtype)
+    made = room(w.nbytes).view(w.dtype).reshape(w.shape) if room else np.empty(w.shape, w.dtype)
+    np.multiply(w, per_filter, out=made, dtype=np.float64, casting="same_kind")
+    return made, shift.astype(w.dtype)
 
 
 def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
@@ -188,7 +189,9 @@ RULES: dict[str, Rule] = {
 }
 
 
-def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[Note]]:
+def rewrite(
+    graph: Graph, leave_out: tuple[str, ...] = (), fold: Callable[..., Folded] = folded
+) -> tuple[Graph, list[Note]]:
     """Apply every rule, one after the other, to every step, and say what each did.
 
     Parameters
@@ -196,6 +199,8 @@ def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[
     graph : Graph
     leave_out : tuple of str
         Names of rules that are not applied.
+    fold : callable
+        In place of ``folded``.
 
     Returns
     -------
@@ -205,8 +210,8 @@ def rewrite(graph: Graph, leave_out: tuple[str, ...] = ()) -> tuple[Graph, list[
     notes: list[Note] = []
     graph = graph.with_steps(graph.steps)
     uses = graph.uses()
-    fold = partial(fold_batch_norm, room=Slab(_foldable(graph)))
-    rules: dict[str, Rule] = {**RULES, "fold batch norm": fold}
+    folding = partial(fold_batch_norm, fold=partial(fold, room=Slab(_foldable(graph))))
+    rules: dict[str, Rule] = {**RULES, "fold batch norm": folding}
     for name, rule in rules.items():
         if name in leave_out:
             continue

@@ -12,25 +12,23 @@ on the compiled backend.
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from minigrad.engine.design import Design, design
+from minigrad.arguments import integer, quoted
+from minigrad.engine.bind import PackedWeights
+from minigrad.engine.design import Design, classifier_input, design
 from minigrad.engine.execute import Execution
-from minigrad.engine.fuse import Note, rewrite
-from minigrad.engine.graph import Constant, Graph, Step
+from minigrad.engine.fuse import Note
+from minigrad.engine.graph import Graph, Step, Value
 from minigrad.engine.interpret import interpret
 from minigrad.engine.schedule import Schedule
-from minigrad.engine.trace import trace
-from minigrad.errors import ArgumentError, BackendError, DtypeError, GraphError, ShapeError
+from minigrad.errors import BackendError, DtypeError, GraphError, ShapeError, listing
 from minigrad.kernels import unavailable
-from minigrad.resources import check_memory
-from minigrad.tensor import FLOATS, Array, Shape, Tensor
+from minigrad.tensor import Array, Tensor
 from minigrad.threads import num_threads, thread_count
 from minigrad.threads import threads as use_threads
 
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from minigrad.engine.describe import Profile
 
-__all__ = ["Plan", "compile", "interpret"]
+__all__ = ["Plan"]
 
 
 class Plan:
@@ -55,11 +53,21 @@ class Plan:
         All that was decided: steps, notes, schedule, and where each value lies.
     threads : int or None
         How many threads it uses; None means as many as ``num_threads`` says at each call.
+    layout : str
+        "NCHW", or "NHWC" if maps come in and go out with their channels last.
     """
 
-    def __init__(self, plan: Design, threads: int | None = None) -> None:
-        self.design, self.threads = plan, threads
+    def __init__(
+        self,
+        plan: Design,
+        threads: int | None = None,
+        layout: str = "NCHW",
+        packed: PackedWeights | None = None,
+    ) -> None:
+        self.design, self.threads, self.layout = plan, threads, layout
+        self._packed: PackedWeights = {} if packed is None else packed
         self._execution: Execution | None = None
+        self._features: Plan | None = None
 
     @property
     def name(self) -> str:
@@ -99,7 +107,12 @@ class Plan:
         """Memory that each thread needs besides, for the rows of streamed blocks."""
         return self.design.scratch_bytes
 
-    def __call__(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Array:
+    def __call__(
+        self,
+        x: npt.ArrayLike | Tensor,
+        threads: int | None = None,
+        out: Array | Sequence[Array] | None = None,
+    ) -> Array:
         """The output for a batch.
 
         Without the compiled core the plan is interpreted, on the backend that is current.
@@ -107,32 +120,76 @@ class Plan:
         Parameters
         ----------
         x : array_like or Tensor
-            Of the plan's shape and dtype, in any memory order.
+            Of the plan's shape and dtype, in any memory order.  Channels-last memory is the
+            cheapest: it is copied as it lies.
         threads : int, optional
             For this call; by default the plan's own number.
+        out : ndarray, optional
+            Where the output is written, instead of a new array; of a model that returns a
+            list, a list of arrays.  Such a call allocates no arrays.
 
         Returns
         -------
         ndarray
-            A new array.  Of a model that returns a list, a list of arrays (see ``outputs``).
+            ``out``, or a new array.  Of a model that returns a list, a list of arrays (see
+            ``outputs``).
 
         Raises
         ------
         ShapeError, DtypeError
-            If x has another shape or dtype.
+            If x or ``out`` has another shape or dtype.
         ArgumentError
             If ``threads`` is no integer, or below 1.
         """
-        made = self.outputs(x, threads)
+        places = [out] if isinstance(out, np.ndarray) else out
+        made = self.outputs(x, threads, places)
         return made[0] if self.graph.returns_one else cast(Array, made)
 
-    def outputs(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> list[Array]:
+    def outputs(
+        self,
+        x: npt.ArrayLike | Tensor,
+        threads: int | None = None,
+        out: Sequence[Array] | None = None,
+    ) -> list[Array]:
         """The outputs for a batch, as a list also where there is one; see ``__call__``."""
         array, workers = self._checked(x), self._workers(threads)
+        if out is None and self.layout == "NHWC":
+            out = [np.empty(self._lying(value), value.dtype) for value in self.graph.outputs]
+        places = None if out is None else self._places(out)
         if unavailable("cython"):
             with use_threads(workers):
-                return interpret(self.unfused, array)
-        return self._bound()(array, workers)
+                made = interpret(self.unfused, array)
+            for place, y in zip(places or (), made, strict=bool(places)):
+                np.copyto(place, y)
+            made = places or made
+        else:
+            made = self._bound()(array, workers, places)
+        return made if out is None else list(out)
+
+    def features(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Array:
+        """What the classifier reads: one vector for each image.
+
+        Parameters
+        ----------
+        x, threads
+            As for a call.
+
+        Returns
+        -------
+        ndarray
+            (N, C), the input of the last linear or pointwise step before the output.
+
+        Raises
+        ------
+        GraphError
+            If the network does not end in a classifier of vectors.
+        """
+        if self._features is None:
+            graph = classifier_input(self.unfused)
+            plan = design(graph, self.notes, f"the features of {self.name}")
+            self._features = Plan(plan, self.threads, self.layout, self._packed)
+        (y,) = self._features.outputs(x, threads)
+        return y.reshape(y.shape[0], y.size // max(y.shape[0], 1))
 
     def _workers(self, threads: int | None) -> int:
         """The number of threads of a call: its own, the plan's, or the context's."""
@@ -143,27 +200,52 @@ class Plan:
     def _bound(self) -> Execution:
         """The bound steps; of two threads that come first one's work is thrown away."""
         if self._execution is None:
-            made = Execution(self.schedule)
+            made = Execution(self.schedule, self._packed)
             self._execution = self._execution or made
         return self._execution
 
     def _checked(self, x: npt.ArrayLike | Tensor) -> Array:
-        """The batch as an array of the plan's shape and dtype."""
+        """The batch as an array of the plan's shape and dtype, channels second."""
         try:
             array = x.array if isinstance(x, Tensor) else np.asarray(x)
         except (TypeError, ValueError):
             raise ShapeError(
-                f"this plan takes a batch of shape {self.graph.shape}, got what is no array: "
-                f"{_quoted(x)}"
+                f"this plan takes a batch of shape {self._lying(self.graph.input)}, got what is "
+                f"no array: {quoted(x)}"
             ) from None
-        if array.dtype != self.graph.dtype:
-            got = f"{_quoted(x)}, of dtype {array.dtype}" if array.ndim == 0 else array.dtype
-            raise DtypeError(f"this plan takes {self.graph.dtype}, got {got}")
-        if array.shape != self.graph.shape:
+        self._check(array, self.graph.input, "takes", x)
+        return array.transpose(0, 3, 1, 2) if self._turns(array) else array
+
+    def _places(self, out: Sequence[Array]) -> list[Array]:
+        """The arrays to write to, channels second."""
+        values = self.graph.outputs
+        if not isinstance(out, (list, tuple)) or len(out) != len(values):
             raise ShapeError(
-                f"this plan takes a batch of shape {self.graph.shape}, got {array.shape}"
+                f"out must be {len(values)} arrays, as the model has outputs, not {quoted(out)}"
             )
-        return array
+        for y, value in zip(out, values, strict=True):
+            if not isinstance(y, np.ndarray) or not y.flags.writeable:
+                raise ShapeError(f"out must be a writeable array, not {quoted(y)}")
+            self._check(y, value, "gives", y)
+        return [y.transpose(0, 3, 1, 2) if self._turns(y) else y for y in out]
+
+    def _check(self, array: Array, value: Value, verb: str, given: object) -> None:
+        """Refuse an array that is not of a value's shape and dtype."""
+        if array.dtype != value.dtype:
+            got = f"{quoted(given)}, of dtype {array.dtype}" if array.ndim == 0 else array.dtype
+            raise DtypeError(f"this plan {verb} {value.dtype}, got {got}")
+        if array.shape != (shape := self._lying(value)):
+            raise ShapeError(f"this plan {verb} a batch of shape {shape}, got {array.shape}")
+
+    def _turns(self, array: Array) -> bool:
+        return self.layout == "NHWC" and array.ndim == 4
+
+    def _lying(self, value: Value) -> tuple[int, ...]:
+        """A value's shape as the layout has it."""
+        shape = value.shape
+        if self.layout == "NCHW" or len(shape) != 4:
+            return shape
+        return shape[0], shape[2], shape[3], shape[1]
 
     def intermediates(
         self, x: npt.ArrayLike | Tensor, names: str | Iterable[str] | None = None
@@ -186,8 +268,8 @@ class Plan:
         if unknown:
             known = dict.fromkeys(step.last_layer for step in self.unfused.steps.values())
             raise GraphError(
-                f"the plan has no step of the name {_listed(unknown)}; its steps are "
-                f"{_listed(list(known))}"
+                f"the plan has no step of the name {listing(unknown)}; its steps are "
+                f"{listing(known, 6)}"
             )
         return found
 
@@ -201,10 +283,7 @@ class Plan:
         """
         if reason := unavailable("cython"):
             raise BackendError(f"profile: {reason}")
-        if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
-            raise ArgumentError(
-                f"profile: repeats must be an integer of at least 1, not {repeats!r}"
-            )
+        repeats = integer("profile", "repeats", repeats, least=1)
         array, threads = self._checked(x), self._workers(None)
         execution = self._bound()
         times = execution.times(array, repeats, threads)
@@ -212,118 +291,29 @@ class Plan:
 
         return Profile(self.graph, times, execution.peak(threads))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file that ``load_plan`` reads.
+
+        The file is a safetensors container: the folded weights as tensors, the steps as JSON.
+
+        Parameters
+        ----------
+        path : path
+            Such as "net.plan".
+
+        Raises
+        ------
+        GraphError
+            If a step cannot be written: one whose parameters are no plain values.
+        """
+        from minigrad.engine.files import save_plan  # only a plan that is saved has use for it
+
+        save_plan(self.design, self.layout, path)
+
     def __str__(self) -> str:
         from minigrad.engine.describe import table  # a plan that only runs has no use for it
 
         return table(self.design)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_execution": None}
-
-
-def compile(
-    model: Callable[[Tensor], Any],
-    shape: Sequence[int],
-    *,
-    threads: int | None = None,
-    fold: bool = True,
-    dtype: npt.DTypeLike = np.float32,
-) -> Plan:
-    """Record, simplify and bind a model for one input shape.
-
-    Parameters
-    ----------
-    model : Module or callable
-        Tensor to Tensor (or a list of them); a Module must be in evaluation mode.
-    shape : (N, C, H, W)
-    threads : int, optional
-        How many threads the plan uses; by default what ``num_threads`` says at each call.
-    fold : bool
-        Fold batch norms into the convolutions before them.  Without it the plan has the
-        bits of eager evaluation on the same backend.
-    dtype : float32 or float64
-        Of the input, and of the model's weights.
-
-    Raises
-    ------
-    GraphError
-        If the model is in training mode, looks at values, or has weights of another dtype.
-    """
-    sizes, number = _input_shape(shape), _dtype(dtype)
-    workers = None if threads is None else thread_count(threads)
-    if not callable(model):
-        raise GraphError(f"compile takes a Module or a function, got {_quoted(model)}")
-    check_memory(math.prod(sizes) * number.itemsize, f"an input of shape {sizes}")
-    named_modules = getattr(model, "named_modules", None)
-    for name, module in named_modules() if named_modules else ():
-        if module.training:
-            where = f"its layer {name!r}" if name else "the model"
-            raise GraphError(f"{where} is in training mode: call model.eval() before compile")
-    traced = trace(model, sizes, number)
-    size = sum(value.nbytes for value in traced.outputs)
-    check_memory(size, f"the output for an input of shape {sizes}")
-    graph, notes = rewrite(traced, () if fold else ("fold batch norm",))
-    name = getattr(model, "name", "") or type(model).__name__
-    return Plan(design(_own(graph, traced), notes, name), workers)
-
-
-def _input_shape(shape: Sequence[int]) -> Shape:
-    """The shape as a tuple of int."""
-    try:
-        sizes = tuple(operator.index(n) for n in shape)
-    except TypeError:
-        sizes = (-1,)
-    if any(n < 0 for n in sizes):
-        raise ShapeError(
-            f"compile: shape must be the sizes of the input, such as (1, 3, 224, 224), "
-            f"not {_quoted(shape)}"
-        )
-    return sizes
-
-
-def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    try:
-        if dtype is not None and (number := np.dtype(dtype)) in FLOATS:
-            return number
-    except TypeError:
-        pass
-    raise DtypeError(f"compile: dtype must be float32 or float64, not {_quoted(dtype)}")
-
-
-def _listed(names: Sequence[str], most: int = 6) -> str:
-    """Names with commas between them, not too many."""
-    rest = len(names) - most
-    return ", ".join(map(_quoted, names[:most])) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _quoted(value: Any) -> str:
-    """A value for a message, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _own(graph: Graph, traced: Graph) -> Graph:
-    """The graph with copies of the constants it shares with the model, which may change them.
-
-    What folding made is the plan's own already.
-    """
-    steps = traced.steps.values()
-    shared = {id(constant.array) for step in steps for constant in step.constants()}
-    shared.update(id(value) for step in steps for value in step.params.values())
-    copies: dict[int, Array] = {}
-
-    def mine(array: Array) -> Array:
-        if id(array) not in shared:
-            return array
-        if id(array) not in copies:
-            copies[id(array)] = array.copy()
-        return copies[id(array)]
-
-    def own(step: Step) -> Step:
-        inputs = tuple(
-            Constant(mine(r.array)) if isinstance(r, Constant) else r for r in step.inputs
-        )
-        params = {k: mine(v) if isinstance(v, np.ndarray) else v for k, v in step.params.items()}
-        return replace(step, inputs=inputs, params=params)
-
-    return graph.with_steps({k: own(step) for k, step in graph.steps.items()})
+        return {**self.__dict__, "_execution": None, "_features": None, "_packed": {}}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.engine import Plan, interpret
 from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise
 from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import rewrite
 from minigrad.engine.graph import Block
-from minigrad.engine.plan import Plan, interpret
 from minigrad.engine.schedule import schedule
 from minigrad.engine.trace import trace
 

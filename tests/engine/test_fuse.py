@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.engine import interpret
 from minigrad.engine.fuse import Note, rewrite
 from minigrad.engine.graph import Constant
-from minigrad.engine.plan import interpret
 from minigrad.engine.trace import trace
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.engine.plan import interpret
+from minigrad.engine import interpret
 from minigrad.errors import BackendError, DtypeError, GraphError, ShapeError
 
 NAMES = (

@@ -1,0 +1,239 @@
+"""Plans on disk: the same bits when read again; damaged and hostile files are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.engine.files import OPERATIONS
+from minigrad.engine.loading import CALLS
+from minigrad.errors import FormatError, GraphError, MinigradError
+from minigrad.formats.limits import Budget
+from minigrad.formats.safetensors import read_safetensors, write_safetensors
+from minigrad.formats.source import source
+
+FAMILIES = (
+    "mobilenet_v2_0_35", "mobilenet_v3_small", "mnasnet_small", "efficientnet_lite0",
+    "efficientnet_b0", "efficientnet_v2_b0", "squeezenext_1_0_23", "squeezenext_1_0_23v5",
+)  # fmt: skip
+
+
+def plan_of(name: str, shape: tuple[int, ...] = (2, 3, 64, 64), **options: Any) -> Any:
+    model = mg.models.create(name, rng=0, num_classes=7).eval()
+    return mg.compile(model, shape, **options)
+
+
+def batch(shape: tuple[int, ...]) -> Any:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_plan_from_disk_has_the_bits_of_the_plan(name: str, mmap: bool, tmp_path: Path) -> None:
+    plan, path = plan_of(name), tmp_path / "net.plan"
+    plan.save(path)
+    again = mg.load_plan(path, mmap=mmap)
+    x = batch((2, 3, 64, 64))
+    assert np.array_equal(again(x), plan(x))
+    assert np.array_equal(again.features(x), plan.features(x))
+    assert (again.name, len(again.graph.steps)) == (plan.name, len(plan.graph.steps))
+    assert [s.layer for s in again.graph.steps.values()] == [
+        s.layer for s in plan.graph.steps.values()
+    ]
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_what_a_plan_was_told_is_kept(fold: bool, layout: str, tmp_path: Path) -> None:
+    plan = plan_of("mobilenet_v2_0_35", (1, 3, 32, 32), fold=fold, layout=layout)
+    plan.save(tmp_path / "a.plan")
+    again = mg.load_plan(tmp_path / "a.plan", threads=2)
+    x = batch((1, 3, 32, 32)) if layout == "NCHW" else batch((1, 32, 32, 3))
+    assert again.threads == 2
+    assert np.array_equal(again(x), plan(x))
+    again.save(tmp_path / "b.plan")
+    assert np.array_equal(mg.load_plan(tmp_path / "b.plan")(x), plan(x))
+
+
+def test_other_steps_and_several_outputs_are_kept(tmp_path: Path) -> None:
+    w = mg.Tensor(np.random.default_rng(0).normal(size=(6, 4, 3, 3)))
+
+    def model(x: mg.Tensor) -> list[mg.Tensor]:
+        y = mg.conv2d(x, w, stride=(2, 1), padding=((1, 0), (0, 2)), dilation=2)
+        y = mg.max_pool2d(mg.silu(y), 2, 1, 1, ceil_mode=True)
+        z = mg.concat([y, mg.avg_pool2d(y, 3, 1, 1)], axis=1)
+        return [
+            mg.softmax(z.sum(axis=(2, 3))),
+            mg.permute(z - y.mean(axis=(1,), keepdims=True), 0, 2, 3, 1),
+        ]
+
+    plan = mg.compile(model, (2, 4, 11, 9), dtype=np.float64)
+    plan.save(tmp_path / "net.plan")
+    x = np.random.default_rng(1).normal(size=(2, 4, 11, 9))
+    again = mg.load_plan(tmp_path / "net.plan").outputs(x)
+    assert all(np.array_equal(a, b) for a, b in zip(again, plan.outputs(x), strict=True))
+
+
+def test_a_step_that_no_file_holds_is_told(tmp_path: Path) -> None:
+    plan = mg.compile(lambda x: x[:, 1:], (2, 3))
+    with pytest.raises(GraphError, match="save: the step .* which no plan file can hold"):
+        plan.save(tmp_path / "net.plan")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_weights_is_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    mg.formats.save(path, {"w": np.ones(3, np.float32)})
+    with pytest.raises(FormatError, match="no plan of this version"):
+        mg.load_plan(path)
+
+
+class Saved:
+    """A small plan's file in its parts, to be changed."""
+
+    def __init__(self, folder: Path) -> None:
+        model = mg.nn.Sequential(
+            mg.nn.Conv2d(3, 8, 3, padding=1), mg.nn.BatchNorm2d(8), mg.nn.ReLU6(),
+            mg.nn.InvertedResidual(8, 8, expand_ratio=2), mg.nn.Conv2d(8, 4, 1, groups=2),
+        ).eval()  # fmt: skip
+        self.folder, self.x = folder, batch((2, 3, 7, 7))
+        self.path = folder / "net.plan"
+        plan = mg.compile(model, self.x.shape)
+        plan.save(self.path)
+        self.expected = plan(self.x)
+        with source(str(self.path)) as file:
+            state = read_safetensors(file, Budget(1 << 24))
+        self.arrays, self.metadata = dict(state), state.metadata
+        self.steps = json.loads(state.metadata["minigrad.steps"])
+
+    def load(self, described: Any, arrays: Any = None) -> Any:
+        path = self.folder / "changed.plan"
+        text = described if isinstance(described, str) else json.dumps(described)
+        with path.open("wb") as file:
+            metadata = {**self.metadata, "minigrad.steps": text}
+            write_safetensors(file, self.arrays if arrays is None else arrays, metadata)
+        return mg.load_plan(path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: Any) -> Saved:
+    return Saved(tmp_path_factory.mktemp("plans"))
+
+
+def tried(load: Any, x: Any) -> bool:
+    """Whether a file can be loaded and run; any failure is a sentence of ours."""
+    try:
+        plan = load()
+        if plan.graph.shape == x.shape and plan.layout == "NCHW" and plan.graph.dtype == x.dtype:
+            plan(x, threads=2)
+    except MinigradError as error:
+        told = str(error)
+    else:
+        return True
+    assert len(told) < 1000
+    assert told.isprintable()
+    return False
+
+
+VALUES = (None, True, -1, 0, 1, 2, 3, 7, 8, 2**31, 2**63, 10**30, 1.5, -1e300, "", "0", "1", "w0",
+          "w1", "w99", "relu", "conv2d", "add", "\x1b[31m", [], {}, [1, 1], [[0, 0], [0, 0]],
+          ["0"], {"spec": 3}, {"shape": [1]})  # fmt: skip
+
+
+def mutated(value: Any, rng: Any) -> Any:
+    """The JSON with one place changed, taken away, doubled, or exchanged with another."""
+    places = [((), value)]
+    for path, inner in places:
+        keys = inner if isinstance(inner, dict) else range(len(inner) if type(inner) is list else 0)
+        places.extend(((*path, key), inner[key]) for key in keys)
+    path, _ = places[rng.integers(1, len(places))]
+    copy = json.loads(json.dumps(value))
+    parent = copy
+    for key in path[:-1]:
+        parent = parent[key]
+    how = rng.integers(5)
+    if how == 0:
+        del parent[path[-1]]
+    elif how == 1 and isinstance(parent, list):
+        parent.insert(path[-1], parent[path[-1]])
+    elif how == 2:
+        parent[path[-1]] = places[rng.integers(len(places))][1]
+    elif how == 3 and type(parent[path[-1]]) is int:
+        parent[path[-1]] += int(rng.integers(-3, 4))
+    else:
+        parent[path[-1]] = VALUES[rng.integers(len(VALUES))]
+    return copy
+
+
+def swept(saved: Saved, count: int, seed: int) -> int:
+    rng, accepted = np.random.default_rng(seed), 0
+    for _ in range(count):
+        steps = saved.steps
+        for _ in range(rng.integers(1, 4)):
+            steps = mutated(steps, rng)
+        accepted += tried(lambda steps=steps: saved.load(steps), saved.x)
+    return accepted
+
+
+def test_mutated_steps_are_refused_or_run_within_their_arrays(saved: Saved) -> None:
+    assert np.array_equal(saved.load(saved.steps)(saved.x), saved.expected)
+    assert 0 < swept(saved, 700, 0) < 600
+
+
+@pytest.mark.full
+def test_many_mutated_steps(saved: Saved) -> None:
+    for seed in range(1, 21):
+        swept(saved, 1000, seed)
+
+
+def test_tensors_of_other_shapes_are_refused_or_run_within_their_arrays(saved: Saved) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        arrays = dict(saved.arrays)
+        name = list(arrays)[rng.integers(len(arrays))]
+        shape = tuple(int(n) for n in rng.integers(0, 5, rng.integers(0, 6)))
+        other = np.zeros(shape, [np.float32, np.float64, np.int32, np.float16][rng.integers(4)])
+        if rng.integers(4) == 0:
+            del arrays[name]
+        else:
+            arrays[name] = other
+        tried(lambda arrays=arrays: saved.load(saved.steps, arrays), saved.x)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_damaged_bytes_are_refused_or_run_within_their_arrays(whole: bool, saved: Saved) -> None:
+    rng, raw = np.random.default_rng(0), saved.path.read_bytes()
+    path = saved.folder / "damaged.plan"
+    for _ in range(300):
+        data = bytearray(raw)
+        for _ in range(rng.integers(1, 4)):
+            data[rng.integers(len(data) if whole else 3000)] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(len(data))] if rng.integers(8) == 0 else data)
+        tried(lambda: mg.load_plan(path), saved.x)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", "[" * 100_000, '{"input": NaN}', '{"input": 1e999}', "9" * 5000, "\ud800"],
+    ids=range(8),
+)
+def test_what_is_no_json_of_steps_is_refused(text: str, saved: Saved) -> None:
+    if text == "\ud800":
+        text = '"\\ud800"'
+    with pytest.raises(FormatError):
+        saved.load(text)
+
+
+def test_a_plan_of_huge_maps_is_refused_at_once(saved: Saved) -> None:
+    for shape in ([2, 3, 2**31 - 1, 2**31 - 1], [65_536, 3, 2**20, 2**20], [2**30, 3, 1, 1]):
+        with pytest.raises(MinigradError):
+            saved.load({**saved.steps, "input": shape})
+
+
+def test_what_can_be_written_can_be_read() -> None:
+    assert set(CALLS) == OPERATIONS
