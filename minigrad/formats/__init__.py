@@ -192,6 +192,14 @@ def save(
         If an array has a dtype that the formats do not share.
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import minigrad as mg, numpy as np, tempfile
+    >>> path = tempfile.mkdtemp() + "/weights.npz"
+    >>> mg.formats.save(path, {"conv.bias": np.zeros(8)}, metadata={"trained on": "flowers"})
+    >>> mg.load(path).metadata
+    {'trained on': 'flowers'}
     """
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     if suffix not in (".npz", ".pth", ".pt", ".safetensors"):

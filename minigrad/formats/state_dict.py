@@ -12,6 +12,14 @@ __all__ = ["StateDict"]
 class StateDict(dict[str, Array]):
     """Arrays by name, a dict, with what else the file says.
 
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+    metadata : mapping of str to str, optional
+    key : str
+    others : tuple of str
+        As the attributes.
+
     Attributes
     ----------
     metadata : dict of str to str
@@ -21,6 +29,13 @@ class StateDict(dict[str, Array]):
         the file holds nothing else.
     others : tuple of str
         Further state dicts of the checkpoint, which ``load(path, key=...)`` reads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> state = StateDict({"conv.weight": np.ones((8, 3, 3, 3))}, {"preset": "torchvision"})
+    >>> list(state), state.metadata["preset"]
+    (['conv.weight'], 'torchvision')
     """
 
     metadata: dict[str, str]

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.errors import FormatError, MinigradError
+from minigrad.formats.writing import write_text
 from minigrad.geometry import conv_spec
 from minigrad.tensor import Array
 from minigrad.verify.arithmetic import arithmetic
@@ -109,9 +110,9 @@ def write(
         lines += _convolution_line(name, put)
     manifest = {"version": VERSION, "dtype": dtype, "accumulator": how.accumulator.name,
                 "layout": layout, "format": form, "seed": seed, "cases": cases}  # fmt: skip
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
     if lines:
-        (folder / "conv2d.txt").write_text("".join(lines), encoding="utf-8")
+        write_text(folder / "conv2d.txt", "".join(lines))
     return len(cases)
 
 
