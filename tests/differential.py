@@ -43,7 +43,7 @@ from minigrad.verify.strategies import (
 )
 
 AVAILABLE = [name for name in BACKENDS if not unavailable(name)]
-BOUNDS = {"cython": own_bound}  # of blocked sums; others add in any order
+BOUNDS = {"numba": own_bound, "cython": own_bound}  # of blocked sums; others add in any order
 TAME = ("normal", "cancelling", "sparse")  # the exponential of the others is 0 or infinite
 
 
@@ -161,7 +161,7 @@ def products(draw: st.DrawFn) -> Call:
     x, w = how.array((rows, inner)), how.array((outer, inner))
     kind = draw(st.sampled_from(["linear", "linear with bias", "matmul"]))
     if kind == "matmul":
-        return how.call(kind, lambda a, b: mg.matmul(a, mg.transpose(b)), x, w)
+        return how.call(kind, lambda a, b: mg.matmul(a, mg.transpose(b, 0, 1)), x, w)
     bias = (how.array((outer,)),) if kind == "linear with bias" else ()
     return how.call(kind, mg.linear, x, w, *bias)
 
@@ -199,7 +199,7 @@ def activations(draw: st.DrawFn) -> Call:
     shape = tuple(draw(st.lists(SIZES, max_size=4)))
     shape = shape if np.prod(shape) < 20_000 else shape[:2]
     values = ("normal", "cancelling") if function is mg.exp else VALUES
-    return how.call(function.name, function, how.array(shape, values))
+    return how.call(function.__name__, function, how.array(shape, values))
 
 
 calls = st.one_of(

@@ -242,7 +242,7 @@ def _batch_norm_train_dx(
     xhat, dy = (np.abs(x) + np.abs(mean).reshape(shape)) * r, np.abs(dy)
     along = (dy * xhat).mean(axis=axes, keepdims=True)
     size = dy + dy.mean(axis=axes, keepdims=True) + xhat * along
-    m = x.size // x.shape[1]
+    m = x.size // max(x.shape[1], 1)
     return Roundings(m + 20, np.abs(gamma).reshape(shape) * r * size, m + 20, m - 1)
 
 
@@ -253,7 +253,7 @@ def _batch_norm_train_dgamma(
     axes, shape = (0, *range(2, x.ndim)), (-1,) + (1,) * (x.ndim - 2)
     r = 1 / np.sqrt(var + eps).reshape(shape)
     size = (np.abs(dy) * (np.abs(x) + np.abs(mean).reshape(shape)) * r).sum(axis=axes)
-    m = x.size // x.shape[1]
+    m = x.size // max(x.shape[1], 1)
     return Roundings(m + 8, size, m + 8, m - 1)
 
 

@@ -1,12 +1,10 @@
 """PyTorch's own operator samples, with what PyTorch makes of them: writes opinfo.npz.
 
     pip install torch==2.13.0 expecttest      (in an environment of its own: op_db is private)
-    python tests/golden/make_opinfo.py [--all FILE]
+    python tests/golden/make_opinfo.py
 
 A sample is a call of an operator as PyTorch's developers test it, in float64.  Stored with it
-are the outputs, one fixed cotangent for each, and the gradients that PyTorch gives.  To keep the
-file small, samples of more than 2,600 numbers are left out, and of max_pool2d all but every
-16th; ``--all`` keeps everything.
+are the outputs, one fixed cotangent for each, and the gradients that PyTorch gives.
 
 opinfo.npz holds "index", JSON in bytes, a list of samples, and "numbers", all their values one
 after another: {"array": [start, shape]} stands for some of them, {"tensor": ...} for some
@@ -15,7 +13,6 @@ that want a gradient, {"integers": [values, shape]} for labels.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -24,14 +21,16 @@ import torch
 from torch.testing._internal.common_methods_invocations import op_db
 
 FUNCTIONAL = (
-    "conv1d conv2d conv_transpose2d batch_norm max_pool2d avg_pool2d linear "
-    "relu relu6 hardswish hardsigmoid hardtanh silu softmin cross_entropy mse_loss pad"
+    "conv1d conv2d conv_transpose2d batch_norm instance_norm group_norm layer_norm "
+    "local_response_norm max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d linear "
+    "relu relu6 hardswish hardsigmoid hardtanh silu gelu mish elu selu leaky_relu prelu softplus "
+    "softsign softmin glu cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss "
+    "kl_div binary_cross_entropy binary_cross_entropy_with_logits normalize unfold "
+    "pixel_shuffle pixel_unshuffle channel_shuffle embedding pad"
 )
-PLAIN = "addmm matmul mm bmm sigmoid tanh softmax log_softmax"
+PLAIN = "native_batch_norm addmm matmul mm bmm sigmoid tanh softmax log_softmax logsumexp"
 WANTED = {f"nn.functional.{name}" for name in FUNCTIONAL.split()} | set(PLAIN.split())
-
-
-LARGEST = 2600
+VARIANTS = ("", "constant", "reflect", "replicate", "circular")
 
 
 class Writer:
@@ -39,11 +38,20 @@ class Writer:
 
     def __init__(self) -> None:
         self.numbers: list[float] = []
+        self.places: dict[bytes, int] = {}
+
+    def place(self, array):
+        """Where the numbers of an array start; the same numbers are written once."""
+        key = array.tobytes()
+        if key not in self.places:
+            self.places[key] = len(self.numbers)
+            self.numbers.extend(array.tolist())
+        return self.places[key]
 
     def plain(self, value):
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            start, kind = len(self.numbers), "tensor" if value.requires_grad else "array"
-            self.numbers.extend(value.detach().flatten().tolist())
+            kind = "tensor" if value.requires_grad else "array"
+            start = self.place(value.detach().flatten().double().numpy())
             return {kind: [start, list(value.shape)]}
         if isinstance(value, torch.Tensor):
             return {"integers": [value.flatten().tolist(), list(value.shape)]}
@@ -83,7 +91,7 @@ def record(writer, op, k, sample):
     cotangents = [torch.randn(t.shape, dtype=t.dtype, generator=generator) for t in outputs]
     grads = torch.autograd.grad(outputs, inputs, cotangents, allow_unused=True)
     return {
-        "op": op.name + ("." + op.variant_test_name if op.variant_test_name else ""),
+        "op": name_of(op),
         "k": k,
         "args": call[0],
         "kwargs": call[1],
@@ -93,26 +101,45 @@ def record(writer, op, k, sample):
     }
 
 
+def name_of(op):
+    return op.name + ("." + op.variant_test_name if op.variant_test_name else "")
+
+
+def described(value):
+    """An argument of a call that is refused: of a tensor its shape and dtype are enough."""
+    if isinstance(value, torch.Tensor):
+        return {"ones": [list(value.shape), str(value.dtype).removeprefix("torch.")]}
+    if isinstance(value, (list, tuple)):
+        return [described(v) for v in value]
+    if isinstance(value, dict):
+        return {k: described(v) for k, v in value.items()}
+    return value
+
+
+def refusals(op):
+    """The calls that PyTorch's developers expect to be refused, and in which words."""
+    for k, case in enumerate(op.error_inputs("cpu") if op.error_inputs_func else ()):
+        sample = case.sample_input
+        yield {
+            "op": name_of(op),
+            "k": k,
+            "args": described([sample.input, *sample.args]),
+            "kwargs": described(dict(sample.kwargs)),
+            "error": str(case.error_regex),
+        }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--all", metavar="FILE", help="write every sample to FILE instead")
-    everything = parser.parse_args().all
-    writer, index = Writer(), []
+    writer, index, refused = Writer(), [], []
     for op in op_db:
-        if op.name not in WANTED or op.variant_test_name not in ("", "constant"):
-            continue
-        for k, sample in enumerate(samples(op)):
-            if op.name == "nn.functional.max_pool2d" and k % 16 and not everything:
-                continue
-            kept, before = len(index), len(writer.numbers)
-            index.append(record(writer, op, k, sample))
-            if len(writer.numbers) - before > LARGEST and not everything:
-                del index[kept:], writer.numbers[before:]
-    text = json.dumps({"torch": torch.__version__, "samples": index}, separators=(",", ":"))
-    target = Path(everything) if everything else Path(__file__).with_name("opinfo.npz")
-    encoded = np.frombuffer(text.encode(), np.uint8)
+        if op.name in WANTED and op.variant_test_name in VARIANTS:
+            refused += refusals(op)
+            index += [record(writer, op, k, sample) for k, sample in enumerate(samples(op))]
+    found = {"torch": torch.__version__, "samples": index, "refused": refused}
+    target = Path(__file__).with_name("opinfo.npz")
+    encoded = np.frombuffer(json.dumps(found, separators=(",", ":")).encode(), np.uint8)
     np.savez_compressed(target, index=encoded, numbers=np.array(writer.numbers))
-    print(len(index), "samples,", target.stat().st_size, "bytes")
+    print(len(index), "samples,", len(refused), "refusals,", target.stat().st_size, "bytes")
 
 
 if __name__ == "__main__":
