@@ -202,18 +202,24 @@ class BuildCore(build_ext):
             print("minigrad: MSVC has no vector extensions; building without the compiled core")
             self.extensions = []
             return
+        if not self.accepts():
+            print("minigrad: there is no C compiler here, so the package is installed without the "
+                  "compiled core; `minigrad doctor` says what that costs")  # fmt: skip
+            self.extensions = []
+            return
         flags = [flag for flag in FLAGS_OF_GCC if self.accepts(flag)]
         for ext in self.extensions:
             ext.sources = [self.to_c(ext)]
             ext.extra_compile_args += flags
         super().build_extensions()
 
-    def accepts(self, flag: str) -> bool:
+    def accepts(self, *flags: str) -> bool:
+        """Whether there is a compiler, and it knows the flags."""
         probe = Path(self.build_temp) / "probe.c"
         write_if_changed(probe, "int probe;\n")
         try:
-            self.compiler.compile([str(probe)], extra_postargs=["-Werror", flag])
-        except CompileError:
+            self.compiler.compile([str(probe)], extra_postargs=["-Werror", *flags])
+        except (CompileError, OSError):
             return False
         return True
 
