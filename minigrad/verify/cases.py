@@ -147,7 +147,7 @@ for _c in (3, 2, 1, -1, 0):
     _case("power", f"to the {_c}", ops.power, (2, 3), domain=nonzero, exponent=_c)
 _case("power", "to the 1.7", ops.power, (2, 3), domain=positive, exponent=1.7)
 _case("pow", "a tensor to a tensor", ops.power, (2, 3), (3,), domain=positive)
-_case("pow", "a number to a tensor", lambda x: 2 ** x, (2, 3))
+_case("pow", "a number to a tensor", lambda x: 2**x, (2, 3))
 _case("sqrt", "", ops.sqrt, (2, 3), domain=positive)
 _case("exp", "", ops.exp, (2, 3))
 _case("exp", "0-d", ops.exp, ())

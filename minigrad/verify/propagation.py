@@ -205,9 +205,7 @@ def _powered(call: _Call) -> Array:
 def _line(call: _Call) -> Array:
     """A slope that is constant on each side of a kink: the whole jump where a kink is near."""
     (dy, at), (e, near) = call.inputs, call.errors
-    low, high = (
-        _forward(call.op, [np.ones_like(dy), at + d], call.params) for d in (-near, near)
-    )
+    low, high = (_forward(call.op, [np.ones_like(dy), at + d], call.params) for d in (-near, near))
     return np.asarray(np.maximum(low, high) * e + np.abs(dy) * np.abs(high - low))
 
 

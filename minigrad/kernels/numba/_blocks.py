@@ -26,7 +26,7 @@ _SHARES = 4  # tasks for each thread: one that wakes late takes fewer
 class Blocks(NamedTuple):
     """How the pixels of g are cut: ``tall`` rows by ``wide`` pixels, ``pieces`` side by side.
 
-    Rows are counted over the whole batch.  A visit takes ``down`` rows, ``across`` pixels.
+    Rows are counted over the whole batch.  A visit takes ``down`` rows of a block.
     """
 
     number: int
@@ -37,11 +37,10 @@ class Blocks(NamedTuple):
     tall: int
     wide: int
     down: int
-    across: int
 
 
 def blocks_of(g: Sequence[int], flat: bool, room: int) -> Blocks:
-    """The blocks for g (N, Ho, Wo, ...); a visit may have ``room`` pixels.
+    """The blocks for g (N, Ho, Wo, ...); a visit has about ``room`` pixels.
 
     Where the window is 1x1 and nothing is padded (``flat``) the rows are one line.
     """
@@ -50,22 +49,21 @@ def blocks_of(g: Sequence[int], flat: bool, room: int) -> Blocks:
     if flat and width <= PIXELS:
         rows, height, width, tall, wide = 1, 1, rows * width, 1, tall * wide
     pieces = -(-width // wide)
-    across = max(min(wide, room), 1)
-    return Blocks(
-        -(-rows // tall) * pieces, pieces, rows, height, width, tall, wide,
-        max(room // wide, 1), across,
-    )  # fmt: skip
+    down = max(room // wide, 1)
+    return Blocks(-(-rows // tall) * pieces, pieces, rows, height, width, tall, wide, down)
 
 
 class Sums(NamedTuple):
     """The first words of every job here: chains, first and second words, and their blocks.
 
-    ``tiles`` are cut into ``tasks``.
+    ``a`` and ``b`` are x and g, in whatever order; ``tiles`` are cut into ``tasks``.
     """
 
     chain: Any
     hi: Any
     lo: Any
+    a: Any
+    b: Any
     blocks: Any
     tiles: int
     tasks: int
@@ -83,10 +81,8 @@ def over_blocks(job: Sums, first: int, last: int, *, TILES: Template) -> None:
             image, p = divmod(row, cut.height)
             p_end = min(min(p + bottom - row, cut.height), p + cut.down)
             row += p_end - p
-            for q in range(left, right, cut.across):
-                q_end = min(q + cut.across, right)
-                done = cut.number > 1 and row == bottom and q_end == right
-                TILES(job, start, end, image, p, p_end, q, q_end, block if done else -1)
+            done = cut.number > 1 and row == bottom
+            TILES(job, start, end, image, p, p_end, left, right, block if done else -1)
 
 
 @template
@@ -115,27 +111,26 @@ class SumCall:
 
     Parameters
     ----------
-    kernel, words : of the job, whose first words are ``Sums``
-    blocks : how the pixels are cut
+    job : whose first words are ``Sums``; its tasks are the tiles
+    several : whether there is more than one block
+    a, b : x and g
     sums : where hi goes
     deliver : brings ``sums`` to their place
     """
 
     def __init__(
-        self, kernel: Any, words: Any, blocks: Blocks, sums: Array, deliver: Callable[[], None]
+        self, job: Job, several: bool, a: Array, b: Array, sums: Array, deliver: Callable[[], None]
     ) -> None:
-        self._kernel, self._sums, self._deliver = kernel, sums, deliver
         # One block needs no words beside the result.
-        several = blocks.number > 1
-        self._chain, lo = (empty(sums.shape, sums.dtype) if several else sums for _ in range(2))
-        self._words = words._replace(chain=self._chain, hi=sums, lo=lo)
+        words = empty((2, *sums.shape), sums.dtype) if several else (sums, sums)
+        self._job, self._sums, self._chain = job.on(words[0], sums, words[1], a, b), sums, words[0]
+        self._deliver = deliver
 
     def run(self, threads: int = 1) -> None:
         """Run all tiles on so many threads."""
-        self._sums.fill(0)
-        self._chain.fill(0)
-        tiles = self._words.tiles
+        tiles = self._job.tasks
+        (self._chain if tiles else self._sums).fill(0)
         if tiles:
             tasks = min(threads * _SHARES if threads > 1 else 1, tiles)
-            Job(self._kernel, self._words._replace(tasks=tasks), tasks).run(threads)
+            self._job.cut_into(Sums._fields.index("tasks"), tasks).run(threads)
         self._deliver()

@@ -11,6 +11,7 @@ threads take tasks from a common counter until none are left.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
 import itertools
@@ -112,6 +113,13 @@ class Job:
         job.tasks = self.tasks if tasks is None else tasks
         job._table = self._table.copy()
         job._table[: len(arrays)] = [address(array) for array in arrays]
+        return job
+
+    def cut_into(self, word: int, tasks: int) -> Job:
+        """The same job cut into so many tasks, which one of its words says."""
+        self._table[word] = tasks
+        job = copy.copy(self)
+        job.tasks = tasks
         return job
 
     def run(self, threads: int | None = None) -> None:

@@ -92,6 +92,7 @@ class Template:
         first = code.co_argcount
         self.names = code.co_varnames[first : first + code.co_kwonlyargcount]
         self.function, self.fixed = function, fixed
+        _text(inspect.getfile(function))
         self.compiled = functools.cache(self._compiled)
 
     def __repr__(self) -> str:
@@ -100,6 +101,13 @@ class Template:
     def of(self, *constants: Any) -> Template:
         """The same function with its constants given."""
         return Template(self.function, constants)
+
+    def __eq__(self, other: object) -> bool:
+        mine = self.function, self.fixed
+        return isinstance(other, Template) and (other.function, other.fixed) == mine
+
+    def __hash__(self) -> int:
+        return hash((self.function, self.fixed))
 
     def __call__(self, *arguments: Any) -> Any:
         raise TypeError(f"{self.function.__name__} has a meaning inside a kernel only")
@@ -156,9 +164,15 @@ template = Template  # as a decorator
 
 
 @functools.cache
+def _text(file: str) -> str:
+    """A file as it was when the first of its templates was made."""
+    return Path(file).read_text(encoding="utf-8")
+
+
+@functools.cache
 def _module(file: str) -> dict[str, ast.FunctionDef]:
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    tree = ast.parse(_text(file))
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 def _definition(function: Callable[..., Any]) -> ast.FunctionDef:

@@ -218,6 +218,11 @@ def _chosen(e: Emitter, sign: str, a: Value, b: Value) -> Value:
     return e.builder.select(e.builder.icmp_signed(sign, a, b), a, b)
 
 
+def _there(e: Emitter, p: Value) -> Value:
+    """p, computed there and then: else an address is prepared for every access of a tile."""
+    return e.builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [p], False)
+
+
 def _load_n(e: Emitter, address: Value, n: Value) -> Value:
     pointer, zero = e.pointer(address, e.vector), e.constant(0.0, e.vector)
     align = _I32(_bytes(e.vector))
@@ -271,6 +276,7 @@ load_wide = Operation("w=a", lambda e, at: e.load(at, _wide(e)))
 broadcast = Operation("v=a", lambda e, at: e.spread(e.load(at, e.vector.element), e.vector))
 word = Operation("n=ac", lambda e, at, i: e.load(e.builder.add(at, _I64(8 * i)), _I64))
 put = Operation("-=an", lambda e, at, value: e.store(at, value))
+step = Operation("n=nn", lambda e, p, n: _there(e, e.builder.add(p, n)))
 least = Operation("n=nn", lambda e, a, b: _chosen(e, "<", a, b))
 most = Operation("n=nn", lambda e, a, b: _chosen(e, ">", a, b))
 stack = Operation("n=c", _stack)

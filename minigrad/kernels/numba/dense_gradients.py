@@ -21,7 +21,7 @@ import numpy as np
 from minigrad.geometry import valid_range
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._blocks import Blocks, SumCall, blocks_of, carry, over_blocks
-from minigrad.kernels.numba._launch import empty, lanes_of, vector_bytes
+from minigrad.kernels.numba._launch import Job, empty, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis
 from minigrad.kernels.numba._template import entry, registers, static, template, unroll
 from minigrad.kernels.numba._vectors import (
@@ -52,9 +52,13 @@ class Side(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """M rows by V vectors; the last panel has ``last_v``, perhaps not whole."""
+    """M rows by V vectors; the last rows are ``last_m``, the last panel has ``last_v``.
+
+    ``partial``: the last vector is not whole.
+    """
 
     m: int
+    last_m: int
     v: int
     last_v: int
     partial: bool
@@ -80,11 +84,11 @@ class Tiles(NamedTuple):
     chain: Any
     hi: Any
     lo: Any
+    a: Any
+    b: Any
     blocks: Any
     tiles: int
     tasks: int
-    a: Any
-    b: Any
     taps: Any
     tap_count: int
     row_blocks: int
@@ -131,12 +135,12 @@ class DenseWeightGrad:
         flat = all(axis[2:] == (1, 1, 0, 1) and axis.size == axis.out for axis in (rows, cols))
         self.blocks = blocks_of(g, flat, _CACHED // max(a.along + b.along, 1))
         tiles = groups * kh * kw * row_blocks * panels if self.blocks.number else 0
-        self.words = Tiles(
-            0, 0, 0, np.array(self.blocks), tiles, 0, 0, 0,
+        words = Tiles(
+            0, 0, 0, 0, 0, np.array(self.blocks), tiles, 0,
             _taps(rows, cols, x_side, self.turned, self.blocks.width), kh * kw, row_blocks, panels,
             *a, *b,
         )  # fmt: skip
-        self.kernel = over_blocks.of(dtype, tiles_of_visit.of(tile))
+        self.job = Job(over_blocks.of(dtype, tiles_of_visit.of(tile)), words, tiles)
 
     def bind(self, g: Array, x: Array, dw: Array) -> SumCall:
         """The call that writes the sums to ``dw``, (Cout, Cin/groups, kh, kw) in C order."""
@@ -150,8 +154,7 @@ class DenseWeightGrad:
                 parts[...] = ordered
 
         a, b = (g, x) if self.turned else (x, g)
-        words = self.words._replace(a=a, b=b)
-        return SumCall(self.kernel, words, self.blocks, sums, deliver)
+        return SumCall(self.job, self.blocks.number > 1, a, b, sums, deliver)
 
 
 def _side(shape: Sequence[int], channels: int, down: int, along: int, size: int) -> Side:
@@ -169,7 +172,7 @@ def _tile(rows: int, lanes_of: int, lanes: int) -> tuple[float, Tile]:
     # A step costs its rows and some more, and a single vector waits for its broadcasts.
     work = {r: -(-rows // r) * (r + 4) * (full + 1) * (2 if wide == 2 else 1.3) for r in choices}
     best = min(choices, key=lambda r: work[r])
-    return work[best], Tile(best, wide, last, lanes_of % lanes != 0)
+    return work[best], Tile(best, rows % best or best, wide, last, lanes_of % lanes != 0)
 
 
 def _taps(rows: Axis, cols: Axis, x: Side, turned: bool, width: int) -> Array:
@@ -212,12 +215,14 @@ def tiles_of_visit(
         b = job.b + tap.b + image * job.b_image + top * job.b_down + left * job.b_along
         a += (group * job.a_channels + row) * SIZE
         b += (group * job.b_channels + lane) * SIZE
-        if panel < panels - 1:
-            product[TILE.m, TILE.v, False](job, job.chain + at, a, b, lines, pixels, rows, lanes)
-        else:
-            product[TILE.m, TILE.last_v, TILE.partial](
-                job, job.chain + at, a, b, lines, pixels, rows, lanes
-            )
+        for m in unroll(sorted({TILE.m, TILE.last_m})):
+            if m == min(TILE.m, rows):
+                if panel < panels - 1:
+                    product[m, TILE.v, False](job, job.chain + at, a, b, lines, pixels, lanes)
+                else:
+                    product[m, TILE.last_v, TILE.partial](
+                        job, job.chain + at, a, b, lines, pixels, lanes
+                    )
         if block >= 0:
             for m in range(min(TILE.m, rows)):
                 for v in range(0, min(TILE.v * LANES, lanes), LANES):
@@ -230,15 +235,14 @@ def tiles_of_visit(
 
 @template
 def product(
-    job: Tiles, y: int, a: int, b: int, lines: int, pixels: int, rows: int, lanes: int,
+    job: Tiles, y: int, a: int, b: int, lines: int, pixels: int, lanes: int,
     *, M: int, V: int, PARTIAL: bool,
 ) -> None:  # fmt: skip
-    """y[m, v] += a[line, k, m] b[line, k, v] over lines and k; rows not there repeat the last."""
-    acc, bs, to, offset = registers(4)
+    """y[m, v] += a[line, k, m] b[line, k, v] over lines and k."""
+    acc, bs, to = registers(3)
     step, a_along, b_along = job.b_channels * SIZE, job.a_along, job.b_along
     for m in unroll(range(M)):
-        row = min(m, rows - 1)
-        offset[m], to[m] = row * SIZE, y + row * step
+        to[m] = y + m * step
         for v in unroll(range(V)):
             if static(PARTIAL):
                 acc[m, v] = load_n(to[m] + v * BYTES, lanes - v * LANES)
@@ -253,7 +257,7 @@ def product(
                 else:
                     bs[v] = load(b_pixel + v * BYTES)
             for m in unroll(range(M)):
-                s = broadcast(a_pixel + offset[m])
+                s = broadcast(a_pixel + m * SIZE)
                 for v in unroll(range(V)):
                     acc[m, v] = fma(s, bs[v], acc[m, v])
             a_pixel += a_along

@@ -30,7 +30,17 @@ from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, kernel, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis, Segment
 from minigrad.kernels.numba._template import entry, registers, static, template, unroll
-from minigrad.kernels.numba._vectors import BYTES, LANES, SIZE, fma, load, load_n, store, store_n
+from minigrad.kernels.numba._vectors import (
+    BYTES,
+    LANES,
+    SIZE,
+    fma,
+    load,
+    load_n,
+    step,
+    store,
+    store_n,
+)
 
 __all__ = ["DepthwiseSum", "pack"]
 
@@ -129,20 +139,20 @@ class Kind(NamedTuple):
         return (self.columns - 1) * self.stride + self.kernel
 
     @property
-    def touches(self) -> list[tuple[int, list[tuple[int, int]]]]:
-        """(source column, [(output column, tap)]) in the order in which the tile loads.
+    def outputs(self) -> list[list[tuple[int, int]]]:
+        """For each source column, in the order in which the tile loads: (output column, tap).
 
-        >>> Kind(2, 3, 1, False, 0, low=1, high=4).touches
-        [(1, [(0, 1), (1, 0)]), (2, [(0, 2), (1, 1)]), (3, [(1, 2)])]
+        >>> Kind(2, 3, 1, False, 0, low=1, high=4).outputs
+        [[(0, 1), (1, 0)], [(0, 2), (1, 1)], [(1, 2)]]
         """
         order = [
-            (e, [
+            [
                 (m, b)
                 for m in range(self.columns)
                 for b in range(self.kernel)
                 if (self.phase + m - b == (e + self.first) * self.stride if self.adjoint
                     else m * self.stride + b == e)
-            ])
+            ]
             for e in range(self.low, self.high)
         ]  # fmt: skip
         return order[::-1] if self.adjoint else order
@@ -160,7 +170,7 @@ def _strips(
     starts = [*range(0, width - columns, columns), width - columns]
     strips = [_strip(axis, columns, adjoint, v) for v in starts]
     kinds = sorted({kind for kind, _ in strips})
-    if len(kinds) > 3 or not all(kind.touches for kind in kinds):
+    if len(kinds) > 3 or not all(kind.outputs for kind in kinds):
         return None
     pixel = channels * itemsize
     table = [
@@ -346,10 +356,12 @@ def walk(
         row = x + read.at
         for b in unroll(range(KIND.kernel)):
             ws[b] = load(w + read.w + b * BYTES)
-        for e, outputs in unroll(KIND.touches):
-            v = load_n(row + e * pixel, n) if static(PARTIAL) else load(row + e * pixel)
+        column = step(row + (KIND.high - 1 if static(KIND.adjoint) else KIND.low) * pixel, 0)
+        for outputs in unroll(KIND.outputs):
+            v = load_n(column, n) if static(PARTIAL) else load(column)
             for m, b in unroll(outputs):
                 acc[m] = fma(v, ws[b], acc[m])
+            column = step(column, -pixel if static(KIND.adjoint) else pixel)
     for m in unroll(range(KIND.columns)):
         if static(PARTIAL):
             store_n(y + m * pixel, acc[m], n)

@@ -26,10 +26,10 @@ import numpy as np
 from minigrad.geometry import valid_range
 from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._blocks import Blocks, SumCall, blocks_of, carry, over_blocks
-from minigrad.kernels.numba._launch import empty, lanes_of, vector_bytes
+from minigrad.kernels.numba._launch import Job, empty, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis
 from minigrad.kernels.numba._template import entry, registers, static, template, unroll
-from minigrad.kernels.numba._vectors import BYTES, LANES, fma, load, load_n, store
+from minigrad.kernels.numba._vectors import BYTES, LANES, fma, load, load_n, step, store
 
 __all__ = ["DepthwiseWeightGrad"]
 
@@ -81,19 +81,14 @@ class Window(NamedTuple):
         """The most pixels of a part."""
         return max(len(taps) for _, taps in self.parts)
 
-    @property
-    def columns(self) -> int:
-        """The most columns that the pixels of a part read."""
-        return (self.most - 1) * self.stride + self.kernel
 
-
-def readers_of(taps: Sequence[Sequence[int]], stride: int) -> list[tuple[int, list[Pair]]]:
-    """(column, [(pixel, tap)]) for neighbouring pixels with these taps, columns ascending."""
-    reads: dict[int, list[Pair]] = {}
-    for j, valid in enumerate(taps):
-        for b in valid:
-            reads.setdefault(j * stride + b, []).append((j, b))
-    return sorted(reads.items())
+def readers_of(taps: Sequence[Sequence[int]], stride: int) -> list[list[Pair]]:
+    """For each column that neighbouring pixels with these taps reach: (pixel, tap) of each."""
+    columns = (len(taps) - 1) * stride + max(map(max, taps)) + 1
+    return [
+        [(j, e - j * stride) for j, valid in enumerate(taps) if e - j * stride in valid]
+        for e in range(columns)
+    ]
 
 
 class Tile(NamedTuple):
@@ -126,11 +121,11 @@ class Tiles(NamedTuple):
     chain: Any
     hi: Any
     lo: Any
+    x: Any
+    g: Any
     blocks: Any
     tiles: int
     tasks: int
-    x: Any
-    g: Any
     rows: Any
     row_count: int
     taps: int
@@ -171,14 +166,15 @@ class DepthwiseWeightGrad:
         both = wide * lanes * size * (1 + cols.stride)
         self.blocks = blocks_of(g, False, _CACHED // both)
         table = _rows(rows, cols, x_line, pixel, tall, whole=ends is not None)
-        self.words = Tiles(
-            0, 0, 0, np.array(self.blocks), -(-vectors // wide) if self.blocks.number else 0, 0,
-            0, 0, table, len(table), math.prod(self.window), channels, vectors,
-            math.prod(x[1:]) * size, rows.stride * x_line, cols.stride * pixel, pixel,
+        groups = -(-vectors // wide) if self.blocks.number else 0
+        words = Tiles(
+            0, 0, 0, 0, 0, np.array(self.blocks), groups, 0, table, len(table),
+            math.prod(self.window), channels, vectors, math.prod(x[1:]) * size,
+            rows.stride * x_line, cols.stride * pixel, pixel,
             rows.dilation * x_line, math.prod(g[1:]) * size, line, pixel,
         )  # fmt: skip
         tiles = tiles_of_visit.of(Tile(tall, wide, window, channels % lanes != 0))
-        self.kernel = over_blocks.of(dtype, tiles)
+        self.job = Job(over_blocks.of(dtype, tiles), words, groups)
 
     def bind(self, g: Array, x: Array, dw: Array) -> SumCall:
         """The call that writes the sums to ``dw``, (C, 1, kh, kw), best a view of (kh, kw, C)."""
@@ -190,7 +186,7 @@ class DepthwiseWeightGrad:
             if not direct:
                 wanted[...] = sums[..., : self.channels]
 
-        return SumCall(self.kernel, self.words._replace(x=x, g=g), self.blocks, sums, deliver)
+        return SumCall(self.job, self.blocks.number > 1, x, g, sums, deliver)
 
 
 def _ends(cols: Axis) -> Ends | None:
@@ -288,12 +284,10 @@ def sweep(
 
     Vectors that are not there repeat the last.
     """
-    acc, gs, at, n, tap, column, beside = registers(7)
+    acc, gs, at, n, tap, beside = registers(6)
     x_along, g_along, tap_bytes = job.x_along, job.g_along, job.vectors * BYTES
     many = (pixels - TILE.window.ends.left - TILE.window.ends.right) // TILE.window.pixels
     rest = (pixels - TILE.window.ends.left - TILE.window.ends.right) % TILE.window.pixels
-    for e in unroll(range(TILE.window.columns)):
-        column[e] = e * job.x_tap
     for j in unroll(range(TILE.window.most)):
         beside[j] = j * g_along
     for v in unroll(range(TILE.v)):
@@ -314,18 +308,18 @@ def sweep(
                     else:
                         gs[v, j] = load(g_pixel + beside[j] + at[v])
                 for a in unroll(range(R)):
-                    row = x_pixel + a * job.x_row
-                    for v, (e, readers) in unroll(
-                        product(range(TILE.v), readers_of(taps, TILE.window.stride))
-                    ):
-                        if static(TILE.partial):
-                            c = load_n(row + column[e] + at[v], n[v])
-                        else:
-                            c = load(row + column[e] + at[v])
-                        for j, b in unroll(readers):
-                            acc[v, a * TILE.window.kernel + b] = fma(
-                                gs[v, j], c, acc[v, a * TILE.window.kernel + b]
-                            )
+                    column = step(x_pixel + a * job.x_row, 0)
+                    for readers in unroll(readers_of(taps, TILE.window.stride)):
+                        for v in unroll(range(TILE.v)):
+                            if static(TILE.partial):
+                                c = load_n(column + at[v], n[v])
+                            else:
+                                c = load(column + at[v])
+                            for j, b in unroll(readers):
+                                acc[v, a * TILE.window.kernel + b] = fma(
+                                    gs[v, j], c, acc[v, a * TILE.window.kernel + b]
+                                )
+                        column = step(column, job.x_tap)
                 x_pixel += len(taps) * x_along
                 g_pixel += len(taps) * g_along
     for v in unroll(range(TILE.v)):
