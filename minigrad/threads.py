@@ -101,6 +101,12 @@ def num_threads() -> int:
     ------
     ArgumentError
         If MINIGRAD_NUM_THREADS is no integer, or below 1.
+
+    Examples
+    --------
+    >>> with threads(2):
+    ...     num_threads()
+    2
     """
     here = _threads.get()
     if here is not None:
@@ -119,6 +125,10 @@ def threads(n: SupportsIndex) -> Iterator[None]:
     ----------
     n : int
         At least 1; more than the pool can have means as many as it can have.
+
+    Returns
+    -------
+    context manager
 
     Raises
     ------

@@ -83,7 +83,7 @@ def table(plan: Design) -> str:
     ]
     for number, step in graph.steps.items():
         if number == schedule.first_of_tail and len(schedule.head.graph.steps):
-            lines.append(f"--- from here on {max(schedule.groups)} images at a time")
+            lines.append(f"--- from here on {schedule.groups.sizes[0]} images at a time")
         lines.append(_line(step, schedule.offset(number)))
     return "\n".join([*lines, *(part for note in _notes(plan.notes) for part in wrap(note))])
 

@@ -47,7 +47,7 @@ class Execution:
 
     def __init__(self, plan: Schedule, packed: PackedWeights | None = None) -> None:
         self.schedule = plan
-        graphs = [plan.head.graph, plan.tails[plan.groups[0]].graph]
+        graphs = [plan.head.graph, plan.tails[plan.groups.sizes[0]].graph]
         self.packed = Packed(graphs, {} if packed is None else packed)
         self._free: list[Workspace] = []  # append and pop are each one step for other threads
         self._give(Workspace(self))  # packs every weight
@@ -63,9 +63,9 @@ class Execution:
     def _outputs(self) -> list[Array]:
         """Memory for the outputs of the whole batch."""
         groups = self.schedule.groups
-        values = list(self.schedule.tails[groups[0]].graph.outputs)
+        values = list(self.schedule.tails[groups.sizes[0]].graph.outputs)
         if len(groups) > 1:
-            values = [value.with_batch(sum(groups)) for value in values]
+            values = [value.with_batch(groups.batch) for value in values]
         check_memory(sum(value.nbytes for value in values), "the output of this plan")
         return [np.empty(value.shape, value.dtype) for value in values]
 
@@ -117,7 +117,7 @@ class Workspace:
     def run(self, x: Array, threads: int, outputs: list[Array]) -> None:
         """Write the outputs for a batch, group by group."""
         groups = self.schedule.groups
-        self._widen(min(threads, max(groups)))
+        self._widen(min(threads, groups.sizes[0]))
         rows, first = as_maps(x), 0
         for size in groups:
             self.images[size].run(rows, first, size, threads)

@@ -31,6 +31,18 @@ def interpret(
     Returns
     -------
     list of ndarray
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        Of a primitive that does not take what it is given.
+
+    Examples
+    --------
+    >>> import minigrad as mg, numpy as np
+    >>> graph = mg.engine.trace(lambda x: x + x, (2,), "float32")
+    >>> interpret(graph, np.ones(2, np.float32))[0].tolist()
+    [2.0, 2.0]
     """
     values: dict[int, Array] = {0: x}
 

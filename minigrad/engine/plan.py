@@ -47,6 +47,15 @@ class Plan:
     change the plan.  A plan may be called from several Python threads at the same time, each
     call in memory of its own, be pickled, and be used after fork.
 
+    Parameters
+    ----------
+    plan : Design
+        See ``design.design``.
+    threads : int, optional
+    layout : str
+    packed : dict, optional
+        Packed weights that it shares with other plans.
+
     Attributes
     ----------
     design : Design
@@ -55,6 +64,13 @@ class Plan:
         How many threads it uses; None means as many as ``num_threads`` says at each call.
     layout : str
         "NCHW", or "NHWC" if maps come in and go out with their channels last.
+
+    Examples
+    --------
+    >>> import minigrad as mg, numpy as np
+    >>> plan = mg.compile(mg.nn.Conv2d(3, 8, 1).eval(), (1, 3, 4, 4))
+    >>> plan(np.zeros((1, 3, 4, 4), np.float32)).shape
+    (1, 8, 4, 4)
     """
 
     def __init__(

@@ -20,8 +20,8 @@ writes for one image.  No sum runs over the batch, so neither shows in the bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from minigrad.engine.graph import Block, Graph, Ref, Step, Value
@@ -46,6 +46,30 @@ def part_of(graph: Graph) -> Part:
     return Part(graph, placement(graph))
 
 
+@dataclass(frozen=True)
+class Groups:
+    """A batch in ``count`` groups, as equal as can be, the larger ones first.
+
+    >>> list(Groups(9, 2))
+    [5, 4]
+    """
+
+    batch: int
+    count: int = 1
+
+    def __iter__(self) -> Iterator[int]:
+        return (self.batch // self.count + (k < self.batch % self.count) for k in range(self.count))
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes that there are, at most two, the largest first."""
+        least, rest = divmod(self.batch, self.count)
+        return (least + 1, least) if rest else (least,)
+
+
 class Schedule(NamedTuple):
     """In which order a batch goes through a graph.
 
@@ -55,7 +79,7 @@ class Schedule(NamedTuple):
         The leading steps for one image; its outputs are what the tail reads.
     tails : dict of int to Part
         The rest for each size of group; a step ``given`` stands for what the head made.
-    groups : tuple of int
+    groups : Groups
         How many images the head makes before the tail runs, one time after the other.
     why : str
         The reason, in words.
@@ -63,13 +87,13 @@ class Schedule(NamedTuple):
 
     head: Part
     tails: dict[int, Part]
-    groups: tuple[int, ...]
+    groups: Groups
     why: str
 
     @property
     def first_of_tail(self) -> int | None:
         """The number of the first step that the tail does."""
-        steps = self.tails[self.groups[0]].graph.steps
+        steps = self.tails[self.groups.sizes[0]].graph.steps
         return next((k for k, step in steps.items() if step.op != "given"), None)
 
     @property
@@ -100,35 +124,34 @@ def schedule(graph: Graph, is_bound: Callable[[Step], bool]) -> Schedule:
     batch = graph.shape[0] if graph.shape else 1
     one = with_batch(graph, 1) if batch > 1 else graph
     if one is None:
-        return _cut(graph, graph, most, (1,), "the whole batch at once: a step mixes its images")
+        return _cut(
+            graph, graph, most, Groups(1), "the whole batch at once: a step mixes its images"
+        )
     if batch == 0:
-        return _cut(graph, one, most, (0,), "no image")
+        return _cut(graph, one, most, Groups(0), "no image")
     if batch == 1:
-        return _cut(graph, one, most, (1,), "one image")
+        return _cut(graph, one, most, Groups(1), "one image")
     groups = even_groups(batch)
     cut = _cheapest_cut(one, batch, len(groups), most)
     return _cut(graph, one, cut, groups, _reason(one, numbers[cut:], groups))
 
 
-def even_groups(batch: int) -> tuple[int, ...]:
-    """A batch in groups of at most GROUP images, as equal as can be.
+def even_groups(batch: int) -> Groups:
+    """A batch in groups of at most GROUP images.
 
-    >>> even_groups(18)
-    (6, 6, 6)
-    >>> even_groups(9)
-    (5, 4)
+    >>> list(even_groups(18))
+    [6, 6, 6]
     """
-    count = -(-batch // GROUP)
-    return tuple(batch // count + (k < batch % count) for k in range(count))
+    return Groups(batch, -(-batch // GROUP))
 
 
-def _reason(one: Graph, tail: Sequence[int], groups: Sequence[int]) -> str:
+def _reason(one: Graph, tail: Sequence[int], groups: Groups) -> str:
     if not tail:
         return "image by image: every step has larger maps than weights"
     first = one.steps[tail[0]].layer
     return (
         f"image by image up to {first}; from there on, where the weights are larger than the "
-        f"maps, {max(groups)} images at once"
+        f"maps, {groups.sizes[0]} images at once"
     )
 
 
@@ -169,7 +192,7 @@ def has_numbers(step: Step) -> bool:
     return all(math.prod(ref.shape) for ref in step.refs())
 
 
-def _cut(graph: Graph, one: Graph, cut: int, groups: tuple[int, ...], why: str) -> Schedule:
+def _cut(graph: Graph, one: Graph, cut: int, groups: Groups, why: str) -> Schedule:
     """The two parts; ``one`` is the graph for one unit of the groups."""
     numbers = list(one.steps)
     first, rest = numbers[:cut], numbers[cut:]
@@ -179,7 +202,7 @@ def _cut(graph: Graph, one: Graph, cut: int, groups: tuple[int, ...], why: str) 
     crossing = [read[k] for k in sorted(read) if k in made]
     head = replace(one, steps={k: one.steps[k] for k in first}, outputs=tuple(crossing))
     tails = {}
-    for size in set(groups):
+    for size in groups.sizes:
         whole = one if size in (0, 1) else with_batch(one, size)
         assert whole is not None
         values = {value.number: value for value in whole.values()}

@@ -58,9 +58,9 @@ def weights(*shape: int) -> mg.Tensor:
 @st.composite
 def small_networks(draw: st.DrawFn) -> tuple[tuple[int, ...], Network]:
     """A batch's shape, in which any size may be 0, and one or two layers for it."""
-    sizes, channels = st.sampled_from([0, 0, 1, 2, 3]), st.sampled_from([1, 2, 3])
-    n, c, h, w = draw(sizes), draw(channels), draw(sizes), draw(sizes)
-    out, k, pad = draw(channels), draw(st.sampled_from([1, 3])), draw(st.integers(1, 2))
+    sizes = st.sampled_from([0, 0, 1, 2, 3])
+    n, c, h, w = (draw(sizes) for _ in range(4))
+    out, k, pad = draw(sizes), draw(st.sampled_from([1, 3])), draw(st.integers(1, 2))
     depthwise = draw(st.booleans()) and c > 0
     kernel = weights(c, 1, k, k) if depthwise else weights(out, c, k, k)
     bias = draw(st.sampled_from([None, weights(kernel.shape[0])]))
@@ -118,11 +118,11 @@ def test_what_is_no_batch_is_refused_in_a_sentence(x: Any, small: Any) -> None:
 
 @pytest.mark.parametrize("repeats", [0, -1, True, 1.5, "3", None])
 def test_a_profile_of_no_runs_is_refused(repeats: Any, small: Any) -> None:
-    with pytest.raises(ArgumentError, match="repeats must be an integer of at least 1"):
+    with pytest.raises(ArgumentError, match="repeats must be an integer >= 1"):
         mg.compile(small, (1, 3, 32, 32)).profile(batch(), repeats)
 
 
-@pytest.mark.parametrize("shape", ["1x3x32x32", 5, None, (1, 3, -1, 2), (1, 3, 2.5, 2), (None,)])
+@pytest.mark.parametrize("shape", ["1x3x32x32", 5, (1, 3, -1, 2), (1, 3, 2.5, 2), (None,)])
 def test_what_is_no_shape_is_refused(shape: Any, small: Any) -> None:
     with pytest.raises(ShapeError, match="shape must be the sizes of the input"):
         mg.compile(small, shape)
@@ -405,7 +405,8 @@ def first():
 
 backend, delays = sys.argv[1], [float(delay) for delay in sys.argv[2:]]
 if backend == "numba":
-    import minigrad.kernels.numba._launch
+    with mg.backend("numba"):  # imports it all, and compiles for another dtype
+        mg.relu(mg.Tensor(np.ones((1, 8, 2, 2))))
 threading.Thread(target=first, daemon=True).start()
 for delay in delays:
     time.sleep(delay)
