@@ -159,9 +159,7 @@ class _Reader:
             return tuple(numbers.tolist())
         return self.nested(message, field, frozenset(known), depth)
 
-    def nested(
-        self, message: Message, field: int, known: frozenset[str], depth: int
-    ) -> Attribute:
+    def nested(self, message: Message, field: int, known: frozenset[str], depth: int) -> Attribute:
         """Tensors and graphs."""
         if field in (TENSOR, SUBGRAPH) and len(message.all_bytes(field)) != 1:
             raise FormatError("the file has an attribute that should have one value, and has not")

@@ -166,9 +166,7 @@ class _Reader:
         }
         custom = bytes(table.bytes(5)) if is_custom else None
         self.budget.spend_values(len(custom or b""), "the options")
-        return TfliteNode(
-            operator, version, table.integers(1), table.integers(2), settings, custom
-        )
+        return TfliteNode(operator, version, table.integers(1), table.integers(2), settings, custom)
 
 
 def _operator(code: Table) -> tuple[str, int, bool]:

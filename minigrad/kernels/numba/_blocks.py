@@ -9,8 +9,8 @@ pass over them.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._launch import Job, empty, kernel
@@ -23,20 +23,9 @@ __all__ = ["Blocks", "SumCall", "blocks_of", "carry", "over_blocks"]
 _SHARES = 4  # tasks for each thread: one that wakes late takes fewer
 
 
-class Blocks(NamedTuple):
-    """How the pixels of g are cut: ``tall`` rows by ``wide`` pixels, ``pieces`` side by side.
-
-    Rows are counted over the whole batch.  A visit takes ``down`` rows of a block.
-    """
-
-    number: int
-    pieces: int
-    rows: int
-    height: int
-    width: int
-    tall: int
-    wide: int
-    down: int
+# How the pixels of g are cut: ``tall`` rows by ``wide`` pixels, ``pieces`` side by side. Rows are
+# counted over the whole batch.  A visit takes ``down`` rows of a block.
+Blocks = namedtuple("Blocks", "number pieces rows height width tall wide down")
 
 
 def blocks_of(g: Sequence[int], flat: bool, room: int) -> Blocks:
@@ -53,20 +42,9 @@ def blocks_of(g: Sequence[int], flat: bool, room: int) -> Blocks:
     return Blocks(-(-rows // tall) * pieces, pieces, rows, height, width, tall, wide, down)
 
 
-class Sums(NamedTuple):
-    """The first words of every job here: chains, first and second words, and their blocks.
-
-    ``a`` and ``b`` are x and g, in whatever order; ``tiles`` are cut into ``tasks``.
-    """
-
-    chain: Any
-    hi: Any
-    lo: Any
-    a: Any
-    b: Any
-    blocks: Any
-    tiles: int
-    tasks: int
+# The first words of every job here: chains, first and second words, and their blocks. ``a`` and
+# ``b`` are x and g, in whatever order; ``tiles`` are cut into ``tasks``.
+Sums = namedtuple("Sums", "chain hi lo a b blocks tiles tasks")
 
 
 @kernel

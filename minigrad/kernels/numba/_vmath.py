@@ -19,37 +19,12 @@ import math
 from typing import NamedTuple
 
 from minigrad.kernels.numba._template import Template, registers, template, unroll
-from minigrad.kernels.numba._vectors import (
-    SIZE,
-    Bits,
-    Vec,
-    add,
-    at_least,
-    at_most,
-    bit_and,
-    bit_or,
-    bits,
-    div,
-    either,
-    equal,
-    fma,
-    less,
-    maximum,
-    minimum,
-    minus,
-    mul,
-    neg,
-    no_bits,
-    numbers,
-    pattern,
-    plus,
-    shift_left,
-    shift_right,
-    splat,
-    sub,
-    where,
-    zero,
-)
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    SIZE, Bits, Vec, add, at_least, at_most, bit_and, bit_or, bits, div, either, equal, fma, less,
+    maximum, minimum, minus, mul, neg, no_bits, numbers, pattern, plus, shift_left, shift_right,
+    splat, sub, where, zero,
+)  # fmt: skip
 
 _LOG2E = float.fromhex("0x1.71547652b82fep+0")
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,19 +27,10 @@ from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, kernel, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Segment
 from minigrad.kernels.numba._template import entry, registers, template, unroll
-from minigrad.kernels.numba._vectors import (
-    BYTES,
-    LANES,
-    SIZE,
-    broadcast,
-    fma,
-    load,
-    put,
-    stack,
-    store,
-    store_n,
-    word,
-)
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    BYTES, LANES, SIZE, broadcast, fma, load, put, stack, store, store_n, word,
+)  # fmt: skip
 from minigrad.kernels.numba.layout import Pack
 
 __all__ = ["DenseSum", "packing"]
@@ -209,48 +201,25 @@ def _cuts(
 # -- compiled
 
 
-class Dense(NamedTuple):
-    """The words of a job.  Steps are in bytes."""
-
-    out: Any
-    source: Any
-    packed: Any
-    bias: Any
-    tasks: Any
-    reads: Any
-    tasks_per_image: int
-    out_image: int
-    source_image: int
-    outputs: int
-    inputs: int
-    panel_bytes: int
-    panels: int
+# The words of a job.  Steps are in bytes.
+Dense = namedtuple(
+    "Dense",
+    "out source packed bias tasks reads tasks_per_image out_image source_image outputs inputs "
+    "panel_bytes panels",
+)
 
 
-class Task(NamedTuple):
-    """Positions [first, last) of a rectangle, ``width`` to a row, and some panels."""
-
-    group: int
-    corner: int  # in the output
-    width: int
-    out_down: int
-    source_down: int
-    out_along: int
-    source_along: int
-    first: int
-    last: int
-    first_panel: int
-    last_panel: int
-    first_read: int
-    reads: int
+# Positions [first, last) of a rectangle, ``width`` to a row, and some panels; ``corner``: in the
+# output.
+Task = namedtuple(
+    "Task",
+    "group corner width out_down source_down out_along source_along first last first_panel "
+    "last_panel first_read reads",
+)
 
 
-class Read(NamedTuple):
-    """``length`` numbers of the source, from ``at`` on, meet as many rows of the weights."""
-
-    at: int
-    row: int
-    length: int
+# ``length`` numbers of the source, from ``at`` on, meet as many rows of the weights.
+Read = namedtuple("Read", "at row length")
 
 
 @kernel

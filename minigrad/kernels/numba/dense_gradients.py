@@ -13,6 +13,7 @@ order are the same (``_blocks``).
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,17 +25,10 @@ from minigrad.kernels.numba._blocks import Blocks, SumCall, blocks_of, carry, ov
 from minigrad.kernels.numba._launch import Job, empty, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis
 from minigrad.kernels.numba._template import entry, registers, static, template, unroll
-from minigrad.kernels.numba._vectors import (
-    BYTES,
-    LANES,
-    SIZE,
-    broadcast,
-    fma,
-    load,
-    load_n,
-    store,
-    store_n,
-)
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    BYTES, LANES, SIZE, broadcast, fma, load, load_n, store, store_n,
+)  # fmt: skip
 
 __all__ = ["DenseWeightGrad"]
 
@@ -64,43 +58,17 @@ class Tile(NamedTuple):
     partial: bool
 
 
-class Tap(NamedTuple):
-    """Where w[a, b] meets the map: rows [p, p_end), pixels [q, q_end).
-
-    ``a`` and ``b`` are where the two sides begin at p = q = 0.
-    """
-
-    p: int
-    p_end: int
-    q: int
-    q_end: int
-    a: int
-    b: int
+# Where w[a, b] meets the map: rows [p, p_end), pixels [q, q_end). ``a`` and ``b`` are where the
+# two sides begin at p = q = 0.
+Tap = namedtuple("Tap", "p p_end q q_end a b")
 
 
-class Tiles(NamedTuple):
-    """The words of a job.  Side a gives the rows of a tile, side b its vectors."""
-
-    chain: Any
-    hi: Any
-    lo: Any
-    a: Any
-    b: Any
-    blocks: Any
-    tiles: int
-    tasks: int
-    taps: Any
-    tap_count: int
-    row_blocks: int
-    panels: int
-    a_channels: int
-    a_image: int
-    a_down: int
-    a_along: int
-    b_channels: int
-    b_image: int
-    b_down: int
-    b_along: int
+# The words of a job.  Side a gives the rows of a tile, side b its vectors.
+Tiles = namedtuple(
+    "Tiles",
+    "chain hi lo a b blocks tiles tasks taps tap_count row_blocks panels a_channels a_image "
+    "a_down a_along b_channels b_image b_down b_along",
+)
 
 
 class DenseWeightGrad:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import namedtuple
 from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -100,45 +101,18 @@ class Tile(NamedTuple):
     partial: bool
 
 
-class Rows(NamedTuple):
-    """Lines [p, p_end) of g with the same rows of taps, ``tall`` of them from ``tap`` on.
-
-    q from ``q`` to ``q_end``; x and g begin at ``x`` and ``g`` where p = 0.
-    """
-
-    p: int
-    p_end: int
-    q: int
-    q_end: int
-    x: int
-    tap: int
-    tall: int
+# Lines [p, p_end) of g with the same rows of taps, ``tall`` of them from ``tap`` on. q from ``q``
+# to ``q_end``; x and g begin at ``x`` and ``g`` where p = 0.
+Rows = namedtuple("Rows", "p p_end q q_end x tap tall")
 
 
-class Tiles(NamedTuple):
-    """The words of a job: a tile is a group of vectors of channels."""
-
-    chain: Any
-    hi: Any
-    lo: Any
-    x: Any
-    g: Any
-    blocks: Any
-    tiles: int
-    tasks: int
-    rows: Any
-    row_count: int
-    taps: int
-    channels: int
-    vectors: int
-    x_image: int
-    x_down: int
-    x_along: int
-    x_tap: int  # to the next tap of a row
-    x_row: int  # to the next row of taps
-    g_image: int
-    g_down: int
-    g_along: int
+# The words of a job: a tile is a group of vectors of channels; ``x_tap``: to the next tap of a
+# row; ``x_row``: to the next row of taps.
+Tiles = namedtuple(
+    "Tiles",
+    "chain hi lo x g blocks tiles tasks rows row_count taps channels vectors x_image x_down "
+    "x_along x_tap x_row g_image g_down g_along",
+)
 
 
 class DepthwiseWeightGrad:

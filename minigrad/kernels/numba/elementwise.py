@@ -5,8 +5,8 @@ The formulas are in ``_vmath``.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,13 +76,8 @@ tanh_input_grad = _input_grad("tanh", "g (1 - y y).")
 # -- compiled
 
 
-class Elementwise(NamedTuple):
-    """The words of a job: y = f(x), or y = f(g, x)."""
-
-    y: Any
-    x: Any
-    g: Any
-    size: int
+# The words of a job: y = f(x), or y = f(g, x).
+Elementwise = namedtuple("Elementwise", "y x g size")
 
 
 @kernel

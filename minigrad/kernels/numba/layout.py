@@ -7,51 +7,28 @@ rounds of exchanges between rows r and r + s, lanes i and i + s.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, run
 from minigrad.kernels.numba._template import registers, static, template, unroll
-from minigrad.kernels.numba._vectors import (
-    LANES,
-    SIZE,
-    exchange,
-    load,
-    load_n,
-    put,
-    stack,
-    store,
-    store_n,
-    word,
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    LANES, SIZE, exchange, load, load_n, put, stack, store, store_n, word,
+)  # fmt: skip
+
+
+# The words of a job: ``parts`` columns of ``part`` lanes of each group.  Steps are in bytes.
+# Element i along the source becomes row (i % period) major + i // period of the result.
+Turn = namedtuple(
+    "Turn",
+    "dst src parts dst_group src_group dst_part part lane_step lanes_in_all length period "
+    "major matrices dst_matrix src_matrix row_step last_row_step",
 )
-
-
-class Turn(NamedTuple):
-    """The words of a job: ``parts`` columns of ``part`` lanes of each group.  Steps are in bytes.
-
-    Element i along the source becomes row (i % period) major + i // period of the result.
-    """
-
-    dst: Any
-    src: Any
-    parts: int
-    dst_group: int
-    src_group: int
-    dst_part: int
-    part: int
-    lane_step: int
-    lanes_in_all: int
-    length: int
-    period: int
-    major: int
-    matrices: int
-    dst_matrix: int
-    src_matrix: int
-    row_step: int
-    last_row_step: int
 
 
 def channels_last(x: Array) -> Array:

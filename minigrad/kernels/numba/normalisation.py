@@ -12,7 +12,7 @@ and rounded once.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 import numpy as np
 
@@ -20,18 +20,10 @@ from minigrad.errors import ShapeError
 from minigrad.kernels.contract import Array, one_dtype
 from minigrad.kernels.numba._launch import kernel, run
 from minigrad.kernels.numba._template import static, template
-from minigrad.kernels.numba._vectors import (
-    LANES,
-    SIZE,
-    Vec,
-    add,
-    load,
-    load_n,
-    mul,
-    store,
-    store_n,
-    sub,
-)
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    LANES, SIZE, Vec, add, load, load_n, mul, store, store_n, sub,
+)  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import column_sums
 
@@ -125,16 +117,8 @@ def _each(formula: str, x: Array, g: Array | None, *vectors: Array) -> Array:
 # -- compiled
 
 
-class Numbers(NamedTuple):
-    """The words of a job; ``vectors`` are one number a channel each, one after another."""
-
-    y: Any
-    x: Any
-    g: Any
-    vectors: Any
-    channels: int
-    pixels: int
-    each: int
+# The words of a job; ``vectors`` are one number a channel each, one after another.
+Numbers = namedtuple("Numbers", "y x g vectors channels pixels each")
 
 
 @kernel

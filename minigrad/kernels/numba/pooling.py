@@ -15,8 +15,9 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,28 +26,11 @@ from minigrad.kernels.contract import CHAIN, Array, PoolWindow, one_dtype
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
 from minigrad.kernels.numba._segments import Axis, Segment, adjoint_segments, forward_segments
 from minigrad.kernels.numba._template import static, template
-from minigrad.kernels.numba._vectors import (
-    BYTES,
-    LANES,
-    SIZE,
-    add,
-    both,
-    div,
-    equal,
-    load,
-    load_n,
-    narrow,
-    not_at_most,
-    places,
-    splat,
-    store,
-    store_n,
-    where,
-    wide,
-    widen,
-    word,
-    zero,
-)
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    BYTES, LANES, SIZE, add, both, div, equal, load, load_n, narrow, not_at_most, places, splat,
+    store, store_n, where, wide, widen, word, zero,
+)  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import both_words, column_sums, error
 from minigrad.kernels.numpy.pooling import divisor
@@ -193,26 +177,12 @@ def _at_places(adds: bool, maps: Array, pooled: Array, index: Array) -> None:
 # -- compiled
 
 
-class Windows(NamedTuple):
-    """The words of a job: y (N, height, width, channels) of maps of ``area`` pixels.
-
-    ``rows`` says where the taps of each row begin in ``row_reads``; ``each`` is 1 where every
-    window has its own count.
-    """
-
-    y: Any
-    x: Any
-    beside: Any
-    rows: Any
-    row_reads: Any
-    cols: Any
-    col_reads: Any
-    height: int
-    width: int
-    channels: int
-    area: int
-    x_width: int
-    each: int
+# The words of a job: y (N, height, width, channels) of maps of ``area`` pixels. ``rows`` says
+# where the taps of each row begin in ``row_reads``; ``each`` is 1 where every window has its own
+# count.
+Windows = namedtuple(
+    "Windows", "y x beside rows row_reads cols col_reads height width channels area x_width each"
+)
 
 
 @kernel
@@ -291,16 +261,8 @@ def mean(y: int, count: int, x: int, rows: int, nrows: int, cols: int, ncols: in
         store(y, result)
 
 
-class Places(NamedTuple):
-    """The words of a job at places of maps of ``area`` pixels; pooled maps have ``windows``."""
-
-    maps: Any
-    pooled: Any
-    index: Any
-    parts: int
-    channels: int
-    windows: int
-    area: int
+# The words of a job at places of maps of ``area`` pixels; pooled maps have ``windows``.
+Places = namedtuple("Places", "maps pooled index parts channels windows area")
 
 
 @kernel_of(lanes=1)

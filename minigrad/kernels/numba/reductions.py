@@ -16,8 +16,8 @@ Subtraction, division and the like are NumPy's: rounded correctly, they have one
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,25 +26,11 @@ from minigrad.kernels.contract import CHAIN, Array, check_like, one_dtype
 from minigrad.kernels.numba import elementwise
 from minigrad.kernels.numba._launch import kernel, kernel_of, lanes_of, run
 from minigrad.kernels.numba._template import registers, static, template, unroll
-from minigrad.kernels.numba._vectors import (
-    BYTES,
-    LANES,
-    SIZE,
-    Like,
-    add,
-    down,
-    equal,
-    fma,
-    load,
-    load_n,
-    load_wide,
-    store,
-    store_n,
-    sub,
-    where,
-    widen,
-    zero,
-)
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    BYTES, LANES, SIZE, Like, add, down, equal, fma, load, load_n, load_wide, store, store_n, sub,
+    where, widen, zero,
+)  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
 
 WIDE = 4  # vectors of a task of columns
@@ -186,19 +172,8 @@ def _along_the_last(x: Array, g: Array | None = None) -> Array:
 # -- compiled
 
 
-class Columns(NamedTuple):
-    """The words of a job on columns; ``result`` is from one result to the next."""
-
-    y: Any
-    x: Any
-    g: Any
-    mean: Any
-    parts: int
-    blocks: int
-    length: int
-    width: int
-    padded: int
-    result: int
+# The words of a job on columns; ``result`` is from one result to the next.
+Columns = namedtuple("Columns", "y x g mean parts blocks length width padded result")
 
 
 @kernel
@@ -258,15 +233,8 @@ def chains(
             store(y + result + v * LANES * 8, t[v])
 
 
-class Rows(NamedTuple):
-    """The words of a job on rows."""
-
-    y: Any
-    x: Any
-    g: Any
-    blocks: int
-    length: int
-    padded: int
+# The words of a job on rows.
+Rows = namedtuple("Rows", "y x g blocks length padded")
 
 
 @kernel_of(lanes=16)
@@ -297,13 +265,8 @@ def row_blocks(job: Rows, first: int, last: int, *, PRODUCT: bool) -> None:
         store_n(job.y + (block * job.padded + row) * 8, c, 1)
 
 
-class Blocks(NamedTuple):
-    """The words of a job that adds blocks: y (batch, width), sums (batch, blocks, width)."""
-
-    y: Any
-    sums: Any
-    blocks: int
-    width: int
+# The words of a job that adds blocks: y (batch, width), sums (batch, blocks, width).
+Blocks = namedtuple("Blocks", "y sums blocks width")
 
 
 @template
