@@ -25,7 +25,7 @@ __all__ = ["Prepared", "expand", "prepared"]
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
             ".webp")  # fmt: skip
-AHEAD = 2  # photographs for each thread
+AHEAD = 16  # photographs for each thread: a large one at the head leaves the others work
 
 Batch = npt.NDArray[np.float32]
 Prepared = tuple[Path, "Batch | Exception"]
