@@ -23,23 +23,10 @@ import numpy as np
 from minigrad.kernels.contract import Array
 
 __all__ = [
-    "exp",
-    "hardsigmoid",
-    "hardsigmoid_input_grad",
-    "hardswish",
-    "hardswish_input_grad",
-    "log",
-    "relu",
-    "relu6",
-    "relu6_input_grad",
-    "relu_input_grad",
-    "sigmoid",
-    "sigmoid_input_grad",
-    "silu",
-    "silu_input_grad",
-    "tanh",
-    "tanh_input_grad",
-]
+    "exp", "hardsigmoid", "hardsigmoid_input_grad", "hardswish", "hardswish_input_grad", "log",
+    "relu", "relu6", "relu6_input_grad", "relu_input_grad", "sigmoid", "sigmoid_input_grad",
+    "silu", "silu_input_grad", "tanh", "tanh_input_grad",
+]  # fmt: skip
 
 
 def constant(x: Array, value: float) -> Any:

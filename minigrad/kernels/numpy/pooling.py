@@ -11,14 +11,9 @@ from minigrad.kernels.numpy.layout import taps
 from minigrad.kernels.numpy.reductions import rounded, total
 
 __all__ = [
-    "avg_pool2d",
-    "avg_pool2d_input_grad",
-    "divisor",
-    "global_avg_pool",
-    "max_pool2d",
-    "max_pool2d_gather",
+    "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool", "max_pool2d", "max_pool2d_gather",
     "max_pool2d_input_grad",
-]
+]  # fmt: skip
 
 
 def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:

@@ -20,15 +20,8 @@ import numpy as np
 from minigrad.kernels.contract import INNER, Array
 
 __all__ = [
-    "log_softmax",
-    "log_softmax_input_grad",
-    "product",
-    "rounded",
-    "softmax",
-    "softmax_input_grad",
-    "sum",
-    "total",
-]
+    "log_softmax", "log_softmax_input_grad", "softmax", "softmax_input_grad", "sum",
+]  # fmt: skip
 
 
 def total(x: Array, axes: Sequence[int]) -> Array:

@@ -47,7 +47,8 @@ def softmax(x: Array) -> Array:
 
     def row(x: list[float]) -> list[float]:
         e = _exponentials(x)
-        return [v / _total(e) for v in e]
+        total = _total(e)
+        return [v / total for v in e]
 
     return rows(row, x)
 
@@ -56,8 +57,10 @@ def log_softmax(x: Array) -> Array:
     """y_k = x_k - m - log sum_j e^(x_j - m), m the maximum of the row."""
 
     def row(x: list[float]) -> list[float]:
-        log = math.log(_total(_exponentials(x))) if x else 0.0
-        return [v - max(x) - log for v in x]
+        if not x:
+            return []
+        largest, log = max(x), math.log(_total(_exponentials(x)))
+        return [v - largest - log for v in x]
 
     return rows(row, x)
 
@@ -76,6 +79,7 @@ def log_softmax_input_grad(g: Array, y: Array) -> Array:
     """dx_k = g_k - e^(y_k) sum_j g_j."""
 
     def row(g: list[float], y: list[float]) -> list[float]:
-        return [a - math.exp(b) * _total(g) for a, b in zip(g, y, strict=True)]
+        total = _total(g)
+        return [a - math.exp(b) * total for a, b in zip(g, y, strict=True)]
 
     return rows(row, g, y)
