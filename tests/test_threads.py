@@ -239,6 +239,16 @@ def test_what_cannot_fit_is_refused_first() -> None:
     resources.check_memory(1000, "a map")
 
 
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+def test_a_map_that_cannot_fit_is_refused_before_it_is_asked_for(backend: str) -> None:
+    if reason := mg.kernels.unavailable(backend):
+        pytest.skip(reason)
+    huge = mg.from_numpy(np.broadcast_to(np.float32(0), (2**31 - 1, 8, 64, 64)))
+    w = mg.Tensor(np.ones((8, 8, 1, 1), np.float32))
+    with mg.backend(backend), pytest.raises(NotEnoughMemory, match="a map of shape"):
+        mg.conv2d(huge, w)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="resource limits are Unix's")
 def test_a_limit_on_the_address_space_counts(run_python: Any) -> None:
     done = run_python(

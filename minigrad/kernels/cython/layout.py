@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
+from minigrad.resources import check_memory
 from minigrad.threads import num_threads
 
 __all__ = [
@@ -70,6 +71,7 @@ def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
     """An uninitialised array of NCHW shape, its channels adjacent, on a cache line."""
     n, c, h, w = shape
     size = np.dtype(dtype).itemsize
+    check_memory(math.prod(shape) * size, f"a map of shape {shape}")
     memory = np.empty(math.prod(shape) + LINE // size, dtype)
     start = -memory.__array_interface__["data"][0] % LINE // size
     return nchw(memory[start : start + math.prod(shape)].reshape(n, h, w, c))
