@@ -13,6 +13,7 @@ Reading order, each file opening with its formula:
     kernels/numpy, kernels/numba, ext/            the same sums, made fast
     nn/blocks            the inverted residual and the SqueezeNeXt block
     models               tables that became networks
+    engine               a network recorded, rewritten, placed, bound and run
     verify               the judge
 """
 

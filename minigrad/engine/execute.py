@@ -43,6 +43,10 @@ class Execution:
     A call takes a workspace that is free, or makes one, and gives it back.  So calls from
     several Python threads run at the same time.  There is no lock: nothing waits, and a child
     that is forked during a call lacks that call's workspace and nothing else.
+
+    All callers share the core's one pool of threads, for one step at a time: a caller that
+    finds it busy does the tasks of its step by itself.  With as many callers as CPUs each is
+    fastest with ``threads=1``; with fewer, the pool is used by whoever asks first.
     """
 
     def __init__(self, plan: Schedule, packed: PackedWeights | None = None) -> None:
