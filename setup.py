@@ -19,6 +19,7 @@ its core: NumPy takes over, and ``minigrad doctor`` says so.
 
 import os
 import platform
+import runpy
 from itertools import product
 from pathlib import Path
 
@@ -36,8 +37,8 @@ HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 # lie outside the map, to the left and to the right, with the usual padding.
 EDGES = {(3, 1): (1, 1), (3, 2): (1, 1), (5, 1): (2, 2), (5, 2): (2, 1)}
 
-# How long sums are cut: kernels/contract.py says what each means.
-SUMS = {"CHAIN": 256, "PIXELS": 392, "INNER": 4096}
+# Constants, element types and functions, which Python reads from the same file.
+TABLES = runpy.run_path("minigrad/kernels/tables.py")
 
 # Depthwise tiles of two output rows have at least so many pixels in each.
 PAIRED = 4
@@ -107,9 +108,11 @@ def namespace(level: str) -> dict:
     strip = config["STRIP"]
     return {
         "level": level,
-        **SUMS,
-        "DTYPES": [("f32", "float"), ("f64", "double")],
-        "LANES": {"f32": config["BYTES"] // 4, "f64": config["BYTES"] // 8},
+        **{name: TABLES[name] for name in ("CHAIN", "PIXELS", "INNER", "ELEMENTS", "ACTIVATIONS")},
+        **TABLES["CACHES"],
+        "FUNCTIONS": TABLES["FUNCTIONS_OF_ONE"],
+        "DTYPES": [(e.name, e.c) for e in TABLES["FLOATS"]],
+        "LANES": {e.name: config["BYTES"] // e.size for e in TABLES["ELEMENTS"]},
         "REGISTERS": config["REGISTERS"],
         "TILES": config["TILES"],
         "STRIP": strip,

@@ -31,10 +31,11 @@ from minigrad.engine.schedule import has_numbers
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython.blocks import Stage, block_bytes, ghost
+from minigrad.kernels.tables import CACHES
 
 __all__ = ["BLOCKS", "gated_stages", "recognise", "scratch_bytes", "stages_of"]
 
-WEIGHTS_IN_CACHE = 256 * 1024  # bytes that stay in a core's own cache beside the rows
+WEIGHTS_BESIDE_ROWS = CACHES["WEIGHTS_BESIDE_ROWS"]
 
 Uses = dict[int, list[int]]
 
@@ -162,7 +163,7 @@ def verdict(block: Block) -> tuple[bool, str]:
     """Whether a block is better streamed by rows than run as separate steps, and why."""
     inner = sum(part.output.nbytes for part in block.parts[:-1])
     weights = sum(part.weights.nbytes for part in block.parts if part.op == "conv2d")
-    if weights <= WEIGHTS_IN_CACHE:
+    if weights <= WEIGHTS_BESIDE_ROWS:
         return True, "by rows, for its weights stay in cache beside them"
     if weights <= inner:
         return True, "by rows, for its weights are smaller than the maps inside it"

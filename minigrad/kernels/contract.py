@@ -81,6 +81,7 @@ import numpy as np
 
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import ConvSpec, Pads, Pair, conv_output_shape, output_size
+from minigrad.kernels.tables import CHAIN, INNER, PIXELS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -104,9 +105,6 @@ __all__ = [
 ]
 
 Array: TypeAlias = "npt.NDArray[Any]"
-CHAIN = 256  # terms of one chain of a sum of values
-PIXELS = 392  # of a block of a weight gradient: 8 maps of 7x7, 2 of 14x14, half of one of 28x28
-INNER = 4096  # inputs of one chain of linear: no network of ours has as many
 KINDS = ("pointwise", "depthwise", "dense", "general")
 CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 FUNCTIONS = (

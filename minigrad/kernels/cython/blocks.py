@@ -22,13 +22,13 @@ from minigrad.geometry import ConvSpec, conv_output_shape
 from minigrad.kernels.contract import Array, PoolWindow
 from minigrad.kernels.cython._convolution import activation_number, pack
 from minigrad.kernels.cython.core import core
+from minigrad.kernels.tables import CACHES
 
 __all__ = ["Stage", "bind_block", "block_bytes", "ghost"]
 
 Shape: TypeAlias = "tuple[int, ...]"
 
-CHUNK_BYTES = 128 * 1024  # of the widest map: how much of it is made at a time
-SPARE_BYTES = 128 * 1024  # that a buffer may hold beyond what its reader's windows cover
+CHUNK_BYTES, SPARE_BYTES = CACHES["CHUNK_BYTES"], CACHES["SPARE_BYTES"]
 
 
 class Stage(NamedTuple):
