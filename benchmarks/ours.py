@@ -33,7 +33,7 @@ def ours(work: Work, backend: str, eager: bool = False) -> Eager | Bound:
     kind = kernels.classify(work.spec, work.w.shape)
     with kernels.backend(backend, strict=True):
         kernel = kernels.find(FUNCTIONS[work.direction], kind)
-    module = kernels._module(backend)
+    module = kernels.dispatch.module_of(backend)
     if work.direction != "forward":
         bind = None if eager else getattr(module, f"bind_{work.direction}", None)
         return _gradient(work, bind) if bind else Eager(kernel.call, work.arguments())

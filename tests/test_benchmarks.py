@@ -134,7 +134,7 @@ def test_our_engine_computes_the_work_and_only_with_the_backend_asked_for(
     numpy_backend = importlib.import_module("minigrad.kernels.numpy")
     monkeypatch.delattr(numpy_backend, work.FUNCTIONS[direction])
     monkeypatch.delattr(numpy_backend, f"depthwise_{work.FUNCTIONS[direction]}")
-    kernels._find.cache_clear()
+    kernels.dispatch._find.cache_clear()
     with pytest.raises(BackendError, match="numpy"):
         ours.ours(w, "numpy", eager)
 

@@ -41,9 +41,10 @@ of x less the unrounded mean; ``batch_norm_sums`` sums g and g (x - mean), and m
 the second by 1 / sqrt(var + eps), in float64.  linear is a pointwise convolution on a map of
 one pixel.
 
-A backend is a module with functions of these names; a function that serves one kind
+A backend is a package with functions of these names; a function that serves one kind
 only carries the kind in front (``depthwise_conv2d``).  What a backend lacks goes to the
-next one in its chain (``minigrad.kernels.CHAINS``).
+next one in its chain (``dispatch.CHAINS``).  Arguments are checked once, where a call is
+dispatched, by the ``check`` that ``FUNCTIONS`` names; backends assume that they fit.
 
 Every kernel takes float32 or float64, all arrays of one dtype, of any strides
 (read-only, unaligned, channels-last, with empty batches), and returns a new array of
@@ -74,14 +75,16 @@ the operation does not care, of any shape):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from minigrad.arguments import LARGEST, quoted
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import ConvSpec, Pads, Pair, conv_output_shape, output_size
-from minigrad.kernels.tables import CHAIN, INNER, PIXELS
+from minigrad.kernels.tables import CHAIN, FUNCTIONS_OF_ONE, INNER, PIXELS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -94,29 +97,18 @@ __all__ = [
     "KINDS",
     "PIXELS",
     "Array",
+    "Function",
     "PoolWindow",
-    "check_conv2d",
-    "check_input_grad",
-    "check_like",
-    "check_weight_grad",
+    "check_places",
     "classify",
     "in_one_order",
+    "misplaced",
     "one_dtype",
+    "same_shape",
 ]
 
 Array: TypeAlias = "npt.NDArray[Any]"
 KINDS = ("pointwise", "depthwise", "dense", "general")
-CONV_FUNCTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
-FUNCTIONS = (
-    "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
-    "softmax", "log_softmax", "sum", "linear",
-    "relu_input_grad", "relu6_input_grad", "hardsigmoid_input_grad", "hardswish_input_grad",
-    "sigmoid_input_grad", "silu_input_grad", "tanh_input_grad",
-    "softmax_input_grad", "log_softmax_input_grad",
-    "batch_norm", "batch_norm_statistics", "batch_norm_sums", "batch_norm_input_grad",
-    "max_pool2d", "max_pool2d_gather", "max_pool2d_input_grad",
-    "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool",
-)  # fmt: skip
 
 
 class PoolWindow(NamedTuple):
@@ -168,13 +160,6 @@ def one_dtype(function: str, **arrays: Array | None) -> np.dtype[Any]:
     return first
 
 
-def check_like(function: str, g: Array, at: Array) -> None:
-    """g has the dtype and the shape of ``at``, the x or y that tells the slope."""
-    one_dtype(function, g=g, at=at)
-    if g.shape != at.shape:
-        raise ShapeError(f"{function}: g must have the shape {at.shape}, got {g.shape}")
-
-
 def in_one_order(x: Array) -> tuple[Array, Array]:
     """(x, y) with y new and in the memory order of x, of which both are without gaps.
 
@@ -187,36 +172,70 @@ def in_one_order(x: Array) -> tuple[Array, Array]:
     return x, np.empty_like(x, subok=False)
 
 
-def check_conv2d(
-    x: Array, w: Array, bias: Array | None, spec: ConvSpec
-) -> tuple[int, int, int, int]:
-    """Shape of conv2d(x, w, bias, spec), or the error that says what does not fit."""
+def same_shape(function: str, g: Array, like: Array, name: str) -> None:
+    """g has the shape of ``like``, which the argument ``name`` is."""
+    if g.shape != like.shape:
+        raise ShapeError(f"{function}: g must have the shape {like.shape} of {name}, got {g.shape}")
+
+
+def misplaced(function: str, x_shape: Sequence[int]) -> ShapeError:
+    """The error of an index that lies outside of its map, which is found while it is used."""
+    return ShapeError(f"{function}: an index lies outside of the map {tuple(x_shape[2:])}")
+
+
+def check_places(function: str, index: Array, x_shape: Sequence[int]) -> None:
+    """Every index lies in its map, for kernels that do not see it while they use it."""
+    if index.size and not (index.min() >= 0 and index.max() < x_shape[2] * x_shape[3]):
+        raise misplaced(function, x_shape)
+
+
+# ---------------------------------------------------------------- what a call must fulfil
+
+
+def check_conv2d(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> None:
+    """x (N, Cin, H, W), w (Cout, Cin/groups, kh, kw), bias (Cout,) or None."""
     one_dtype("conv2d", x=x, w=w, bias=bias)
     _check_pair("conv2d", x.shape, w.shape, spec)
     if bias is not None and bias.shape != w.shape[:1]:
         raise ShapeError(f"conv2d: bias must be ({w.shape[0]},) for w {w.shape}, got {bias.shape}")
-    return conv_output_shape(x.shape, w.shape, spec)
 
 
 def check_input_grad(g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec) -> None:
-    """Check a call of conv2d_input_grad(g, w, x_shape, spec)."""
+    """g (N, Cout, Ho, Wo), w (Cout, Cin/groups, kh, kw)."""
     one_dtype("conv2d_input_grad", g=g, w=w)
     _check_cotangent("conv2d_input_grad", g.shape, x_shape, w.shape, spec)
 
 
 def check_weight_grad(g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpec) -> None:
-    """Check a call of conv2d_weight_grad(g, x, w_shape, spec)."""
+    """g (N, Cout, Ho, Wo), x (N, Cin, H, W)."""
     one_dtype("conv2d_weight_grad", g=g, x=x)
     _check_cotangent("conv2d_weight_grad", g.shape, x.shape, w_shape, spec)
 
 
+@lru_cache(maxsize=4096)
+def _check_window(
+    function: str, strides: Pair, padding: Pads, dilation: Pair, groups: int = 1
+) -> None:
+    """The numbers of a window are what a kernel can count with."""
+    for name, least, values in (
+        ("stride", 1, strides), ("dilation", 1, dilation), ("groups", 1, (groups,)),
+        ("padding", 0, (*padding[0], *padding[1])),
+    ):  # fmt: skip
+        if min(values) < least or max(values) > LARGEST:
+            raise ShapeError(
+                f"{function}: {name} must be from {least} to {LARGEST}, got {quoted(values)}"
+            )
+
+
 def _check_pair(function: str, x: Sequence[int], w: Sequence[int], spec: ConvSpec) -> None:
+    _check_window(function, *spec)
     fits = len(x) == 4 and len(w) == 4 and x[1] == w[1] * spec.groups and not w[0] % spec.groups
     if not fits or min(w[2:]) < 1:
         raise ShapeError(
             f"{function}: x (N, Cin, H, W) = {tuple(x)} and w (Cout, Cin/groups, kh, kw) = "
             f"{tuple(w)} do not fit with groups={spec.groups}"
         )
+    conv_output_shape(x, w, spec)
 
 
 def _check_cotangent(
@@ -226,3 +245,205 @@ def _check_cotangent(
     expected = conv_output_shape(x, w, spec)
     if tuple(g) != expected:
         raise ShapeError(f"{function}: g must have the output's shape {expected}, got {tuple(g)}")
+
+
+def _one(function: str) -> Callable[[Array], None]:
+    return lambda x: _drop(one_dtype(function, x=x))
+
+
+def _slope(function: str, name: str) -> Callable[[Array, Array], None]:
+    def check(g: Array, at: Array) -> None:
+        one_dtype(function, g=g, **{name: at})
+        same_shape(function, g, at, name)
+
+    return check
+
+
+def _along_the_last_axis(function: str, name: str = "x") -> Callable[..., None]:
+    def check(*arrays: Array) -> None:
+        last = arrays[-1]
+        one_dtype(function, **dict(zip(("g", name)[-len(arrays) :], arrays, strict=True)))
+        if len(arrays) == 2:
+            same_shape(function, arrays[0], last, name)
+        if last.ndim == 0:
+            raise ShapeError(f"{function}: {name} must have an axis, got shape ()")
+
+    return check
+
+
+def _drop(_: object) -> None:
+    """A check returns nothing."""
+
+
+def check_sum(x: Array, axes: Sequence[int], keepdims: bool) -> None:
+    """Axes of x, each once."""
+    one_dtype("sum", x=x)
+    if not all(-x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) != len(axes):
+        raise ShapeError(f"sum: axes must be axes of x {x.shape}, each once, got {tuple(axes)}")
+
+
+def check_linear(x: Array, w: Array, bias: Array | None) -> None:
+    """x (N, I), w (O, I), bias (O,) or None."""
+    one_dtype("linear", x=x, w=w, bias=bias)
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ShapeError(f"linear: x (N, I) = {x.shape} and w (O, I) = {w.shape} do not fit")
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ShapeError(f"linear: bias must be ({w.shape[0]},), got {bias.shape}")
+
+
+def _check_vectors(function: str, x: Array, **vectors: Array) -> None:
+    """x (N, C, ...), and vectors of one number a channel."""
+    one_dtype(function, x=x, **vectors)
+    if x.ndim < 2:
+        raise ShapeError(f"{function}: x must be (N, C, ...), got shape {x.shape}")
+    for name, v in vectors.items():
+        if v.shape != (x.shape[1],):
+            raise ShapeError(f"{function}: {name} must be ({x.shape[1]},), got {v.shape}")
+
+
+def check_batch_norm(
+    x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float
+) -> None:
+    """x (N, C, ...), and four vectors (C,)."""
+    _check_vectors("batch_norm", x, mean=mean, var=var, gamma=gamma, beta=beta)
+
+
+def check_batch_norm_statistics(x: Array) -> None:
+    """x (N, C, ...)."""
+    _check_vectors("batch_norm_statistics", x)
+
+
+def check_batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> None:
+    """g and x (N, C, ...), and two vectors (C,)."""
+    _check_vectors("batch_norm_sums", x, mean=mean, var=var)
+    _check_g("batch_norm_sums", g, x)
+
+
+def check_batch_norm_input_grad(
+    g: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float
+) -> None:
+    """g and x (N, C, ...), and three vectors (C,)."""
+    _check_vectors("batch_norm_input_grad", x, mean=mean, var=var, gamma=gamma)
+    _check_g("batch_norm_input_grad", g, x)
+
+
+def _check_g(function: str, g: Array, x: Array) -> None:
+    one_dtype(function, g=g, x=x)
+    same_shape(function, g, x, "x")
+
+
+def _check_pool(function: str, x_shape: Sequence[int], window: PoolWindow) -> None:
+    _check_window(function, window.stride, window.padding, window.dilation)
+    if not 1 <= min(window.kernel) <= max(window.kernel) <= LARGEST:
+        raise ShapeError(f"{function}: kernel must be from 1 to {LARGEST}, got {window.kernel}")
+    window.output_shape(x_shape)
+
+
+def check_max_pool2d(x: Array, window: PoolWindow) -> None:
+    """x (N, C, H, W), of fewer than 2^31 positions, which an index numbers."""
+    one_dtype("max_pool2d", x=x)
+    _check_pool("max_pool2d", x.shape, window)
+    if x.shape[2] * x.shape[3] > LARGEST:
+        raise ShapeError(f"max_pool2d: a map of {x.shape[2:]} has too many positions to number")
+
+
+def _check_index(function: str, index: Array, x_shape: Sequence[int]) -> None:
+    if index.ndim != 4 or len(x_shape) != 4 or index.shape[:2] != tuple(x_shape[:2]):
+        raise ShapeError(f"{function}: index {index.shape} does not fit a map {tuple(x_shape)}")
+    if index.dtype.kind not in "iu":
+        raise DtypeError(f"{function}: index must be of integers, got {index.dtype}")
+
+
+def check_max_pool2d_gather(x: Array, index: Array) -> None:
+    """x (N, C, H, W), index (N, C, Ho, Wo) of integers."""
+    one_dtype("max_pool2d_gather", x=x)
+    _check_index("max_pool2d_gather", index, x.shape)
+
+
+def check_max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> None:
+    """g and index (N, C, Ho, Wo)."""
+    one_dtype("max_pool2d_input_grad", g=g)
+    _check_index("max_pool2d_input_grad", index, x_shape)
+    same_shape("max_pool2d_input_grad", g, index, "index")
+
+
+def check_avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> None:
+    """x (N, C, H, W)."""
+    one_dtype("avg_pool2d", x=x)
+    _check_pool("avg_pool2d", x.shape, window)
+
+
+def check_avg_pool2d_input_grad(
+    g: Array, x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool = True
+) -> None:
+    """g (N, C, Ho, Wo), the shape that the window makes of x."""
+    one_dtype("avg_pool2d_input_grad", g=g)
+    _check_pool("avg_pool2d_input_grad", x_shape, window)
+    expected = window.output_shape(x_shape)
+    if g.shape != expected:
+        raise ShapeError(f"avg_pool2d_input_grad: g must be {expected}, got {g.shape}")
+
+
+def check_global_avg_pool(x: Array) -> None:
+    """x (N, C, H, W)."""
+    one_dtype("global_avg_pool", x=x)
+    if x.ndim != 4:
+        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
+
+
+# ---------------------------------------------------------------- every function once
+
+
+class Function(NamedTuple):
+    """One function of the contract.
+
+    Attributes
+    ----------
+    arguments : tuple of str
+        In order.
+    check : callable
+        Takes the arguments; raises a ShapeError or DtypeError where they do not fit.
+    by_kind : bool
+        Whether a backend may have one of its own for each kind of convolution.
+    """
+
+    arguments: tuple[str, ...]
+    check: Callable[..., None]
+    by_kind: bool = False
+
+
+def _function(arguments: str, check: Callable[..., None], by_kind: bool = False) -> Function:
+    return Function(tuple(arguments.split()), check, by_kind)
+
+
+FUNCTIONS: dict[str, Function] = {
+    "conv2d": _function("x w bias spec", check_conv2d, True),
+    "conv2d_input_grad": _function("g w x_shape spec", check_input_grad, True),
+    "conv2d_weight_grad": _function("g x w_shape spec", check_weight_grad, True),
+    **{f.name: _function("x", _one(f.name)) for f in FUNCTIONS_OF_ONE},
+    **{
+        f.input_grad: _function(f"g {f.slope}", _slope(f.input_grad, f.slope))
+        for f in FUNCTIONS_OF_ONE
+        if f.slope
+    },
+    **{name: _function("x", _along_the_last_axis(name)) for name in ("softmax", "log_softmax")},
+    **{
+        name: _function("g y", _along_the_last_axis(name, "y"))
+        for name in ("softmax_input_grad", "log_softmax_input_grad")
+    },
+    "sum": _function("x axes keepdims", check_sum),
+    "linear": _function("x w bias", check_linear),
+    "batch_norm": _function("x mean var gamma beta eps", check_batch_norm),
+    "batch_norm_statistics": _function("x", check_batch_norm_statistics),
+    "batch_norm_sums": _function("g x mean var eps", check_batch_norm_sums),
+    "batch_norm_input_grad": _function("g x mean var gamma eps", check_batch_norm_input_grad),
+    "max_pool2d": _function("x window", check_max_pool2d),
+    "max_pool2d_gather": _function("x index", check_max_pool2d_gather),
+    "max_pool2d_input_grad": _function("g index x_shape", check_max_pool2d_input_grad),
+    "avg_pool2d": _function("x window count_include_pad", check_avg_pool2d),
+    "avg_pool2d_input_grad": _function(
+        "g x_shape window count_include_pad", check_avg_pool2d_input_grad
+    ),
+    "global_avg_pool": _function("x", check_global_avg_pool),
+}
+CONV_FUNCTIONS = tuple(name for name, f in FUNCTIONS.items() if f.by_kind)

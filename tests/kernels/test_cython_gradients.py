@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 from order import weight
 
 import minigrad as mg
-from minigrad import kernels
-from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import conv_spec
 from minigrad.kernels import cython, reference
 from minigrad.kernels import numba as numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.contract import classify
-from minigrad.kernels.cython import dense_gradients, depthwise_gradients, layout
+from minigrad.kernels.cython import dense_gradients, layout
 from minigrad.kernels.cython.core import core, levels
 from minigrad.kernels.cython.core import level as at_level
 from minigrad.verify.bounds import conv2d_input_grad_roundings, conv2d_weight_grad_roundings
@@ -79,13 +77,6 @@ def of(p: ConvProblem, gradient: str):
     """The function that serves a gradient of this kind."""
     depthwise = classify(p.spec, p.w_shape) == "depthwise"
     return getattr(cython, f"{'depthwise_' if depthwise else ''}conv2d_{gradient}")
-
-
-def bound(p: ConvProblem, gradient: str):
-    """The function that binds it."""
-    if classify(p.spec, p.w_shape) == "depthwise":
-        return getattr(depthwise_gradients, f"bind_depthwise_{gradient}")
-    return getattr(dense_gradients, f"bind_dense_{gradient}")
 
 
 def same_bits(got, expected):
@@ -217,7 +208,7 @@ def test_at_stride_2_one_sweep_gives_the_bits_of_four_remainders(k, channels, si
     _, w, _, g = p.arrays()
     g = layout.channels_last(g)
     swept, parted = (layout.empty_channels_last(p.x_shape, p.dtype) for _ in range(2))
-    call = bound(p, "input_grad")(g, w, swept, p.spec)
+    call = cython.bind_input_grad(g, w, swept, p.spec)
     assert isinstance(call, core.DepthwiseInputGradCall)
     swept[...] = parted[...] = np.nan
     call.run(2)
@@ -322,8 +313,8 @@ def test_a_bound_call_writes_its_whole_result_every_time():
     dx, dw = layout.empty_channels_last(p.x_shape, p.dtype), np.empty(p.w_shape, p.dtype)
     g, x = layout.channels_last(g), layout.channels_last(x)
     calls = (
-        bound(p, "input_grad")(g, w, dx, p.spec),
-        bound(p, "weight_grad")(g, x, dw, p.spec),
+        cython.bind_input_grad(g, w, dx, p.spec),
+        cython.bind_weight_grad(g, x, dw, p.spec),
     )
     for _ in range(2):
         dx[...], dw[...] = np.nan, np.nan
@@ -331,22 +322,6 @@ def test_a_bound_call_writes_its_whole_result_every_time():
             call.run(2)
         same_bits(dx, expected_dx)
         same_bits(dw, expected_dw)
-
-
-def test_the_kernels_are_found_for_every_kind():
-    served = kernels.backends("cython")
-    for kind in kernels.KINDS:
-        assert served[f"{kind}_conv2d_input_grad"] == "cython"
-        assert served[f"{kind}_conv2d_weight_grad"] == "cython"
-
-
-def test_wrong_calls_get_the_errors_of_the_contract():
-    p = LARGE["dense 3x3"]
-    x, w, _, g = p.arrays()
-    with pytest.raises(ShapeError, match="g must have the output's shape"):
-        cython.conv2d_input_grad(g[:, :, 1:], w, p.x_shape, p.spec)
-    with pytest.raises(DtypeError, match="x is float64"):
-        cython.conv2d_weight_grad(g, x.astype(np.float64), p.w_shape, p.spec)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from order import cut, fma_chain, in_two_words, product, row_of_chains, sum_by_the_rule
 
 from minigrad import threads
-from minigrad.errors import DtypeError, ShapeError
+from minigrad.errors import ShapeError
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython as ops
 from minigrad.kernels import numpy as numpy_backend
@@ -134,8 +134,9 @@ NAMES = list(calls(np.float32))
 
 
 def test_every_function_of_the_contract_is_compiled_and_exercised_here():
-    assert {name.split()[0] for name in NAMES} >= set(FUNCTIONS)
-    assert all("cython" in getattr(ops, f).__module__ for f in FUNCTIONS)
+    others = [name for name, function in FUNCTIONS.items() if not function.by_kind]
+    assert {name.split()[0] for name in NAMES} >= set(others)
+    assert all("cython" in getattr(ops, f).__module__ for f in others)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -526,28 +527,3 @@ def test_an_index_outside_of_the_map_is_refused(wrong, level):
         ops.max_pool2d_gather(x, index)
     with pytest.raises(ShapeError, match="outside of the map"):
         ops.max_pool2d_input_grad(np.ones((1, 2, 2, 2)), index, x.shape)
-
-
-# --------------------------------------------------------------------------- bad arguments
-
-
-def test_a_wrong_dtype_or_shape_is_named():
-    x = np.ones((2, 3))
-    with pytest.raises(DtypeError, match="x is float16"):
-        ops.relu(x.astype(np.float16))
-    with pytest.raises(DtypeError, match="w is float32"):
-        ops.linear(x, x.astype(np.float32), None)
-    for call in (
-        lambda: ops.linear(x, np.ones((4, 2)), None),
-        lambda: ops.linear(x, np.ones((4, 3)), np.ones(3)),
-        lambda: ops.batch_norm(x, *[np.ones(3)] * 3, np.ones(2), 1e-5),
-        lambda: ops.batch_norm(x[0], *[np.ones(3)] * 4, 1e-5),
-        lambda: ops.softmax(np.float64(1) * np.ones(())),
-        lambda: ops.global_avg_pool(x),
-        lambda: ops.max_pool2d(x, WINDOW),
-        lambda: ops.max_pool2d_gather(x[None, None], np.zeros((1, 2, 1, 1), np.int64)),
-        lambda: ops.avg_pool2d_input_grad(np.ones((1, 1, 9, 9)), (1, 1, 4, 4), WINDOW),
-        lambda: ops.batch_norm_sums(x.T, x, np.ones(3), np.ones(3), 1e-5),
-    ):
-        with pytest.raises(ShapeError):
-            call()

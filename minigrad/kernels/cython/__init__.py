@@ -12,6 +12,10 @@ Functions of a number and batch_norm keep the memory order of x; pools and convo
 channels-last maps, and convert what comes in another order once.
 """
 
+from typing import Any
+
+from minigrad.kernels.cython import elementwise
+from minigrad.kernels.cython._convolution import bind_conv2d, pack
 from minigrad.kernels.cython.core import REASON
 from minigrad.kernels.cython.dense import dense_conv2d, general_conv2d, linear, pointwise_conv2d
 from minigrad.kernels.cython.dense_gradients import conv2d_input_grad, conv2d_weight_grad
@@ -20,24 +24,7 @@ from minigrad.kernels.cython.depthwise_gradients import (
     depthwise_conv2d_input_grad,
     depthwise_conv2d_weight_grad,
 )
-from minigrad.kernels.cython.elementwise import (
-    exp,
-    hardsigmoid,
-    hardsigmoid_input_grad,
-    hardswish,
-    hardswish_input_grad,
-    log,
-    relu,
-    relu6,
-    relu6_input_grad,
-    relu_input_grad,
-    sigmoid,
-    sigmoid_input_grad,
-    silu,
-    silu_input_grad,
-    tanh,
-    tanh_input_grad,
-)
+from minigrad.kernels.cython.layout import empty_channels_last
 from minigrad.kernels.cython.normalisation import (
     batch_norm,
     batch_norm_input_grad,
@@ -52,6 +39,7 @@ from minigrad.kernels.cython.pooling import (
     max_pool2d_gather,
     max_pool2d_input_grad,
 )
+from minigrad.kernels.cython.program import bind_input_grad, bind_weight_grad
 from minigrad.kernels.cython.reductions import (
     log_softmax,
     log_softmax_input_grad,
@@ -68,40 +56,34 @@ __all__ = [
     "batch_norm_input_grad",
     "batch_norm_statistics",
     "batch_norm_sums",
+    "bind_conv2d",
+    "bind_input_grad",
+    "bind_weight_grad",
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "dense_conv2d",
     "depthwise_conv2d",
     "depthwise_conv2d_input_grad",
     "depthwise_conv2d_weight_grad",
-    "exp",
+    "empty_channels_last",
     "general_conv2d",
     "global_avg_pool",
-    "hardsigmoid",
-    "hardsigmoid_input_grad",
-    "hardswish",
-    "hardswish_input_grad",
     "linear",
-    "log",
     "log_softmax",
     "log_softmax_input_grad",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_input_grad",
+    "pack",
     "pointwise_conv2d",
-    "relu",
-    "relu6",
-    "relu6_input_grad",
-    "relu_input_grad",
-    "sigmoid",
-    "sigmoid_input_grad",
-    "silu",
-    "silu_input_grad",
     "softmax",
     "softmax_input_grad",
     "sum",
-    "tanh",
-    "tanh_input_grad",
 ]
 
 UNAVAILABLE: str | None = REASON
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of one number, which their table names."""
+    return getattr(elementwise, name)

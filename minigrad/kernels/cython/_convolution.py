@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import BackendError, ShapeError
-from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import Array, check_conv2d, classify, one_dtype
+from minigrad.geometry import ConvSpec, conv_output_shape
+from minigrad.kernels.contract import Array, classify, one_dtype
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import channels_last, dense, empty_channels_last, regular
 from minigrad.threads import num_threads
@@ -83,7 +83,7 @@ def convolve(
     threads: int | None = None,
 ) -> Array:
     """activation(T(x gate, w) + bias) + residual; see the module's docstring."""
-    shape = check_conv2d(x, w, bias, spec)
+    shape = conv_output_shape(x.shape, w.shape, spec)
     workers = threads or num_threads()
     y = empty_channels_last(shape, x.dtype)
     if y.size == 0:

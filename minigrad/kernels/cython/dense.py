@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.errors import ShapeError
-from minigrad.kernels.contract import Array, one_dtype
+from minigrad.kernels.contract import Array
 from minigrad.kernels.cython._convolution import convolve
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import dense
@@ -23,11 +22,6 @@ pointwise_conv2d = dense_conv2d = general_conv2d = convolve
 
 def linear(x: Array, w: Array, bias: Array | None) -> Array:
     """y[n,o] = bias[o] + sum_i x[n,i] w[o,i], i ascending, one FMA each."""
-    one_dtype("linear", x=x, w=w, bias=bias)
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
-        raise ShapeError(f"linear: x (N, I) = {x.shape} and w (O, I) = {w.shape} do not fit")
-    if bias is not None and bias.shape != w.shape[:1]:
-        raise ShapeError(f"linear: bias must be ({w.shape[0]},), got {bias.shape}")
     y = np.empty((x.shape[0], w.shape[0]), x.dtype)
     if y.size:
         if not (w.T.flags.c_contiguous and w.flags.aligned):

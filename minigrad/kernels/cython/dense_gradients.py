@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import Array, check_input_grad, check_weight_grad
+from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import channels_last, empty_channels_last, regular
 from minigrad.threads import num_threads
@@ -49,13 +49,7 @@ def conv2d_input_grad(
     ----------
     g : (N, Cout, Ho, Wo), w : (Cout, Cin/groups, kh, kw)
     x_shape : (N, Cin, H, W), the shape of the result, which is channels-last in memory
-
-    Raises
-    ------
-    ShapeError, DtypeError
-        If they do not fit.
     """
-    check_input_grad(g, w, x_shape, spec)
     if not regular(w):
         w = np.array(w, order="C")
     workers = threads or num_threads()
@@ -73,13 +67,7 @@ def conv2d_weight_grad(
     ----------
     g : (N, Cout, Ho, Wo), x : (N, Cin, H, W)
     w_shape : (Cout, Cin/groups, kh, kw), the shape of the result
-
-    Raises
-    ------
-    ShapeError, DtypeError
-        If they do not fit.
     """
-    check_weight_grad(g, x, w_shape, spec)
     workers = threads or num_threads()
     dw = np.empty(tuple(w_shape), g.dtype)
     g, x = channels_last(g, workers), channels_last(x, workers)

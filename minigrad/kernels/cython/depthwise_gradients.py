@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import Array, check_input_grad, check_weight_grad
+from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.dense_gradients import Calls, Zeros, bind_remainders
 from minigrad.kernels.cython.layout import channels_last, empty_channels_last, regular
@@ -30,7 +30,6 @@ def depthwise_conv2d_input_grad(
     g: Array, w: Array, x_shape: Sequence[int], spec: ConvSpec, *, threads: int | None = None
 ) -> Array:
     """dx[n,c,h,v] = sum_{a,b} w[c,0,a,b] g[n,c,p,q], terms in that order of (a, b)."""
-    check_input_grad(g, w, x_shape, spec)
     workers = threads or num_threads()
     dx = empty_channels_last(tuple(x_shape), g.dtype)
     w = w if regular(w) else np.array(w, order="C")
@@ -42,7 +41,6 @@ def depthwise_conv2d_weight_grad(
     g: Array, x: Array, w_shape: Sequence[int], spec: ConvSpec, *, threads: int | None = None
 ) -> Array:
     """dw[c,0,a,b] = sum_{n,p,q} g[n,c,p,q] x[n,c,h,v], terms in that order of (n, p, q)."""
-    check_weight_grad(g, x, w_shape, spec)
     workers = threads or num_threads()
     dw: Array = np.empty((*w_shape[2:], w_shape[0]), g.dtype).transpose(2, 0, 1)[:, None]
     g, x = channels_last(g, workers), channels_last(x, workers)

@@ -10,8 +10,7 @@ import math
 
 import numpy as np
 
-from minigrad.errors import ShapeError
-from minigrad.kernels.contract import Array, one_dtype
+from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import dense, pixels
 from minigrad.threads import num_threads
@@ -21,8 +20,6 @@ __all__ = ["batch_norm", "batch_norm_input_grad", "batch_norm_statistics", "batc
 
 def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> Array:
     """y = (x - mean) scale + beta, scale = gamma / sqrt(var + eps): every operation rounded."""
-    one_dtype("batch_norm", x=x, mean=mean, var=var, gamma=gamma, beta=beta)
-    _check_vectors("batch_norm", x, mean=mean, var=var, gamma=gamma, beta=beta)
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
     vectors = [dense(v) for v in (mean, scale, beta)]
     nchw = x.flags.c_contiguous and x.flags.aligned
@@ -32,14 +29,6 @@ def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps
     if x.size:
         core.normalize(lying, *vectors, y, x.size // x.shape[1] // inner, inner, num_threads())
     return y if nchw else np.moveaxis(y, -1, 1)
-
-
-def _check_vectors(function: str, x: Array, **vectors: Array) -> None:
-    if x.ndim < 2:
-        raise ShapeError(f"{function}: x must be (N, C, ...), got shape {x.shape}")
-    for name, v in vectors.items():
-        if v.shape != (x.shape[1],):
-            raise ShapeError(f"{function}: {name} must be ({x.shape[1]},), got {v.shape}")
 
 
 def _channels_to_end(x: Array) -> Array:
@@ -53,8 +42,6 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     mean = sum x / m, then var = sum (x - mean)^2 / m with that mean before it is rounded,
     and m = N H W.
     """
-    one_dtype("batch_norm_statistics", x=x)
-    _check_vectors("batch_norm_statistics", x)
     rows = _pixels(x)
     mean, var = np.empty((2, 1, x.shape[1]))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -71,18 +58,12 @@ def _pixels(x: Array) -> Array:
 
 def batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
     """sum g and sum g x̂ a channel, x̂ = (x - mean) / sqrt(var + eps): β̄ and γ̄ of a batch."""
-    plain, centred = _wide_sums("batch_norm_sums", g, x, mean, var, eps)
+    plain, centred = _wide_sums(g, x, mean, var, eps)
     return plain.astype(x.dtype), centred.astype(x.dtype)
 
 
-def _wide_sums(
-    function: str, g: Array, x: Array, mean: Array, var: Array, eps: float
-) -> tuple[Array, Array]:
+def _wide_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
     """The same in float64."""
-    one_dtype(function, g=g, x=x, mean=mean, var=var)
-    _check_vectors(function, x, mean=mean, var=var)
-    if g.shape != x.shape:
-        raise ShapeError(f"{function}: g must have x's shape {x.shape}, got {g.shape}")
     plain, centred = np.empty((2, 1, x.shape[1]))
     wide = mean.astype(np.float64, order="C")
     core.product_sums(_pixels(x), _pixels(g), wide, plain, centred, num_threads())
@@ -96,9 +77,7 @@ def batch_norm_input_grad(
 
     ``mean`` and ``var`` are the batch's own; see ``batch_norm_statistics``.
     """
-    totals = _wide_sums("batch_norm_input_grad", g, x, mean, var, eps)
-    _check_vectors("batch_norm_input_grad", x, gamma=gamma)
-    one_dtype("batch_norm_input_grad", x=x, gamma=gamma)
+    totals = _wide_sums(g, x, mean, var, eps)
     rows = x.shape[0] * math.prod(x.shape[2:])
     r = 1 / np.sqrt(var + x.dtype.type(eps))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ShapeError
-from minigrad.kernels.contract import Array, PoolWindow, one_dtype
+from minigrad.kernels.contract import Array, PoolWindow, misplaced
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import nchw, pixels
 from minigrad.threads import num_threads
@@ -33,15 +32,12 @@ __all__ = [
 
 def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
     """The maximum of each window, and h W + v of the first; NaN is above all."""
-    if x.ndim == 4 and x.shape[2] * x.shape[3] >= 2**31:
-        raise ShapeError(f"max_pool2d: a map of {x.shape[2:]} has too many positions to number")
     index = np.empty(_last(window.output_shape(x.shape)), np.int64)
     return max_pool2d_values(x, window, index), nchw(index)
 
 
 def max_pool2d_values(x: Array, window: PoolWindow, index: Array | None = None) -> Array:
     """The maxima of ``max_pool2d`` alone; ``index``, (N, Ho, Wo, C), takes where they lie."""
-    one_dtype("max_pool2d", x=x)
     y = np.empty(_last(window.output_shape(x.shape)), x.dtype)
     if y.size:
         core.Windows(pixels(x), y, index, window).max(num_threads())
@@ -55,37 +51,30 @@ def _last(shape: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 
 def max_pool2d_gather(x: Array, index: Array) -> Array:
     """y[n,c,p,q] = x[n,c] at index[n,c,p,q]."""
-    one_dtype("max_pool2d_gather", x=x)
-    places = _places("max_pool2d_gather", index, x.shape)
+    places = _places(index)
     y = np.empty(places.shape, x.dtype)
     if y.size and not core.Windows(pixels(x), y, places).gather(num_threads()):
-        raise ShapeError(f"max_pool2d_gather: an index lies outside of the map {x.shape[2:]}")
+        raise misplaced("max_pool2d_gather", x.shape)
     return nchw(y)
 
 
 def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:
     """dx[n,c] at index[n,c,p,q] += g[n,c,p,q], in order of p, q."""
-    one_dtype("max_pool2d_input_grad", g=g)
-    places = _places("max_pool2d_input_grad", index, x_shape)
-    if g.shape != index.shape:
-        raise ShapeError(f"max_pool2d_input_grad: g {g.shape} does not fit index {index.shape}")
+    places = _places(index)
     n, c, h, w = x_shape
     dx = np.zeros((n, h, w, c), g.dtype)
     if g.size and not core.Windows(dx, pixels(g), places).scatter(num_threads()):
-        raise ShapeError(f"max_pool2d_input_grad: an index lies outside of the map {(h, w)}")
+        raise misplaced("max_pool2d_input_grad", x_shape)
     return nchw(dx)
 
 
-def _places(function: str, index: Array, x_shape: Sequence[int]) -> Array:
+def _places(index: Array) -> Array:
     """``index`` as (N, Ho, Wo, C) in C order."""
-    if index.ndim != 4 or len(x_shape) != 4 or index.shape[:2] != tuple(x_shape[:2]):
-        raise ShapeError(f"{function}: index {index.shape} does not fit a map {tuple(x_shape)}")
     return np.ascontiguousarray(index.transpose(0, 2, 3, 1), dtype=np.int64)
 
 
 def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> Array:
     """The sum of each window, row by row, over the number of positions it counts."""
-    one_dtype("avg_pool2d", x=x)
     y = np.empty(_last(window.output_shape(x.shape)), x.dtype)
     if y.size:
         windows = core.Windows(pixels(x), y, None, window, count_include_pad)
@@ -97,10 +86,6 @@ def avg_pool2d_input_grad(
     g: Array, x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool = True
 ) -> Array:
     """dx[h,v] = the sum of g / count over the windows that cover h, v, by taps ascending."""
-    one_dtype("avg_pool2d_input_grad", g=g)
-    expected = window.output_shape(x_shape)
-    if g.shape != expected:
-        raise ShapeError(f"avg_pool2d_input_grad: g must be {expected}, got {g.shape}")
     n, c, h, w = x_shape
     dx = np.empty((n, h, w, c), g.dtype)
     if dx.size:
@@ -111,9 +96,6 @@ def avg_pool2d_input_grad(
 
 def global_avg_pool(x: Array) -> Array:
     """The mean of each map: the sum over axes (2, 3), divided by H W."""
-    if x.ndim != 4:
-        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
-    one_dtype("global_avg_pool", x=x)
     n, c, h, w = x.shape
     y = np.empty((n, c), x.dtype)
     if y.size:

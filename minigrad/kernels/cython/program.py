@@ -5,10 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad.kernels.contract import Array
+from minigrad.geometry import ConvSpec
+from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.dense_gradients import bind_dense_input_grad, bind_dense_weight_grad
+from minigrad.kernels.cython.depthwise_gradients import (
+    bind_depthwise_input_grad,
+    bind_depthwise_weight_grad,
+)
 
-__all__ = ["bind_images", "bind_program", "is_bound", "new_scratch", "peak"]
+__all__ = [
+    "bind_images",
+    "bind_input_grad",
+    "bind_program",
+    "bind_weight_grad",
+    "is_bound",
+    "new_scratch",
+    "peak",
+]
+
+
+def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
+    """The call that writes dT/dx to dx, for a convolution of any kind."""
+    depthwise = classify(spec, w.shape) == "depthwise"
+    return (bind_depthwise_input_grad if depthwise else bind_dense_input_grad)(g, w, dx, spec)
+
+
+def bind_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:
+    """The call that writes dT/dw to dw, for a convolution of any kind."""
+    depthwise = classify(spec, dw.shape) == "depthwise"
+    return (bind_depthwise_weight_grad if depthwise else bind_dense_weight_grad)(g, x, dw, spec)
 
 
 def new_scratch() -> Any:

@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ShapeError
-from minigrad.kernels.contract import CHAIN, Array, PoolWindow, one_dtype
+from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
 from minigrad.kernels.numba._segments import Axis, Segment, adjoint_segments, forward_segments
 from minigrad.kernels.numba._template import static, template
@@ -41,7 +40,6 @@ _ONE = np.ones(1, np.int64)
 
 def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
     """The maximum of each window, and h W + v of the first; NaN is above all."""
-    one_dtype("max_pool2d", x=x)
     out = window.output_shape(x.shape)
     y, index = _empty(out, x.dtype), _empty(out, np.dtype(np.int64))
     segments = [forward_segments(axis) for axis in _axes(window, x.shape)]
@@ -51,7 +49,6 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
 
 def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> Array:
     """The sum of each window, row by row, over the number of positions it counts."""
-    one_dtype("avg_pool2d", x=x)
     y = _empty(window.output_shape(x.shape), x.dtype)
     counts = divisor(x.shape, window, count_include_pad).astype(np.int64)
     segments = [forward_segments(axis) for axis in _axes(window, x.shape)]
@@ -63,10 +60,6 @@ def avg_pool2d_input_grad(
     g: Array, x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool = True
 ) -> Array:
     """dx[h,v] = the sum of g / count over the windows that cover h, v, by taps ascending."""
-    one_dtype("avg_pool2d_input_grad", g=g)
-    expected = window.output_shape(x_shape)
-    if g.shape != expected:
-        raise ShapeError(f"avg_pool2d_input_grad: g must be {expected}, got {g.shape}")
     counts = divisor(x_shape, window, count_include_pad).astype(g.dtype)
     dx = _empty(x_shape, g.dtype)
     segments = [adjoint_segments(axis) for axis in _axes(window, x_shape)]
@@ -78,9 +71,6 @@ def avg_pool2d_input_grad(
 
 def global_avg_pool(x: Array) -> Array:
     """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
-    one_dtype("global_avg_pool", x=x)
-    if x.ndim != 4:
-        raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
     n, c, h, w = x.shape
     (y,) = column_sums("plain", channels_last(x).reshape(n, h * w, c))
     with np.errstate(invalid="ignore"):  # the mean of nothing
@@ -90,7 +80,6 @@ def global_avg_pool(x: Array) -> Array:
 
 def max_pool2d_gather(x: Array, index: Array) -> Array:
     """y[n,c,p,q] = x[n,c] at index[n,c,p,q]."""
-    one_dtype("max_pool2d_gather", x=x)
     at = _places("max_pool2d_gather", index, x.shape)
     y = np.empty(at.shape, x.dtype)
     _at_places(False, channels_last(x), y, at)
@@ -99,10 +88,7 @@ def max_pool2d_gather(x: Array, index: Array) -> Array:
 
 def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:
     """dx[n,c] at index[n,c,p,q] += g[n,c,p,q], in order of p, q."""
-    one_dtype("max_pool2d_input_grad", g=g)
     at = _places("max_pool2d_input_grad", index, x_shape)
-    if g.shape != index.shape:
-        raise ShapeError(f"max_pool2d_input_grad: g {g.shape} does not fit index {index.shape}")
     n, c, h, w = x_shape
     dx = np.zeros((n, h, w, c), g.dtype)
     _at_places(True, dx, channels_last(g), at)
@@ -111,10 +97,7 @@ def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Arr
 
 def _places(function: str, index: Array, x_shape: Sequence[int]) -> Array:
     """``index`` as (N, Ho, Wo, C) in C order, every place on the map."""
-    if index.ndim != 4 or len(x_shape) != 4 or index.shape[:2] != tuple(x_shape[:2]):
-        raise ShapeError(f"{function}: index {index.shape} does not fit a map {tuple(x_shape)}")
-    if index.size and not (index.min() >= 0 and index.max() < x_shape[2] * x_shape[3]):
-        raise ShapeError(f"{function}: an index lies outside of the map {tuple(x_shape[2:])}")
+    check_places(function, index, x_shape)
     return np.require(index.transpose(0, 2, 3, 1), np.int64, ["C", "A"])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrad.kernels.contract import Array, PoolWindow
+from minigrad.kernels.contract import Array, PoolWindow, check_places
 from minigrad.kernels.numpy.layout import taps
 from minigrad.kernels.numpy.reductions import rounded, total
 
@@ -32,6 +32,7 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
 
 def max_pool2d_gather(x: Array, index: Array) -> Array:
     """y[n,c,p,q] = x[n,c] at index[n,c,p,q]: a max pool whose choices are made."""
+    check_places("max_pool2d_gather", index, x.shape)
     n, c = x.shape[:2]
     maps, at = (a.reshape(n, c, a.shape[2] * a.shape[3]) for a in (x, index))
     return np.take_along_axis(maps, at, axis=2).reshape(index.shape)
@@ -39,6 +40,7 @@ def max_pool2d_gather(x: Array, index: Array) -> Array:
 
 def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:
     """The transpose of the gather: dx[n,c] at index[n,c,p,q] += g[n,c,p,q], in order of p, q."""
+    check_places("max_pool2d_input_grad", index, x_shape)
     planes, size = x_shape[0] * x_shape[1], x_shape[2] * x_shape[3]
     dx = np.zeros(planes * size, g.dtype)
     at = index.reshape(planes, index.shape[2] * index.shape[3]) + size * np.arange(planes)[:, None]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrad.kernels.contract import Array, PoolWindow
+from minigrad.kernels.contract import Array, PoolWindow, check_places
 from minigrad.kernels.reference.layout import windows
 
 __all__ = [
@@ -32,6 +32,7 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
 
 def max_pool2d_gather(x: Array, index: Array) -> Array:
     """y[n,c,p,q] = x[n,c] at index[n,c,p,q]."""
+    check_places("max_pool2d_gather", index, x.shape)
     y = np.empty(index.shape, x.dtype)
     for at in np.ndindex(*index.shape):
         h, v = divmod(int(index[at]), x.shape[3])
@@ -42,6 +43,7 @@ def max_pool2d_gather(x: Array, index: Array) -> Array:
 
 def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:
     """dx[n,c] at index[n,c,p,q] += g[n,c,p,q]."""
+    check_places("max_pool2d_input_grad", index, x_shape)
     dx = np.zeros(tuple(x_shape))
     for at in np.ndindex(*index.shape):
         h, v = divmod(int(index[at]), x_shape[3])
