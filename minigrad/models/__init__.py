@@ -9,7 +9,10 @@ naming           what other libraries call layers: the parts that families share
 checkpoints      weights recognised by their names, and adapted
 identity         which network weights are of; the same under other names
 preparation      how photographs were prepared: plain data
+layer            a layer as a row of figures
+cost_table       those rows as a table
 costs            parameters, multiply-adds, receptive fields, layer by layer
+metadata         what changes a network and no shape, as text beside its weights
 block_memory     the activation memory of each block, split or not
 drawing          a network as a picture
 ===============  ================================================================

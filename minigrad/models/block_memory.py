@@ -55,6 +55,27 @@ def memory(model: Network, input_shape: Sequence[int] = (1, 3, 224, 224)) -> lis
     """The activation memory of each inverted residual block of ``model``, for one image.
 
     A block with squeeze and excitation is listed too: its split is that of two passes.
+
+    Parameters
+    ----------
+    model : Network
+    input_shape : (N, C, H, W)
+        N is not counted.
+
+    Returns
+    -------
+    list of BlockMemory
+
+    Raises
+    ------
+    ShapeError
+        If the shape is not that of images, or too small for the network.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> max(block.peak for block in memory(mg.models.create("mobilenet_v2"))) // 1024
+    5880
     """
     sizes = {layer.name: layer for layer in summary(model, input_shape).layers}
     found = []

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,77 +30,13 @@ import numpy as np
 from minigrad.engine.graph import Graph, Step
 from minigrad.engine.trace import trace
 from minigrad.errors import ShapeError
-from minigrad.nn.functions import ACTIVATIONS
+from minigrad.models.cost_table import cost_table, times
+from minigrad.models.layer import COUNTED, Field, Fields, Layer
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import shapes_only
 from minigrad.tensor import Shape
 
 __all__ = ["Field", "Layer", "Summary", "record", "summary"]
-
-COUNTED = (
-    "parameters: trained ones only (BatchNorm's running statistics are not counted); "
-    "MACs: multiply-adds of convolution and linear weights for one image; FLOPs = 2 MACs; "
-    "bytes: of the layer's output for one image"
-)
-
-
-class Field(NamedTuple):
-    """What position 0 of a map sees along an axis, and how far the next position is."""
-
-    jump: int = 1
-    first: int = 0
-    last: int = 0
-
-    @property
-    def size(self) -> int:
-        """The receptive field in input pixels."""
-        return self.last - self.first + 1
-
-    @property
-    def centre(self) -> float:
-        """The middle of what position 0 sees."""
-        return (self.first + self.last) / 2
-
-    def through(self, kernel: int, stride: int, dilation: int, before: int) -> Field:
-        """The field behind a window."""
-        reach = dilation * (kernel - 1)
-        return Field(
-            self.jump * stride,
-            self.first - before * self.jump,
-            self.last + (reach - before) * self.jump,
-        )
-
-
-Fields = tuple[Field, Field]  # of the rows, of the columns
-
-
-class Layer(NamedTuple):
-    """One recorded operation; receptive field, jump and centre are (vertical, horizontal)."""
-
-    name: str
-    operation: str
-    output_shape: Shape
-    kernel: tuple[int, int] | None
-    stride: tuple[int, int] | None
-    parameters: int
-    macs: int
-    activation_bytes: int
-    fields: Fields | None
-
-    @property
-    def flops(self) -> int:
-        """2 MACs."""
-        return 2 * self.macs
-
-    def as_dict(self) -> dict[str, Any]:
-        """The row as plain data."""
-        row = self._asdict() | {"flops": self.flops}
-        fields = row.pop("fields")
-        return row | {
-            "receptive_field": [f.size for f in fields] if fields else None,
-            "jump": [f.jump for f in fields] if fields else None,
-            "centre": [f.centre for f in fields] if fields else None,
-        }
 
 
 class Summary(NamedTuple):
@@ -122,7 +57,7 @@ class Summary(NamedTuple):
         """2 MACs."""
         return 2 * self.macs
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The whole as plain data."""
         return {
             "name": self.name,
@@ -135,76 +70,28 @@ class Summary(NamedTuple):
         }
 
     def table(self, width: int = 80) -> str:
-        """One line a unit: an operation with the BatchNorm and activation that follow it.
+        """A line for each operation and what follows it, none longer than ``width``.
 
-        From 116 columns on with operations, activation bytes and jumps.
+        Parameters
+        ----------
+        width : int
+            Where it is small, columns are left out.
+
+        Returns
+        -------
+        str
         """
-        wide = width >= 116
-        rows = [_cells(unit, wide) for unit in _units(self.layers)]
-        head = ["layer", "output", "window", "params", "MACs", "field"]
-        head += ["jump", "KiB", "operations"] if wide else []
-        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-        total = (
-            f"{self.parameters:,} parameters, {self.macs:,} MACs = {self.flops:,} FLOPs "
-            f"for one image of {'x'.join(map(str, self.input_shape[1:]))}"
-        )
-        lines = [_line(row, widths) for row in [head, ["-" * w for w in widths], *rows]]
-        return "\n".join([*lines, "", *wrap(total, width), *wrap(COUNTED, width)])
+        title = f"{self.name}, {times(self.input_shape[1:])}".removeprefix(", ")
+        return "\n".join(cost_table(title, self.layers, self.parameters, width))
 
     def __str__(self) -> str:
         return self.table()
 
-
-def _units(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """Each operation with what is done to its result at once."""
-    units: list[list[Layer]] = []
-    for layer in (x for x in layers if x.operation != "broadcast_to"):
-        follows = layer.operation in FOLLOWERS or layer.operation == "reshape"
-        if not (units and follows):
-            units.append([])
-        units[-1].append(layer)
-    return units
-
-
-FOLLOWERS = ("batch_norm_eval", *ACTIVATIONS)
-
-
-def _cells(unit: Sequence[Layer], wide: bool) -> list[str]:
-    first = unit[0]
-    name = first.name.removesuffix(".conv")
-    bare = first.kernel is None and first.operation != "linear"
-    operation = first.operation.replace("global_avg_pool", "mean")
-    cells = [
-        f"{name} {operation}".strip() if bare else name,
-        "x".join(map(str, first.output_shape[1:])),
-        _window_text(first),
-        _number(sum(layer.parameters for layer in unit)),
-        _number(first.macs),
-        "x".join(str(f.size) for f in first.fields or ()),
-    ]
-    operations = (layer.operation.removesuffix("_eval") for layer in unit)
-    jump = str(first.fields[0].jump) if first.fields else ""
-    kib = f"{first.activation_bytes / 1024:,.0f}"
-    return [*cells, jump, kib, " ".join(o for o in operations if o != "reshape")] if wide else cells
-
-
-def _window_text(layer: Layer) -> str:
-    """Kernel and stride: 3x1 /2."""
-    if layer.kernel is None or layer.stride is None:
-        return ""
-    return f"{layer.kernel[0]}x{layer.kernel[1]} /{layer.stride[0]}"
-
-
-def _number(n: int) -> str:
-    return f"{n:,}" if n else ""
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Numbers to the right, words to the left."""
-    words = (0, 1, 8)
-    put = (c.ljust(w) if i in words else c.rjust(w)
-           for i, (c, w) in enumerate(zip(cells, widths, strict=True)))  # fmt: skip
-    return "  ".join(put).rstrip()
+    def __repr__(self) -> str:
+        return (
+            f"<summary of {self.name or 'a network'} for {times(self.input_shape[1:])}: "
+            f"{len(self.layers)} layers, {self.parameters:,} parameters, {self.macs:,} MACs>"
+        )
 
 
 def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224)) -> Summary:
@@ -216,6 +103,16 @@ def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224)) -> Sum
         From one tensor (N, C, H, W) to a tensor or a list of them.
     input_shape : (N, C, H, W)
         N is not counted: the figures are for one image.
+
+    Returns
+    -------
+    Summary
+        Its layers as data; printed, a table.
+
+    Raises
+    ------
+    ShapeError
+        If the shape is not that of images, or too small for the network.
 
     Examples
     --------

@@ -76,7 +76,29 @@ class Box(NamedTuple):
 
 
 def svg(model: Network, input_shape: Sequence[int] = (1, 3, 224, 224)) -> str:
-    """The picture of ``model`` for images of ``input_shape``, as the text of an SVG file."""
+    """The picture of ``model`` for images of ``input_shape``.
+
+    Parameters
+    ----------
+    model : Network
+    input_shape : (N, C, H, W)
+
+    Returns
+    -------
+    str
+        The text of an SVG file.
+
+    Raises
+    ------
+    ShapeError
+        If the shape is not that of images, or too small for the network.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> svg(mg.models.create("mobilenet_v2")).startswith("<svg")
+    True
+    """
     found = summary(model, input_shape)
     boxes = _placed(list(_boxes(model, found)))
     width = max(boxes[-1].left + boxes[-1].slot + RIGHT, 700.0)

@@ -113,6 +113,31 @@ class Network(Origin):
     Built by ``minigrad.models.create``.  Calling it gives the logits; with ``num_classes=0`` the
     features after the pool (and MobileNetV3's hidden layer); with ``features_only`` the list of
     maps that ``features`` describes, the last before each halving.
+
+    Parameters
+    ----------
+    stem : Module
+        One strided convolution.
+    stages : sequence of Sequential
+        The blocks.
+    features : mapping
+        Which stages a backbone shows (-1 is the stem), and what they are.
+    pool : MaxPool2d, optional
+        After the stem.
+    head : ConvBN, optional
+        The last 1x1 convolution; without it the network ends at its last map.
+    hidden : Linear, optional
+        MobileNetV3's extra layer.
+    hidden_activation : str, optional
+    dropout : float
+    classifier : Linear, optional
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> backbone = mg.models.create("mobilenet_v2", features_only=True)
+    >>> [tuple(feature) for feature in backbone.features]
+    [(16, 2), (24, 4), (32, 8), (96, 16), (320, 32)]
     """
 
     def __init__(

@@ -102,6 +102,10 @@ def resolve(name: str) -> tuple[str, str | None]:
     name : str
         What timm writes after a dot (``mobilenetv2_100.ra_in1k``) is not looked at.
 
+    Returns
+    -------
+    (str, str or None)
+
     Raises
     ------
     UnknownNameError
