@@ -19,6 +19,7 @@ import numpy as np
 
 from minigrad.errors import ShapeError
 from minigrad.kernels import run
+from minigrad.kernels.contract import INNER
 from minigrad.ops.shaping import broadcast_to, reshape, squeeze, transpose, unsqueeze
 from minigrad.tensor import Array, Operand, Shape, Tensor, as_tensor, expect_tensor, primitive
 
@@ -89,8 +90,16 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @primitive
 def _matmul(a: Array, b: Array) -> Array:
-    """y = a b, matrix by matrix, over equal leading axes."""
-    y: Array = a @ b
+    """y = a b, matrix by matrix, over equal leading axes.
+
+    Long sums go to the kernel of ``linear``, which cuts them; the others to NumPy's product.
+    """
+    if a.shape[-1] <= INNER:
+        y: Array = a @ b
+        return y
+    y = np.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+    for place in np.ndindex(a.shape[:-2]):
+        y[place] = run("linear", a[place], b[place].T, None)
     return y
 
 
