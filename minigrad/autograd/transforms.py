@@ -235,10 +235,8 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
 
     Parameters
     ----------
-    f : callable
-        Tensors to one scalar Tensor.
-    argnums : int or sequence of int
-        Which arguments to differentiate with respect to.
+    f, argnums
+        As for ``value_and_grad``.
 
     Returns
     -------

@@ -289,10 +289,8 @@ def gradients(
     ------
     GraphError
         If an input requires no gradient, or as ``backward`` does.
-    ShapeError, DtypeError
-        If the cotangent does not fit y.
-    ArgumentError
-        If an argument has a type that is not taken.
+    ShapeError, DtypeError, ArgumentError
+        As ``backward`` does.
 
     Examples
     --------

@@ -1,26 +1,30 @@
-"""Modules, layers, the two blocks, and how their weights start."""
+"""Modules, layers, the two blocks, and how their weights start.
+
+module       a function with parameters
+parameter    tensors that belong to a module
+layers       convolution, linear, batch norm
+activations  functions  pools  losses    layers without weights
+blocks/      the two blocks
+init         how the weights of a new network are drawn
+"""
 
 from __future__ import annotations
 
 from minigrad.nn import init
-from minigrad.nn.blocks import FusedMBConv, InvertedResidual, SqueezeExcite, SqueezeNeXtBlock
-from minigrad.nn.functions import (
+from minigrad.nn.activations import (
     Activation,
-    Dropout,
-    Flatten,
-    GlobalAvgPool,
     Hardsigmoid,
     Hardswish,
-    Identity,
     LogSoftmax,
     ReLU,
     ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
-    StochasticDepth,
     Tanh,
 )
+from minigrad.nn.blocks import FusedMBConv, InvertedResidual, SqueezeExcite, SqueezeNeXtBlock
+from minigrad.nn.functions import Dropout, Flatten, GlobalAvgPool, Identity, StochasticDepth
 from minigrad.nn.layers import BatchNorm2d, Conv2d, ConvBN, Linear, Sequential
 from minigrad.nn.losses import CrossEntropyLoss, MSELoss
 from minigrad.nn.module import Module

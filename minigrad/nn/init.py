@@ -98,7 +98,7 @@ def ones(shape: Shape, seed: int | None = None) -> Array:
     Raises
     ------
     ValueError
-        If a length is negative.
+        As ``zeros`` does.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def uniform(shape: Shape, seed: int | None, bound: float) -> Array:
     ----------
     shape : tuple of int
     seed : int or None
-        None draws fresh entropy.
+        As for ``normal``.
     bound : float
 
     Returns
@@ -152,7 +152,7 @@ def uniform(shape: Shape, seed: int | None, bound: float) -> Array:
     Raises
     ------
     ValueError
-        If the seed or a length is negative.
+        As ``normal`` does.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def truncated_normal(shape: Shape, seed: int | None, std: float) -> Array:
     ----------
     shape : tuple of int
     seed : int or None
-        None draws fresh entropy.
+        As for ``normal``.
     std : float
 
     Returns
@@ -179,7 +179,7 @@ def truncated_normal(shape: Shape, seed: int | None, std: float) -> Array:
     Raises
     ------
     ValueError
-        If the seed or a length is negative.
+        As ``normal`` does.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 Each is one line of ``ops`` that remembers its weights.  Names, arguments and defaults are
 PyTorch's; ``padding`` also takes ``"symmetric"``, d (k - 1) / 2 on every side, which keeps
 the size of a map at stride 1, and ``"same"``, TensorFlow's, whose odd pixel lies after.
-Layers without weights stand in ``functions``, pools in ``pools``.
+Layers without weights stand in ``activations``, ``functions`` and ``pools``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minigrad.arguments import flag, integer, number
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.geometry import Padding, Pair, pair, resolve_padding, span
 from minigrad.nn import init
-from minigrad.nn.functions import activate, activation_name
+from minigrad.nn.activations import activate, activation_name
 from minigrad.nn.module import AnyModule, Module
 from minigrad.nn.parameter import Buffer, Parameter
 from minigrad.tensor import Tensor
@@ -90,9 +90,8 @@ class Conv2d(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.Conv2d(3, 8, 3, stride=2, padding=1)(mg.zeros(1, 3, 32, 32)).shape
+    >>> from minigrad import nn, zeros
+    >>> nn.Conv2d(3, 8, 3, stride=2, padding=1)(zeros(1, 3, 32, 32)).shape
     (1, 8, 16, 16)
     """
 
@@ -177,9 +176,8 @@ class Linear(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.Linear(2, 1)(mg.Tensor([[1.0, 2.0]])).shape
+    >>> from minigrad import Tensor, nn
+    >>> nn.Linear(2, 1)(Tensor([[1.0, 2.0]])).shape
     (1, 1)
     """
 
@@ -224,9 +222,8 @@ class BatchNorm2d(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.BatchNorm2d(1, eps=0)(mg.Tensor([[1.0], [3.0]])).tolist()
+    >>> from minigrad import Tensor, nn
+    >>> nn.BatchNorm2d(1, eps=0)(Tensor([[1.0], [3.0]])).tolist()
     [[-1.0], [1.0]]
     """
 
@@ -271,9 +268,8 @@ class ConvBN(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.ConvBN(3, 8, 3, stride=2)(mg.zeros(2, 3, 8, 8)).shape
+    >>> from minigrad import nn, zeros
+    >>> nn.ConvBN(3, 8, 3, stride=2)(zeros(2, 3, 8, 8)).shape
     (2, 8, 4, 4)
     """
 

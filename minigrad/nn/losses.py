@@ -31,9 +31,8 @@ class CrossEntropyLoss(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> round(nn.CrossEntropyLoss()(mg.zeros(1, 10), [3]).item(), 4)
+    >>> from minigrad import nn, zeros
+    >>> round(nn.CrossEntropyLoss()(zeros(1, 10), [3]).item(), 4)
     2.3026
     """
 
@@ -70,9 +69,8 @@ class MSELoss(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.MSELoss()(mg.ones(2), mg.zeros(2)).item()
+    >>> from minigrad import nn, ones, zeros
+    >>> nn.MSELoss()(ones(2), zeros(2)).item()
     1.0
     """
 

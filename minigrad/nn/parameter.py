@@ -159,14 +159,13 @@ class Parameter(Stored):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
+    >>> from minigrad import nn, ones
     >>> class Scale(nn.Module):
     ...     def __init__(self):
     ...         self.factor = nn.Parameter([2.0])
     ...     def forward(self, x):
     ...         return x * self.factor
-    >>> Scale()(mg.ones(3)).tolist()
+    >>> Scale()(ones(3)).tolist()
     [2.0, 2.0, 2.0]
     """
 
@@ -179,10 +178,8 @@ class Buffer(Stored):
 
     Parameters
     ----------
-    data : array_like
-        The values, copied.  Numbers take the default dtype.
-    dtype : float32 or float64, optional
-        Convert to this dtype.
+    data, dtype
+        As for ``Parameter``.
 
     Raises
     ------

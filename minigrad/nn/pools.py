@@ -27,9 +27,8 @@ class MaxPool2d(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.MaxPool2d(3, stride=2, padding=1)(mg.zeros(1, 8, 8, 8)).shape
+    >>> from minigrad import nn, zeros
+    >>> nn.MaxPool2d(3, stride=2, padding=1)(zeros(1, 8, 8, 8)).shape
     (1, 8, 4, 4)
     """
 
@@ -71,9 +70,8 @@ class AvgPool2d(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.AvgPool2d(2)(mg.ones(1, 1, 2, 2)).item()
+    >>> from minigrad import nn, ones
+    >>> nn.AvgPool2d(2)(ones(1, 1, 2, 2)).item()
     1.0
     """
 

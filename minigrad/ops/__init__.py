@@ -1,61 +1,50 @@
 """The operations on Tensors, which are also their methods.
 
-Each file is one idea: its formula, the forward, the shape rule and the VJP rules.
+Each file is one idea: its formula, the primitives with their shape rules and VJP rules, and
+the public functions, which check their arguments.
+
+    creation        new tensors
+    elementwise     a + b and its like: a rule for each argument
+    selection       masks, the larger of two, bounds
+    powers          powers, exponentials, logarithms
+    activation      functions of one element that networks use
+    softmax         and its logarithm
+    shaping         other shapes for the same elements
+    axes            axes in another order, axes that repeat
+    indexing        slices, and their transpose
+    joining         one after another
+    casting         to another dtype
+    reduction       sums, means, variances
+    extrema         maxima, minima, and where they are
+    matmul          products of matrices
+    conv            convolution as one trilinear form
+    pool            windows' maxima and means
+    normalization   batch norm
+    regularization  noise on purpose
+    loss            what is minimised
 """
 
 from __future__ import annotations
 
-from minigrad.ops.activation import (
-    hardsigmoid,
-    hardswish,
-    log_softmax,
-    relu,
-    relu6,
-    sigmoid,
-    silu,
-    softmax,
-    tanh,
-)
+from minigrad.ops.activation import hardsigmoid, hardswish, relu, relu6, sigmoid, silu, tanh
+from minigrad.ops.axes import broadcast_to, permute, sum_to, transpose
 from minigrad.ops.casting import astype
 from minigrad.ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 from minigrad.ops.creation import full, ones, ones_like, randn, zeros, zeros_like
-from minigrad.ops.elementwise import (
-    absolute,
-    add,
-    clamp,
-    div,
-    exp,
-    log,
-    mask,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    power,
-    sqrt,
-    sub,
-    where,
-)
+from minigrad.ops.elementwise import add, div, mul, neg, sub
+from minigrad.ops.extrema import argmax, argmin, max, min
 from minigrad.ops.indexing import embed, getitem
 from minigrad.ops.joining import concat, stack
 from minigrad.ops.loss import cross_entropy, mse_loss
 from minigrad.ops.matmul import linear, matmul
 from minigrad.ops.normalization import batch_norm
 from minigrad.ops.pool import avg_pool2d, global_avg_pool, max_pool2d
-from minigrad.ops.reduction import argmax, argmin, max, mean, min, std, sum, var
+from minigrad.ops.powers import exp, log, power, sqrt
+from minigrad.ops.reduction import mean, std, sum, var
 from minigrad.ops.regularization import dropout, stochastic_depth
-from minigrad.ops.shaping import (
-    broadcast_to,
-    clone,
-    flatten,
-    pad,
-    permute,
-    reshape,
-    squeeze,
-    sum_to,
-    transpose,
-    unsqueeze,
-)
+from minigrad.ops.selection import absolute, clamp, mask, maximum, minimum, where
+from minigrad.ops.shaping import clone, flatten, pad, reshape, squeeze, unsqueeze
+from minigrad.ops.softmax import log_softmax, softmax
 from minigrad.tensor import OPERATIONS
 
 __all__ = [

@@ -80,10 +80,8 @@ def ones(
 
     Parameters
     ----------
-    *shape : int, or one sequence of them
-    dtype : float32 or float64, optional
-        The default dtype if it is not given.
-    requires_grad : bool
+    *shape, dtype, requires_grad
+        As for ``zeros``.
 
     Returns
     -------
@@ -115,9 +113,8 @@ def full(
     ----------
     shape : int or sequence of int
     value : float
-    dtype : float32 or float64, optional
-        The default dtype if it is not given.
-    requires_grad : bool
+    dtype, requires_grad : optional
+        As for ``zeros``.
 
     Returns
     -------
@@ -149,6 +146,7 @@ def zeros_like(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
+        Of x's shape and dtype.
 
     Raises
     ------
@@ -175,6 +173,7 @@ def ones_like(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
+        Of x's shape and dtype.
 
     Raises
     ------

@@ -98,7 +98,7 @@ def stack(xs: Sequence[Tensor], axis: int | None = None, *, dim: int | None = No
     axis : int
         Where the new axis stands in the result; 0 by default.
     dim : int, optional
-        PyTorch's name for ``axis``.
+        As for ``concat``.
 
     Returns
     -------

@@ -20,7 +20,8 @@ import numpy as np
 from minigrad.errors import ShapeError
 from minigrad.kernels import run
 from minigrad.kernels.contract import INNER
-from minigrad.ops.shaping import broadcast_to, reshape, squeeze, transpose, unsqueeze
+from minigrad.ops.axes import broadcast_to, transpose
+from minigrad.ops.shaping import reshape, squeeze, unsqueeze
 from minigrad.tensor import Array, Operand, Shape, Tensor, as_tensor, expect_tensor, primitive
 
 __all__ = ["linear", "matmul"]

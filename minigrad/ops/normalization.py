@@ -23,7 +23,7 @@ from minigrad.arguments import flag, number
 from minigrad.autograd import gradients, variable
 from minigrad.errors import ShapeError
 from minigrad.kernels import find, run
-from minigrad.ops.elementwise import sqrt
+from minigrad.ops.powers import sqrt
 from minigrad.ops.shaping import reshape
 from minigrad.tensor import Array, Shape, Tensor, enable_grad, expect_tensor, primitive, wrap
 

@@ -21,7 +21,7 @@ from minigrad.errors import ShapeError
 from minigrad.geometry import Padding, pair, resolve_padding, valid_range
 from minigrad.kernels import find, run
 from minigrad.kernels.contract import PoolWindow
-from minigrad.ops.shaping import broadcast_to
+from minigrad.ops.axes import broadcast_to
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
 __all__ = ["Size", "avg_pool2d", "global_avg_pool", "max_pool2d"]

@@ -5,7 +5,9 @@ Reading order:
     modes        whether operations are recorded, and who carries them out
     convert      what becomes an array of a tensor
     values       how a tensor is read, compared and shown
-    tensor       the tensor itself, its changes in place, its methods
+    inplace      changes of the values, which are counted
+    tensor       the tensor itself, and its methods
+    create       tensors of numbers and arrays
     primitive    what is recorded when a function is evaluated, and the rules it has
     hints        words of PyTorch and NumPy, and ours for them
 """
@@ -20,6 +22,7 @@ from minigrad.tensor.convert import (
     get_default_dtype,
     set_default_dtype,
 )
+from minigrad.tensor.create import as_tensor, expect_tensor, from_dlpack, from_numpy, tensor
 from minigrad.tensor.modes import (
     Setting,
     current_scope,
@@ -41,19 +44,7 @@ from minigrad.tensor.primitive import (
     source,
     under_scope,
 )
-from minigrad.tensor.tensor import (
-    OPERATIONS,
-    Axes,
-    Operand,
-    Tensor,
-    as_tensor,
-    constant,
-    expect_tensor,
-    from_dlpack,
-    from_numpy,
-    tensor,
-    wrap,
-)
+from minigrad.tensor.tensor import OPERATIONS, Axes, Operand, Tensor, wrap
 from minigrad.tensor.values import Version
 
 __all__ = [
@@ -73,7 +64,6 @@ __all__ = [
     "Version",
     "apply",
     "as_tensor",
-    "constant",
     "current_scope",
     "enable_grad",
     "evaluate",

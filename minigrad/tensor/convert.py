@@ -21,6 +21,7 @@ __all__ = [
     "FLOATS",
     "Array",
     "Shape",
+    "as_array",
     "checked",
     "float_dtype",
     "foreign",
@@ -145,3 +146,17 @@ def foreign(value: object) -> Array | None:
             f"a {type(value).__name__} does not hand out its memory ({reason}); "
             "detach it, move it to the CPU, or convert it to float32"
         ) from None
+
+
+def as_array(value: object, dtype: npt.DTypeLike | None, function: str) -> Array:
+    """A new array of the value; what has no dtype, and 0-d arrays, take ``dtype``.
+
+    A dtype of None is the default one.
+    """
+    to = _default if dtype is None else dtype
+    source = foreign(value)
+    if source is None:
+        return numbers(function, value, to)
+    if source.ndim == 0 and source.dtype.kind in "iuf":
+        return source.astype(to)
+    return checked(np.array(source))

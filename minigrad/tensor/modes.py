@@ -195,7 +195,7 @@ def enable_grad(function: Callable[..., object] | None = None) -> object:
     Returns
     -------
     Setting
-        A context manager and decorator that can be used again and again.
+        As ``no_grad`` returns it.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from minigrad.arguments import flag, quoted
-from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
+from minigrad.arguments import flag
+from minigrad.errors import DtypeError
 from minigrad.tensor import hints
 from minigrad.tensor.convert import (
     Array,
@@ -22,24 +22,13 @@ from minigrad.tensor.convert import (
     get_default_dtype,
     numbers,
 )
-from minigrad.tensor.modes import is_grad_enabled
+from minigrad.tensor.inplace import Changing
 from minigrad.tensor.values import Values, Version
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = [
-    "OPERATIONS",
-    "Operand",
-    "Tensor",
-    "as_tensor",
-    "constant",
-    "expect_tensor",
-    "from_dlpack",
-    "from_numpy",
-    "tensor",
-    "wrap",
-]
+__all__ = ["OPERATIONS", "Axes", "Operand", "Tensor", "wrap"]
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {}
 Operand: TypeAlias = "Tensor | float | np.generic | Array"
@@ -47,7 +36,7 @@ Axes: TypeAlias = "int | Sequence[int] | None"
 Real: TypeAlias = float  # inside the class, float is a method
 
 
-class Tensor(Values):
+class Tensor(Changing):
     """An array of float32 or float64 that remembers how it was computed.
 
     Parameters
@@ -141,87 +130,6 @@ class Tensor(Values):
     @data.setter
     def data(self, values: npt.ArrayLike | Tensor) -> None:
         self._write("data", values)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Say whether gradients of this leaf are wanted, and return it."""
-        if self.node is not None:
-            raise GraphError("requires_grad_ is for leaves: use detach() first")
-        self.requires_grad = flag("requires_grad_", "requires_grad", requires_grad)
-        return self
-
-    def copy_(self, values: npt.ArrayLike | Tensor) -> Tensor:
-        """Overwrite the values in place, and count it.
-
-        Raises
-        ------
-        GraphError
-            If the tensor requires a gradient and recording is on: an overwritten value
-            has no derivative.  Say ``with no_grad():``.
-        ShapeError, DtypeError
-            If the new values do not have this tensor's shape and dtype.
-        """
-        self._check_silent()
-        self._write("copy_", values)
-        return self
-
-    def zero_(self) -> Tensor:
-        """Overwrite every value with 0, as ``copy_`` does."""
-        return self.fill_(0.0)
-
-    def fill_(self, value: Real) -> Tensor:
-        """Overwrite every value with a number, as ``copy_`` does."""
-        self._check_silent()
-        self._writable()[...] = numbers("fill_", value, self.dtype)
-        self.version.count += 1
-        return self
-
-    def __setitem__(self, index: Any, values: Operand) -> None:
-        self._check_silent()
-        if isinstance(values, Tensor) and values.requires_grad and is_grad_enabled():
-            raise GraphError(
-                "x[index] = y has no gradient in y: use mg.where, mg.concat, or mg.no_grad()"
-            )
-        new = as_tensor(values, self.dtype, "x[index] = y").array
-        if new.dtype != self.dtype:
-            raise DtypeError(f"x[index] = y: expected {self.dtype}, got {new.dtype}")
-        try:
-            self._writable()[index] = new
-        except (IndexError, ValueError) as error:
-            raise ShapeError(f"x[{quoted(index)}] of shape {self.shape}: {error}") from None
-        self.version.count += 1
-
-    def _check_silent(self) -> None:
-        if self.requires_grad and is_grad_enabled():
-            raise GraphError("in-place change of a tensor that requires grad: use mg.no_grad()")
-
-    def _write(self, name: str, values: object) -> None:
-        new = as_tensor(values, self.dtype, name).array
-        if new.shape != self.shape:
-            raise ShapeError(f"{name}: expected shape {self.shape}, got {new.shape}")
-        if new.dtype != self.dtype:
-            raise DtypeError(f"{name}: expected {self.dtype}, got {new.dtype}")
-        self._writable()[...] = new
-        self.version.count += 1
-
-    def _writable(self) -> Array:
-        """The memory to write to."""
-        if not self.array.flags.writeable:
-            raise GraphError("this memory is read-only or repeated: write to a clone()")
-        return self.array
-
-    def _become(self, new: Tensor) -> Tensor:
-        """Take the values of ``new``, which was computed from this tensor, in place."""
-        if self.is_leaf:
-            self._check_silent()
-        if new.requires_grad and self.version.shared:
-            raise GraphError(
-                "an in-place change of a view, or of a tensor that has views, cannot be recorded: "
-                "write x = x + y, or use mg.no_grad()"
-            )
-        self._write("in-place change", new)
-        if new.requires_grad:
-            self.node, self.requires_grad = new.node, True
-        return self
 
     def __iadd__(self, other: Operand) -> Tensor:
         return self._become(OPERATIONS["add"](self, other))
@@ -366,26 +274,16 @@ class Tensor(Values):
         return OPERATIONS["mean"](self, axis, keepdims, dim=dim, keepdim=keepdim)
 
     def var(
-        self,
-        axis: Axes = None,
-        keepdims: bool = False,
-        correction: int = 1,
-        *,
-        dim: Axes = None,
-        keepdim: bool = False,
-    ) -> Tensor:
+        self, axis: Axes = None, keepdims: bool = False, correction: int = 1,
+        *, dim: Axes = None, keepdim: bool = False,
+    ) -> Tensor:  # fmt: skip
         """The variance over axes; see ``minigrad.var``."""
         return OPERATIONS["var"](self, axis, keepdims, correction, dim=dim, keepdim=keepdim)
 
     def std(
-        self,
-        axis: Axes = None,
-        keepdims: bool = False,
-        correction: int = 1,
-        *,
-        dim: Axes = None,
-        keepdim: bool = False,
-    ) -> Tensor:
+        self, axis: Axes = None, keepdims: bool = False, correction: int = 1,
+        *, dim: Axes = None, keepdim: bool = False,
+    ) -> Tensor:  # fmt: skip
         """The square root of the variance; see ``minigrad.std``."""
         return OPERATIONS["std"](self, axis, keepdims, correction, dim=dim, keepdim=keepdim)
 
@@ -472,137 +370,3 @@ def wrap(array: Array, version: Version | None = None) -> Tensor:
     t.version = version or Version()
     t.grad, t.node, t.requires_grad = None, None, False
     return t
-
-
-def tensor(
-    data: npt.ArrayLike | Tensor,
-    requires_grad: bool = False,
-    dtype: npt.DTypeLike | None = None,
-) -> Tensor:
-    """A new Tensor with a copy of the data.
-
-    Parameters
-    ----------
-    data : array_like
-        Numbers and lists of them take the default dtype; an array keeps its own.
-    requires_grad : bool
-        Record what is done with the tensor.
-    dtype : float32 or float64, optional
-        Convert to this dtype.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    DtypeError, ArgumentError
-        As ``Tensor`` does.
-
-    Examples
-    --------
-    >>> import minigrad as mg
-    >>> mg.tensor([1.0, 2.0])
-    Tensor([1., 2.], dtype=float32)
-    """
-    return Tensor(data, requires_grad, dtype)
-
-
-def from_numpy(array: Array) -> Tensor:
-    """A Tensor that shares the array's memory (``Tensor(array)`` copies).
-
-    Changes that are made to ``array`` afterwards are not counted, so a gradient may see them.
-
-    Parameters
-    ----------
-    array : ndarray of float32 or float64
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    DtypeError
-        For any other dtype.
-    ArgumentError
-        If ``array`` is no array.
-
-    Examples
-    --------
-    >>> import minigrad as mg
-    >>> array = np.zeros(2)
-    >>> x = mg.from_numpy(array)
-    >>> array[0] = 5
-    >>> x
-    Tensor([5., 0.], dtype=float64)
-    """
-    if not isinstance(array, (np.ndarray, np.generic)):
-        raise ArgumentError(
-            f"from_numpy shares the memory of a NumPy array, not {quoted(array)}: use mg.tensor"
-        )
-    return wrap(checked(np.asarray(array)))
-
-
-def from_dlpack(source: object) -> Tensor:
-    """A Tensor that shares the memory of another library's tensor, where that allows it.
-
-    Parameters
-    ----------
-    source : object with ``__dlpack__``
-        On the CPU, of float32 or float64: of PyTorch, JAX, CuPy's CPU side, NumPy, ...
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    DtypeError
-        For any other dtype.
-    ArgumentError
-        If the source is none that can be shared.
-
-    Examples
-    --------
-    >>> import minigrad as mg
-    >>> mg.from_dlpack(np.ones(2))
-    Tensor([1., 1.], dtype=float64)
-    """
-    array = foreign(source) if hasattr(source, "__dlpack__") else None
-    if array is None:
-        raise ArgumentError(f"from_dlpack takes an object with __dlpack__, not {quoted(source)}")
-    return wrap(checked(array))
-
-
-def expect_tensor(function: str, name: str, x: object) -> Tensor:
-    """x, which must be a Tensor."""
-    if isinstance(x, Tensor):
-        return x
-    raise DtypeError(
-        f"{function} takes Tensors, not {type(x).__name__}, as {name}: use mg.Tensor(...)"
-    )
-
-
-def constant(function: str, array: object) -> Tensor:
-    """A user's array as a constant of the graph: a copy, so that later changes are not seen."""
-    source = foreign(array)
-    if source is None:
-        raise ArgumentError(f"{function} takes a Tensor or an array, not {quoted(array)}")
-    return wrap(checked(np.array(source)))
-
-
-def as_tensor(value: object, dtype: npt.DTypeLike | None, function: str) -> Tensor:
-    """``value`` itself if it is a Tensor; what has no dtype, and 0-d arrays, take ``dtype``.
-
-    Arrays are copied: a graph must not change when their owner writes to them.
-    """
-    if isinstance(value, Tensor):
-        return value
-    dtype = get_default_dtype() if dtype is None else dtype
-    source = foreign(value)
-    if source is None:
-        return wrap(numbers(function, value, dtype))
-    if source.ndim == 0 and source.dtype.kind in "iuf":
-        return wrap(source.astype(dtype))
-    return wrap(checked(np.array(source)))

@@ -33,7 +33,8 @@ from minigrad import ops
 from minigrad.arguments import LARGEST, flag, integer, number, one_of
 from minigrad.errors import ArgumentError
 from minigrad.geometry import Padding
-from minigrad.nn.functions import StochasticDepth, activate, activation_name
+from minigrad.nn.activations import activate, activation_name
+from minigrad.nn.functions import StochasticDepth
 from minigrad.nn.layers import Conv2d, ConvBN
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
@@ -89,9 +90,8 @@ class SqueezeExcite(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.SqueezeExcite(16, 4)(mg.ones(2, 16, 8, 8)).shape
+    >>> from minigrad import nn, ones
+    >>> nn.SqueezeExcite(16, 4)(ones(2, 16, 8, 8)).shape
     (2, 16, 8, 8)
     """
 
@@ -224,9 +224,8 @@ class FusedMBConv(Module):
 
     Examples
     --------
-    >>> import minigrad as mg
-    >>> from minigrad import nn
-    >>> nn.FusedMBConv(8, 16, stride=2)(mg.ones(1, 8, 8, 8)).shape
+    >>> from minigrad import nn, ones
+    >>> nn.FusedMBConv(8, 16, stride=2)(ones(1, 8, 8, 8)).shape
     (1, 16, 4, 4)
     """
 
