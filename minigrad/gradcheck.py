@@ -97,14 +97,17 @@ def ridders(f: Callable[[float], float], h: float) -> Measured:
             if change + rounding < best.error:
                 best = Measured(row[-1], change + rounding)
         table.append(row)
-    return best._replace(jump=_jump(gaps, rounding))
+    return best._replace(jump=_jump(gaps, CONCLUSIVE * max(abs(best.value), 1e-3) + rounding))
 
 
-def _jump(gaps: Sequence[float], rounding: float) -> float:
-    """What the gaps tend to: 0 unless the last ones stay as large as they are."""
+def _jump(gaps: Sequence[float], least: float) -> float:
+    """What the gaps tend to: 0 unless they stay, and are more than rounding makes them.
+
+    Where F is smooth they halve from one to the next, and what rounding adds to them doubles.
+    """
     earlier, before, last = map(abs, gaps[-3:])
-    stays = last > 0.75 * before > 0.5625 * earlier and last > 100 * rounding
-    return gaps[-1] if stays else 0.0
+    stays = 0.75 * before < last < 1.4 * before and 0.75 * earlier < before < 1.4 * earlier
+    return gaps[-1] if stays and last > least else 0.0
 
 
 def check_grads(

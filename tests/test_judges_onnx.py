@@ -120,25 +120,21 @@ def reduction(f):
     def reduce(inputs, attributes):
         axes = axes_of(inputs, attributes)
         if not axes and attributes.get("noop_with_empty_axes"):
-            return inputs[0] if f is not squares else f(inputs[0], (), True)
-        refuse("the maximum of nothing", f in (mg.max, minimum) and inputs[0].size == 0)
-        return f(inputs[0], axes or None, bool(attributes.get("keepdims", 1)))
+            return inputs[0] if f is not squares else f(inputs[0], axis=(), keepdims=True)
+        refuse("the maximum of nothing", f in (mg.max, mg.min) and inputs[0].size == 0)
+        return f(inputs[0], axis=axes or None, keepdims=bool(attributes.get("keepdims", 1)))
 
     return reduce
 
 
-def squares(x, axes, keepdims):
-    return mg.sum(x * x, axes, keepdims)
-
-
-def minimum(x, axes, keepdims):
-    return -mg.max(-x, axis=axes, keepdims=keepdims)
+def squares(x, axis, keepdims):
+    return mg.sum(x * x, axis, keepdims)
 
 
 OPERATORS["ReduceSum"] = reduction(mg.sum)
 OPERATORS["ReduceMean"] = reduction(mg.mean)
 OPERATORS["ReduceMax"] = reduction(mg.max)
-OPERATORS["ReduceMin"] = reduction(minimum)
+OPERATORS["ReduceMin"] = reduction(mg.min)
 OPERATORS["ReduceL2"] = reduction(lambda x, *how: mg.sqrt(squares(x, *how)))
 
 
