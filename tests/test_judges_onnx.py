@@ -135,7 +135,7 @@ OPERATORS["ReduceSum"] = reduction(mg.sum)
 OPERATORS["ReduceMean"] = reduction(mg.mean)
 OPERATORS["ReduceMax"] = reduction(mg.max)
 OPERATORS["ReduceMin"] = reduction(mg.min)
-OPERATORS["ReduceL2"] = reduction(lambda x, *how: mg.sqrt(squares(x, *how)))
+OPERATORS["ReduceL2"] = reduction(lambda x, **how: mg.sqrt(squares(x, **how)))
 
 
 @operator("Reshape")
