@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from minigrad.columns import Column, fit
 from minigrad.models.layer import COUNTED, Layer
-from minigrad.nn.functions import ACTIVATIONS
+from minigrad.nn.activations import ACTIVATIONS
 
 __all__ = ["cost_table", "times"]
 
