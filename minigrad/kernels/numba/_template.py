@@ -38,6 +38,7 @@ from minigrad.kernels.numba._vectors import Operation, Vector, intrinsic_of, lea
 __all__ = ["Compiler", "Template", "entry", "registers", "static", "template", "unroll"]
 
 Item = TypeVar("Item")
+Node = TypeVar("Node", bound=ast.AST)
 Words = TypeVar("Words", bound=tuple[Any, ...])
 
 
@@ -190,6 +191,7 @@ class _Expansion(ast.NodeVisitor):
         self.globals = scope  # of the expanded function; ``scope`` grows inside a loop
         self.words: dict[str, Any] = {}  # the variables that are tables, and of what
         self.registers: set[str] = set()
+        self.beginning: dict[str, ast.Assign] = {}  # of the expanded function
 
     def value(self, node: ast.expr) -> Any:
         """What an expression of constants is."""
@@ -213,9 +215,10 @@ class _Expansion(ast.NodeVisitor):
         for argument in node.args.args:
             self.note(argument.arg, argument.annotation)
         plain = [ast.arg(a.arg) for a in node.args.args]
+        body = self.part(node.body)
         parts = dict(ast.iter_fields(node)) | {
             "args": ast.arguments([], plain, None, [], [], None, []),
-            "body": self.part(node.body),
+            "body": [*(_at(node, set_) for set_ in self.beginning.values()), *body],
             "decorator_list": [],
             "returns": None,
         }
@@ -287,8 +290,14 @@ class _Expansion(ast.NodeVisitor):
         return node
 
     def global_(self, node: ast.expr, name: str, meaning: Any) -> ast.expr:
-        """A name of the expanded function's own."""
-        self.globals[name] = meaning
+        """A variable of the expanded function that is set at its beginning.
+
+        For Numba a use of a variable is one step less than a use of a global name.
+        """
+        self.globals[f"{name}_"] = meaning
+        self.beginning[name] = ast.Assign(
+            [ast.Name(name, ast.Store())], ast.Name(f"{name}_", ast.Load())
+        )
         return _at(node, ast.Name(name, ast.Load()))
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
@@ -356,5 +365,5 @@ def _called(node: ast.Call) -> str:
     return getattr(node.func, "id", "")
 
 
-def _at(node: ast.expr, new: ast.expr) -> ast.expr:
+def _at(node: ast.AST, new: Node) -> Node:
     return ast.copy_location(new, node)

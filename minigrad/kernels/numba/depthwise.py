@@ -81,7 +81,7 @@ class DepthwiseSum:
             kinds, strips = walk
             tap_row = window[1] * lanes * size
             tasks, reads = _walk_tasks(rows, *steps, vectors, tap_row)
-            compiled = walks.of(dtype, kinds)
+            compiled = walks.of(dtype, kinds, channels % lanes == 0)
         else:
             strips = np.zeros((1, len(Strip._fields)), np.int64)
             tasks, reads = _gather_tasks(
@@ -188,7 +188,7 @@ Read = namedtuple("Read", "at w")
 
 
 @kernel
-def walks(job: Depthwise, first: int, last: int, *, KINDS: tuple[Kind, ...]) -> None:
+def walks(job: Depthwise, first: int, last: int, *, KINDS: tuple[Kind, ...], WHOLE: bool) -> None:
     """A task: strip beside strip, each going down the rows."""
     pixel = job.channels * SIZE
     for number in range(first, last):
@@ -206,10 +206,9 @@ def walks(job: Depthwise, first: int, last: int, *, KINDS: tuple[Kind, ...]) -> 
                 for _ in range(task.lines):
                     for k, kind in unroll(enumerate(KINDS)):
                         if strip.kind == k:
-                            if n >= LANES:
-                                walk[kind, False](y, x, pixel, reads, task.reads, w, bias, n)
-                            else:
-                                walk[kind, True](y, x, pixel, reads, task.reads, w, bias, n)
+                            for partial in unroll((False,) if WHOLE else (False, True)):
+                                if (n < LANES) == partial:
+                                    walk[kind, partial](y, x, pixel, reads, task.reads, w, bias, n)
                     y += task.out_down
                     x += task.source_down
 
