@@ -29,6 +29,7 @@ from minigrad.kernels.cython.pooling import (
     bind_global_avg_pool,
     bind_max_pool2d,
 )
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 from minigrad.tensor import Array
 from minigrad.threads import threads as using_threads
 
@@ -181,15 +182,12 @@ class PythonCall:
         return [self.seconds]
 
 
-ELEMENTWISE = (
-    "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log",
-)  # fmt: skip
 BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
     "conv2d": _bind_conv2d,
     "linear": _bind_linear,
     "global_avg_pool": _bind_mean,
     "avg_pool2d": _bind_avg_pool,
     "max_pool2d": _bind_max_pool,
-    **dict.fromkeys(ELEMENTWISE, _bind_map),
+    **{f.name: _bind_map for f in FUNCTIONS_OF_ONE},
     **{pattern.name: _bind_block for pattern in BLOCKS},
 }

@@ -22,15 +22,15 @@ from minigrad.engine.graph import Ref, Step, Value
 from minigrad.errors import GraphError
 from minigrad.formats.safetensors import write_safetensors
 from minigrad.formats.writing import replacing
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 from minigrad.tensor import Array
 
 __all__ = ["OPERATIONS", "PLAIN", "VERSION", "save_plan"]
 
 VERSION = "1"
 PLAIN = (
-    "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log", "sqrt",
-    "neg", "absolute", "add", "sub", "mul", "div", "maximum", "minimum", "linear",
-    "global_avg_pool", "softmax", "log_softmax",
+    *(f.name for f in FUNCTIONS_OF_ONE), "sqrt", "neg", "absolute", "add", "sub", "mul", "div",
+    "maximum", "minimum", "linear", "global_avg_pool", "softmax", "log_softmax",
 )  # fmt: skip
 OPERATIONS = frozenset(
     (*PLAIN, "conv2d", "max_pool2d", "avg_pool2d", "batch_norm_eval", "reshape", "broadcast_to",

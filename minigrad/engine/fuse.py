@@ -27,12 +27,13 @@ import numpy as np
 from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
 from minigrad.engine.slab import Slab
 from minigrad.kernels.contract import classify
+from minigrad.kernels.tables import ACTIVATIONS
 from minigrad.tensor import Array
 
 __all__ = ["RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
 
-ACTIVATIONS = ("relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "tanh")
-NOT_NEGATIVE = ("relu", "relu6", "hardsigmoid", "sigmoid")
+ACTIVATION_NAMES = frozenset(f.name for f in ACTIVATIONS)
+NOT_NEGATIVE = frozenset(f.name for f in ACTIVATIONS if f.never_negative)
 LINEAR = ("conv2d", "linear")
 
 
@@ -104,7 +105,7 @@ def folded(
 def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
     """An activation becomes the epilogue of the convolution it follows."""
     act = graph.steps[number]
-    if act.op not in ACTIVATIONS:
+    if act.op not in ACTIVATION_NAMES:
         return None
     maker = graph.maker(act.inputs[0])
     if maker is None or maker.op != "conv2d":
