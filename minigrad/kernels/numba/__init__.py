@@ -33,15 +33,15 @@ import importlib
 import importlib.util
 from typing import Any
 
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE
+
 _FILES = {
     "_convolution": (
         "bind_conv2d", "bind_input_grad", "bind_weight_grad", "conv2d", "conv2d_input_grad",
         "conv2d_weight_grad", "empty_channels_last", "linear", "pack",
     ),
     "elementwise": (
-        "exp", "hardsigmoid", "hardsigmoid_input_grad", "hardswish", "hardswish_input_grad", "log",
-        "relu", "relu6", "relu6_input_grad", "relu_input_grad", "sigmoid", "sigmoid_input_grad",
-        "silu", "silu_input_grad", "tanh", "tanh_input_grad",
+        *(f.name for f in FUNCTIONS_OF_ONE), *(f.input_grad for f in FUNCTIONS_OF_ONE if f.slope),
     ),
     "normalisation": (
         "batch_norm", "batch_norm_input_grad", "batch_norm_statistics", "batch_norm_sums",

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from minigrad.kernels.numba._template import Template, registers, template, unroll
+from minigrad.kernels.numba._template import registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
     SIZE, Bits, Vec, add, at_least, at_most, bit_and, bit_or, bits, div, either, equal, fma, less,
@@ -240,59 +240,42 @@ def log(x: Vec) -> Vec:
     return where(less(x, zero()), splat(math.nan), y)
 
 
-# -- slopes: g f'(x)
+# -- input gradients: g f'(x)
 
 
 @template
-def relu_slope(g: Vec, y: Vec) -> Vec:
+def relu_input_grad(g: Vec, y: Vec) -> Vec:
     return where(at_most(y, zero()), zero(), g)
 
 
 @template
-def relu6_slope(g: Vec, y: Vec) -> Vec:
+def relu6_input_grad(g: Vec, y: Vec) -> Vec:
     return where(either(at_most(y, zero()), at_least(y, splat(6))), zero(), g)
 
 
 @template
-def hardsigmoid_slope(g: Vec, x: Vec) -> Vec:
+def hardsigmoid_input_grad(g: Vec, x: Vec) -> Vec:
     outside = either(at_most(x, splat(-3)), at_least(x, splat(3)))
     return where(outside, zero(), div(g, splat(6)))
 
 
 @template
-def hardswish_slope(g: Vec, x: Vec) -> Vec:
+def hardswish_input_grad(g: Vec, x: Vec) -> Vec:
     between = div(mul(g, add(mul(x, splat(2)), splat(3))), splat(6))
     return where(at_most(x, splat(-3)), zero(), where(at_least(x, splat(3)), g, between))
 
 
 @template
-def sigmoid_slope(g: Vec, y: Vec) -> Vec:
+def sigmoid_input_grad(g: Vec, y: Vec) -> Vec:
     return mul(mul(g, y), sub(splat(1), y))
 
 
 @template
-def silu_slope(g: Vec, x: Vec) -> Vec:
+def silu_input_grad(g: Vec, x: Vec) -> Vec:
     s = sigmoid(x)
     return mul(mul(g, s), add(mul(x, sub(splat(1), s)), splat(1)))
 
 
 @template
-def tanh_slope(g: Vec, y: Vec) -> Vec:
+def tanh_input_grad(g: Vec, y: Vec) -> Vec:
     return mul(g, sub(splat(1), mul(y, y)))
-
-
-# -- by name
-
-FUNCTIONS: dict[str, Template] = {
-    f.function.__name__: f
-    for f in (relu, relu6, hardsigmoid, hardswish, sigmoid, silu, tanh, exp, log)
-}
-SLOPES: dict[str, Template] = {
-    "relu": relu_slope,
-    "relu6": relu6_slope,
-    "hardsigmoid": hardsigmoid_slope,
-    "hardswish": hardswish_slope,
-    "sigmoid": sigmoid_slope,
-    "silu": silu_slope,
-    "tanh": tanh_slope,
-}
