@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from minigrad import ops
 from minigrad.arguments import flag, integer, one_of
+from minigrad.kernels import tables
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
 
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-ACTIVATIONS = ("relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh")
+ACTIVATIONS = tuple(f.name for f in tables.ACTIVATIONS)
 
 
 def activate(x: Tensor, name: str | None) -> Tensor:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.errors import GraphError
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 from minigrad.tensor import PRIMITIVES, Array, Primitive, Tensor, evaluate
 from minigrad.verify.arithmetic import FORMATS, Arithmetic
 from minigrad.verify.bounds import roundings
@@ -268,7 +269,7 @@ _PASSED: dict[str, Callable[[_Call], Array]] = {
         ["mul", "matmul", "linear", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"], _bilinear
     ),
     **dict.fromkeys(
-        ["relu", "relu6", "hardsigmoid", "sigmoid", "tanh", "exp", "log", "sqrt", "clamp"],
+        [*(f.name for f in FUNCTIONS_OF_ONE if f.monotone), "sqrt", "clamp"],
         _monotone,
     ),
     "div": _quotient,
