@@ -19,10 +19,12 @@ Reading order, each file opening with its formula:
 
 from __future__ import annotations
 
+from minigrad import interrupts  # isort: skip  before anything that takes time
+
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from minigrad import forks, interrupts, ops
+from minigrad import forks, ops
 from minigrad.autograd import backward, grad, gradients, hvp, jvp, value_and_grad, vjp
 from minigrad.errors import (
     ArgumentError,

@@ -7,10 +7,10 @@ keeps its plain meaning until ``minigrad.cli.main`` takes over.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-import threading
 
 __all__ = ["is_program"]
 
@@ -22,5 +22,6 @@ def is_program() -> bool:
     return name in ("minigrad", "minigrad.exe") or (name == "-m" and "-m minigrad" in arguments)
 
 
-if is_program() and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if is_program():
+    with contextlib.suppress(ValueError):  # in a thread that may not
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -94,12 +94,15 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.names: dict[int, str] = {0: "input"}
+        self.bare: dict[int, str] = {}  # before the epilogue
+        self.uses: dict[str, int] = {}
 
     def model(self, name: str) -> Any:
-        from onnx import checker, helper
+        from onnx import checker, helper, shape_inference
 
         for number, step in self.graph.steps.items():
-            self.names[number] = self.step(step, f"v{number}")
+            self.bare[number] = self.unused(f"{step.layer}/{step.op}".strip("/"))
+            self.names[number] = self.step(step, self.bare[number])
         several = not self.graph.returns_one
         outputs = [
             (f"output_{k}" if several else "output", value)
@@ -118,7 +121,12 @@ class _Writer:
         made = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
         made.producer_name = "minigrad"
         checker.check_model(made)
-        return made
+        return shape_inference.infer_shapes(made)  # a viewer shows the shape of every value
+
+    def unused(self, name: str) -> str:
+        """The name of a value and its node: its layer and operation, numbered if repeated."""
+        count = self.uses[name] = self.uses.get(name, 0) + 1
+        return name if count == 1 else f"{name}_{count}"
 
     def info(self, name: str, value: Value) -> Any:
         from onnx import helper
@@ -129,7 +137,7 @@ class _Writer:
     def node(self, op: str, inputs: list[str], out: str, **attributes: Any) -> str:
         from onnx import helper
 
-        self.nodes.append(helper.make_node(op, inputs, [out], **attributes))
+        self.nodes.append(helper.make_node(op, inputs, [out], name=out, **attributes))
         return out
 
     def constant(self, array: Any, dtype: Any = None) -> str:

@@ -83,3 +83,15 @@ def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, argv, told):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert told in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_node_has_its_layers_name_and_every_value_a_shape(capsys, tmp_path):
+    path = tmp_path / "net.onnx"
+    assert run(capsys, "mobilenet_v3_small", path, "--input", "1x3x64x64")[0] == 0
+    graph = onnx.load(path).graph
+    names = [node.name for node in graph.node]
+    assert len(set(names)) == len(names)
+    assert "" not in names
+    assert any(name.startswith("blocks.0.0.dw") for name in names)
+    shaped = {v.name for v in (*graph.value_info, *graph.output)}
+    assert {out for node in graph.node for out in node.output} <= shaped

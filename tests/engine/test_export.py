@@ -49,7 +49,7 @@ class Outside:
         )
         values = session.run(["output", *names], {"input": x})
         self.values = dict(zip(("output", *names), values, strict=True)) | {"input": x}
-        self.names = writer.names
+        self.names, self.bare = writer.names, writer.bare
         with mg.no_grad(), mg.backend("numpy"):
             self.eager = model(mg.Tensor(x)).numpy()
 
@@ -70,7 +70,7 @@ class Outside:
 
     def check(self) -> int:
         for number, step in self.graph.steps.items():
-            name, inputs = f"v{number}", [self.get(ref) for ref in step.inputs]
+            name, inputs = self.bare[number], [self.get(ref) for ref in step.inputs]
             epilogue = step.epilogue
             if epilogue.gate:
                 gate = self.get(epilogue.gate)
