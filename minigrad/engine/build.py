@@ -36,12 +36,22 @@ Model = Callable[[Tensor], Any]
 
 
 class Recipe:
-    """How a model becomes a plan for a shape, and the weights that all its plans share."""
+    """How a model becomes a plan for a shape, and the weights that all its plans share.
+
+    ``owned`` says that nobody else has the model's arrays, so that they need not be copied.
+    """
 
     def __init__(
-        self, model: Model, threads: int | None, fold: bool, dtype: np.dtype[Any], layout: str
+        self,
+        model: Model,
+        threads: int | None,
+        fold: bool,
+        dtype: np.dtype[Any],
+        layout: str,
+        owned: bool = False,
     ) -> None:
         self.model, self.threads, self.dtype, self.layout = model, threads, dtype, layout
+        self.owned = owned
         self.left_out = () if fold else ("fold batch norm",)
         self.name = getattr(model, "name", "") or type(model).__name__
         self.weights = Weights()
@@ -53,8 +63,9 @@ class Recipe:
         size = sum(value.nbytes for value in traced.outputs)
         check_memory(size, f"the output for an input of shape {shape}")
         graph, notes = rewrite(traced, self.left_out, self.weights.fold)
-        kept = design(self.weights.keep(graph, traced), notes, self.name)
-        return Plan(kept, self.threads, self.layout, self.weights.packed)
+        own = graph if self.owned else self.weights.keep(graph, traced)
+        plan = design(own, notes, self.name)
+        return Plan(plan, self.threads, self.layout, self.weights.packed)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "weights": Weights()}
@@ -239,7 +250,8 @@ def compile(
         raise GraphError(f"compile takes a Module or a function, got {quoted(model)}")
     _check_evaluates(model)
     if sizes is None:
-        return OpenPlan(Recipe(_snapshot(model), workers, fold, number, layout))
+        own = _snapshot(model)
+        return OpenPlan(Recipe(own, workers, fold, number, layout, owned=own is not model))
     return Recipe(model, workers, fold, number, layout).plan(sizes)
 
 

@@ -179,7 +179,7 @@ class _Recorded:
 
     def plan(self, threads: int | None) -> Plan:
         """The plan, recorded from the file's steps."""
-        recipe = Recipe(self, threads, False, np.dtype(self.dtype), self.layout)
+        recipe = Recipe(self, threads, False, np.dtype(self.dtype), self.layout, owned=True)
         try:
             return recipe.plan(self.shape)
         except FormatError:
