@@ -29,7 +29,7 @@ settings.register_profile("quick", derandomize=True, database=None, deadline=Non
 # Derandomize is said, because where it is not, hypothesis sets it by whether CI is in the
 # environment.
 settings.register_profile(
-    "full", derandomize=False, deadline=None, max_examples=1000, print_blob=True
+    "full", derandomize=False, deadline=None, max_examples=200, print_blob=True
 )
 
 
