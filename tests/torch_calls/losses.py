@@ -51,7 +51,7 @@ def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
     rows, labels = rows_of(x), target.reshape(-1)
     v = np.ones(rows.shape[1]) if weight is None else np.asarray(weight)
     chosen = (labels[:, None] == np.arange(len(v))) & (labels != ignore_index)[:, None]
-    terms = -(mg.mask(rows, chosen) * v).sum(axis=1)
+    terms = -(mg.mask(rows, chosen) * v.astype(x.dtype)).sum(axis=1)
     if reduction == "mean":
         return terms.sum() / float((chosen * v).sum())
     return terms.reshape(*target.shape) if reduction == "none" else terms.sum()
