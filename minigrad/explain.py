@@ -71,12 +71,12 @@ The first tap lay on x[0,0], x[0,1], x[1,0] and x[1,1]: 0 + 1 + 4 + 5 = 10, as t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from minigrad.arguments import quoted
 from minigrad.autograd import Step, ancestors, steps
+from minigrad.autograd.walk import Source
 from minigrad.errors import ArgumentError, GraphError
 from minigrad.tensor import Array, Node, Tensor, expect_tensor, source
 
@@ -175,23 +175,23 @@ def _given_names(names: object) -> Mapping[str, Tensor]:
     return names
 
 
-def _names(nodes: list[Node], given: Mapping[str, Tensor]) -> dict[Any, str]:
+def _names(nodes: list[Node], given: Mapping[str, Tensor]) -> dict[Source, str]:
     """t1, t2, ... for what was computed; the given names, or x1, x2, ..., for leaves."""
-    called: dict[Any, str] = {tensor: name for name, tensor in given.items()}
+    called: dict[Source, str] = {tensor: name for name, tensor in given.items()}
     leaves = (s for node in nodes for s in node.sources if isinstance(s, Tensor))
     for leaf in leaves:
         called.setdefault(leaf, f"x{len(called) - len(given) + 1}")
     return called | {node: f"t{k}" for k, node in enumerate(nodes, 1)}
 
 
-def _line(node: Node, called: Mapping[Any, str]) -> str:
+def _line(node: Node, called: Mapping[Source, str]) -> str:
     pairs = zip(node.sources, node.given, strict=True)
     arguments = ", ".join("const" if s is None else called[s] for s, given in pairs if given)
     layer = f"{node.scope}: " if node.scope else ""
     return f"{called[node]} = {layer}{node.primitive.name}({arguments})"
 
 
-def _paragraph(k: int, step: Step, called: Mapping[Any, str], walked: list[Step]) -> list[str]:
+def _paragraph(k: int, step: Step, called: Mapping[Source, str], walked: list[Step]) -> list[str]:
     lines = [
         f"{k:3}. {_line(step.node, called)}",
         f"     {step.rule.formula}",

@@ -7,11 +7,11 @@ says in its ``array`` what it means to be asked.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigrad.tensor import Shape, Tensor, Version
+from minigrad.tensor import Dtype, Shape, Tensor, Version
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,6 +35,6 @@ class Shaped(Tensor):
         return self._shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Dtype:
         """float32 or float64."""
         return self._dtype

@@ -10,7 +10,7 @@ products" (2017).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 
@@ -19,9 +19,13 @@ from minigrad.autograd.walk import ancestors, gradients, is_among, vector
 from minigrad.errors import ArgumentError, GraphError
 from minigrad.tensor import Array, Tensor, enable_grad, primitive, source, wrap
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 __all__ = ["grad", "hvp", "jvp", "value_and_grad", "variable", "vjp"]
 
 Function = Callable[..., Tensor]
+Point: TypeAlias = "npt.ArrayLike | Tensor"
 
 
 @primitive(view=True)
@@ -36,7 +40,7 @@ def _alias_x(g: Tensor) -> Tensor:
     return g
 
 
-def variable(x: Any) -> Tensor:
+def variable(x: Point) -> Tensor:
     """x as the point to differentiate at, apart from everything else made from x.
 
     A recorded Tensor stays joined to its graph, so that calls nest; but what was computed
@@ -54,7 +58,7 @@ def _function(name: str, f: object) -> None:
         raise ArgumentError(f"{name} takes a function of Tensors, not {quoted(f)}")
 
 
-def _variables(xs: Sequence[Any]) -> tuple[Tensor, ...]:
+def _variables(xs: Sequence[Point]) -> tuple[Tensor, ...]:
     return tuple(variable(x) for x in xs)
 
 
@@ -67,19 +71,19 @@ def _settled(result: Tensor, variables: Sequence[Tensor]) -> Tensor:
     own = [v for v in variables if v.is_leaf]
     if root is None:
         return result
-    reached: list[Any] = [root, *(s for node in ancestors(root) for s in node.sources)]
-    outside = any(isinstance(s, Tensor) and not is_among(s, own) for s in reached)
+    sources = (s for node in ancestors(root) for s in node.sources)
+    outside = any(isinstance(s, Tensor) and not is_among(s, own) for s in (root, *sources))
     return result if outside else result.detach()
 
 
-def _called(f: Function, xs: Sequence[Tensor]) -> Tensor:
+def _called(f: Function, xs: Sequence[Point]) -> Tensor:
     y = f(*xs)
     if not isinstance(y, Tensor):
         raise GraphError(f"the function must return a Tensor, not {type(y).__name__}")
     return y
 
 
-def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
+def vjp(f: Function, *xs: Point) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
     """y = f(x_1, ..., x_n) and the map g -> ((dy/dx_1)^T g, ..., (dy/dx_n)^T g).
 
     Parameters
@@ -122,7 +126,7 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]
     return _settled(y, variables), pull
 
 
-def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+def jvp(f: Function, xs: Sequence[Point], tangents: Sequence[Point]) -> tuple[Tensor, Tensor]:
     """y = f(x_1, ..., x_n) and J t = sum_i (dy/dx_i) t_i.
 
     g -> J^T g is linear in g, so its own transpose, at any g, is t -> J t.
@@ -176,7 +180,16 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor
     return _settled(y, variables), _settled(moved, [*variables, g])
 
 
-def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+Slopes = tuple[Tensor, ...]
+
+
+@overload
+def value_and_grad(f: Function, argnums: int = 0) -> Callable[..., tuple[Tensor, Tensor]]: ...
+@overload
+def value_and_grad(f: Function, argnums: Sequence[int]) -> Callable[..., tuple[Tensor, Slopes]]: ...
+def value_and_grad(
+    f: Function, argnums: int | Sequence[int] = 0
+) -> Callable[..., tuple[Tensor, Tensor | Slopes]]:
     """The function that returns f(x) and its gradient.
 
     Parameters
@@ -214,11 +227,11 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..
         raise ArgumentError(f"argnums must be an integer or a list of them, not {quoted(argnums)}")
     chosen = [integer("value_and_grad", "argnums", i) for i in several]
 
-    def both(*xs: Any) -> Any:
+    def both(*xs: Point) -> tuple[Tensor, Tensor | Slopes]:
         if any(not -len(xs) <= i < len(xs) for i in chosen):
             raise ArgumentError(f"argnums={argnums} names an argument that is not among {len(xs)}")
         variables = _variables([xs[i] for i in chosen])
-        given = list(xs)
+        given: list[Point] = list(xs)
         for i, x in zip(chosen, variables, strict=True):
             given[i] = x
         with enable_grad():
@@ -230,7 +243,11 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..
     return both
 
 
-def grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+@overload
+def grad(f: Function, argnums: int = 0) -> Callable[..., Tensor]: ...
+@overload
+def grad(f: Function, argnums: Sequence[int]) -> Callable[..., Slopes]: ...
+def grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Tensor | Slopes]:
     """The function x -> df/dx of a scalar f; nest it for higher orders.
 
     Parameters
@@ -256,13 +273,13 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """
     both = value_and_grad(f, argnums)
 
-    def slope(*xs: Any) -> Any:
+    def slope(*xs: Point) -> Tensor | Slopes:
         return both(*xs)[1]
 
     return slope
 
 
-def hvp(f: Function, x: Any, v: Any) -> Tensor:
+def hvp(f: Function, x: Point, v: Point) -> Tensor:
     """The product of the Hessian of a scalar f at x with v: grad <grad f(x), v>.
 
     Parameters

@@ -34,6 +34,7 @@ from minigrad.tensor import (
     source,
     wrap,
 )
+from minigrad.tensor.primitive import Saved
 
 __all__ = [
     "Source",
@@ -162,7 +163,7 @@ def steps(
 def ancestors(root: Source) -> list[Node]:
     """Every node that ``root`` was computed from, oldest first."""
     seen: set[Node] = set()
-    stack: list[Any] = [root]
+    stack: list[Source | None] = [root]
     while stack:
         node = stack.pop()
         if isinstance(node, Node) and node not in seen:
@@ -210,7 +211,7 @@ def _call(rule: Rule, node: Node, index: int, g: Tensor) -> Tensor:
     return rule.function(*(_argument(name, node, saved, index, g) for name in rule.needs))
 
 
-def _argument(name: str, node: Node, saved: dict[str, Any], index: int, g: Tensor) -> Any:
+def _argument(name: str, node: Node, saved: Saved, index: int, g: Tensor) -> Any:
     if name == "g":
         return g
     if name == "which" and node.primitive.variadic:
@@ -307,7 +308,7 @@ def gradients(
     create_graph = flag("gradients", "create_graph", create_graph)
     if any(s is None for s in sources):
         raise GraphError("gradients: an input does not require grad")
-    sums: dict[Any, Tensor] = {}
+    sums: dict[Source | None, Tensor] = {}
     if y.requires_grad:
         wanted = [s for s in sources if s is not None]
         sums[source(y)] = _cotangent(y, cotangent)

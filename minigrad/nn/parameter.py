@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +130,7 @@ class Stored(Shaped):
             self._array, self._borrowed = self.array.copy(order="K"), False
         return super()._writable()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """For deepcopy and pickle: a copy must have, or draw, the same values."""
         if self.grad is not None and self.grad.node is not None:
             raise GraphError(

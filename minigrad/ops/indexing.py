@@ -8,38 +8,38 @@ here, and its own transpose is the slice.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from minigrad.arguments import integers, quoted
 from minigrad.errors import ShapeError
-from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
+from minigrad.tensor import Array, Index, Shape, Tensor, expect_tensor, primitive
 
 __all__ = ["embed", "getitem"]
 
-Index = tuple[Any, ...]
+Places: TypeAlias = "tuple[Any, ...]"  # what a checked index is
 
 
 @primitive(view=True)
-def _getitem(x: Array, *, index: Index) -> Array:
+def _getitem(x: Array, *, index: Places) -> Array:
     """x[index] for basic slices and integers; with an Ellipsis even an element is a view."""
     y: Array = x[index if Ellipsis in index else (*index, ...)]
     return y
 
 
 @_getitem.shape
-def _getitem_shape(x: Shape, *, index: Index) -> Shape:
+def _getitem_shape(x: Shape, *, index: Places) -> Shape:
     shape: Shape = np.broadcast_to(np.int8(0), x)[index].shape
     return shape
 
 
 @_getitem.vjp("x", "x̄ = ȳ written into zeros at the slice")
-def _getitem_x(g: Tensor, x_shape: Shape, index: Index) -> Tensor:
+def _getitem_x(g: Tensor, x_shape: Shape, index: Places) -> Tensor:
     return _embed(g, shape=x_shape, index=index)
 
 
-def _checked(function: str, index: object, shape: Shape) -> tuple[Index, Shape]:
+def _checked(function: str, index: object, shape: Shape) -> tuple[Places, Shape]:
     """The index as a tuple that fits ``shape``, and the shape of what it selects."""
     parts = index if isinstance(index, tuple) else (index,)
     basic = (int, np.integer, slice, type(None), type(Ellipsis))
@@ -55,7 +55,7 @@ def _checked(function: str, index: object, shape: Shape) -> tuple[Index, Shape]:
         ) from None
 
 
-def getitem(x: Tensor, index: Any) -> Tensor:
+def getitem(x: Tensor, index: Index) -> Tensor:
     """x[index] for slices, integers, ``...`` and None.
 
     Parameters
@@ -88,7 +88,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 
 @primitive
-def _embed(x: Array, *, shape: Shape, index: Index) -> Array:
+def _embed(x: Array, *, shape: Shape, index: Places) -> Array:
     """Zeros of ``shape`` with x written at ``index``: the transpose of a slice."""
     y = np.zeros(shape, x.dtype)
     y[index] = x
@@ -96,16 +96,16 @@ def _embed(x: Array, *, shape: Shape, index: Index) -> Array:
 
 
 @_embed.shape
-def _embed_shape(x: Shape, *, shape: Shape, index: Index) -> Shape:
+def _embed_shape(x: Shape, *, shape: Shape, index: Places) -> Shape:
     return shape
 
 
 @_embed.vjp("x", "x̄ = the slice of ȳ")
-def _embed_x(g: Tensor, index: Index) -> Tensor:
+def _embed_x(g: Tensor, index: Places) -> Tensor:
     return _getitem(g, index=index)
 
 
-def embed(x: Tensor, shape: Shape, index: Any) -> Tensor:
+def embed(x: Tensor, shape: Shape, index: Index) -> Tensor:
     """Zeros of a shape with x written at an index: the transpose of a slice.
 
     Parameters

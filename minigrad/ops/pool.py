@@ -14,7 +14,6 @@ mean unless ``count_include_pad=False``; what lies beyond the padding never does
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from minigrad.arguments import flag
 from minigrad.errors import ShapeError
@@ -91,8 +90,9 @@ def _avg_pool2d_shape(x: Shape, *, window: PoolWindow, count_include_pad: bool) 
 
 @_avg_pool2d.vjp("x", "x̄ = Σ ȳ / count over the windows that cover it")
 def _avg_pool2d_x(g: Tensor, x_shape: Shape, window: PoolWindow, count_include_pad: bool) -> Tensor:
-    how: dict[str, Any] = {"window": window, "count_include_pad": count_include_pad}
-    return _avg_pool2d_input_grad(g, x_shape=x_shape, **how)
+    return _avg_pool2d_input_grad(
+        g, x_shape=x_shape, window=window, count_include_pad=count_include_pad
+    )
 
 
 @primitive(images=("dy",))

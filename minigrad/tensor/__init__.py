@@ -17,6 +17,7 @@ from __future__ import annotations
 from minigrad.tensor.convert import (
     FLOATS,
     Array,
+    Dtype,
     Shape,
     float_dtype,
     get_default_dtype,
@@ -44,7 +45,7 @@ from minigrad.tensor.primitive import (
     source,
     under_scope,
 )
-from minigrad.tensor.tensor import OPERATIONS, Axes, Operand, Tensor, wrap
+from minigrad.tensor.tensor import OPERATIONS, Axes, Index, Operand, Tensor, wrap
 from minigrad.tensor.values import Version
 
 __all__ = [
@@ -53,6 +54,8 @@ __all__ = [
     "PRIMITIVES",
     "Array",
     "Axes",
+    "Dtype",
+    "Index",
     "Interpreter",
     "Node",
     "Operand",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FLOATS",
     "Array",
+    "Dtype",
     "Shape",
     "as_array",
     "checked",
@@ -31,13 +32,14 @@ __all__ = [
 ]
 
 Array: TypeAlias = "npt.NDArray[Any]"  # a string: importing numpy.typing takes milliseconds
+Dtype: TypeAlias = "np.dtype[Any]"
 Shape = tuple[int, ...]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _default = FLOATS[0]
 
 
-def get_default_dtype() -> np.dtype[Any]:
+def get_default_dtype() -> Dtype:
     """The dtype of new tensors of numbers, and of the parameters of new modules.
 
     Returns
@@ -80,12 +82,12 @@ def set_default_dtype(dtype: npt.DTypeLike) -> None:
     _default = float_dtype("set_default_dtype", dtype)
 
 
-def float_dtype(function: str, dtype: object) -> np.dtype[Any]:
+def float_dtype(function: str, dtype: object) -> Dtype:
     """``dtype`` as np.dtype, which must be float32 or float64."""
     try:
         if dtype is None:  # NumPy reads it as float64
             raise TypeError
-        found: np.dtype[Any] = np.dtype(dtype)  # type: ignore[call-overload]
+        found: Dtype = np.dtype(dtype)  # type: ignore[call-overload]
     except (TypeError, ValueError):
         raise DtypeError(
             f"{function}: dtype must be float32 or float64, not {quoted(dtype)}"

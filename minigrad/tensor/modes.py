@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from minigrad.arguments import quoted
 from minigrad.errors import ArgumentError
@@ -31,12 +31,14 @@ GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200  # as in inspect, whic
 Value = TypeVar("Value")
 Function = TypeVar("Function", bound=Callable[..., object])
 
+AnySetting: TypeAlias = "Setting[Any]"
+Evaluator: TypeAlias = "Callable[..., Any]"  # of primitives; see ``primitive.Interpreter``
+Steps: TypeAlias = "Generator[object, object, object]"
+
 _grad_enabled: ContextVar[bool] = ContextVar("minigrad_grad_enabled", default=True)
 _scope: ContextVar[str] = ContextVar("minigrad_scope", default="")
-_interpreter: ContextVar[Callable[..., Any] | None] = ContextVar(
-    "minigrad_interpreter", default=None
-)
-_entered: ContextVar[tuple[tuple[Setting[Any], Any], ...]] = ContextVar(
+_interpreter: ContextVar[Evaluator | None] = ContextVar("minigrad_interpreter", default=None)
+_entered: ContextVar[tuple[tuple[AnySetting, object], ...]] = ContextVar(
     "minigrad_entered", default=()
 )
 
@@ -64,7 +66,7 @@ class Setting(Generic[Value]):
         if above:  # of interleaved generators: what entered later stays, and returns to ``before``
             stack[above[0]] = stack[above[0]][0], before
         else:
-            self.variable.set(before)
+            self.variable.set(cast("Value", before))
         _entered.set(tuple(stack))
 
     def __call__(self, function: Function) -> Function:
@@ -77,18 +79,18 @@ class Setting(Generic[Value]):
                 "use a with block inside it"
             )
         if flags & GENERATOR:
-            return cast("Function", self._generator(cast("Callable[..., Any]", function)))
+            return cast("Function", self._generator(cast("Callable[..., Steps]", function)))
 
         @functools.wraps(function)
-        def within(*args: Any, **kwargs: Any) -> object:
+        def within(*args: object, **kwargs: object) -> object:
             with self:
                 return function(*args, **kwargs)
 
         return cast("Function", within)
 
-    def _generator(self, function: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any]:
+    def _generator(self, function: Callable[..., Steps]) -> Callable[..., Steps]:
         @functools.wraps(function)
-        def within(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        def within(*args: object, **kwargs: object) -> Steps:
             with self:
                 inner = function(*args, **kwargs)
             try:
@@ -101,22 +103,23 @@ class Setting(Generic[Value]):
         return within
 
 
-def _stepwise(setting: Setting[Any], inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+def _stepwise(setting: AnySetting, inner: Steps) -> Steps:
     """What ``inner`` yields, each step of it within ``setting``."""
-    advance: Callable[[Any], Any] = inner.send
-    argument: Any = None
+    sent: object = None
+    thrown: BaseException | None = None
     while True:
         with setting:
             try:
-                value = advance(argument)
+                value = inner.send(sent) if thrown is None else inner.throw(thrown)
             except StopIteration as stop:
                 return stop.value
+        sent, thrown = None, None
         try:
-            advance, argument = inner.send, (yield value)
+            sent = yield value
         except GeneratorExit:
             raise
         except BaseException as error:
-            advance, argument = inner.throw, error
+            thrown = error
 
 
 def is_grad_enabled() -> bool:
@@ -141,7 +144,7 @@ def current_scope() -> str:
     return _scope.get()
 
 
-def interpreter() -> Callable[..., Any] | None:
+def interpreter() -> Evaluator | None:
     """Who evaluates primitives instead of ``evaluate``; None is the usual meaning."""
     return _interpreter.get()
 
@@ -215,8 +218,8 @@ def enable_grad(function: Callable[..., object] | None = None) -> object:
 
 
 def interpreting(
-    interpreter: Callable[..., Any],
-) -> Setting[Callable[..., Any] | None]:
+    interpreter: Evaluator,
+) -> Setting[Evaluator | None]:
     """Hand every primitive inside the ``with`` block to ``interpreter`` instead of running it.
 
     ``interpreter(op, inputs, params) -> Tensor`` may call ``evaluate`` for the usual meaning.

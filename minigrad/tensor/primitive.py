@@ -44,6 +44,9 @@ __all__ = [
 ]
 
 _births = itertools.count()
+Forward: TypeAlias = "Callable[..., Any]"  # arrays to an array, or to (array, {name: array})
+Params: TypeAlias = "dict[str, Any]"  # the static parameters of a call, of any kind
+Saved: TypeAlias = "dict[str, Any]"  # by name: shapes, arrays, and (Tensor, version)
 
 
 class Rule(NamedTuple):
@@ -54,7 +57,7 @@ class Rule(NamedTuple):
     formula: str
 
 
-def _positional(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+def _positional(function: Forward) -> tuple[tuple[str, ...], bool]:
     """The names of the positional parameters, and whether they are one ``*name``.
 
     Read off the code object: ``inspect`` would take longer than all of minigrad's import.
@@ -79,14 +82,14 @@ class Node:
     )  # fmt: skip
 
     def __init__(
-        self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any], y: Tensor
+        self, op: Primitive, inputs: Sequence[Tensor | None], params: Params, y: Tensor
     ) -> None:
         self.birth = next(_births)
         self.primitive, self.params = op, params
         self.scope, self.shape, self.dtype = current_scope(), y.shape, y.dtype
         self.sources = tuple(map(source, op.without_flat(inputs)))
         self.given = tuple(x is not None for x in inputs)
-        self.saved: dict[str, Any] | None = {}
+        self.saved: Saved | None = {}
 
     @property
     def name(self) -> str:
@@ -106,7 +109,7 @@ def source(x: Tensor | None) -> Node | Tensor | None:
 
 
 PRIMITIVES: dict[str, Primitive] = {}
-Interpreter: TypeAlias = "Callable[[Primitive, Sequence[Tensor | None], dict[str, Any]], Tensor]"
+Interpreter: TypeAlias = "Callable[[Primitive, Sequence[Tensor | None], Params], Tensor]"
 
 
 class Primitive:
@@ -135,7 +138,7 @@ class Primitive:
 
     def __init__(
         self,
-        forward: Callable[..., Any],
+        forward: Forward,
         view: bool = False,
         images: tuple[str, ...] = (),
         flat: tuple[str, ...] = (),
@@ -155,7 +158,7 @@ class Primitive:
         if register:
             PRIMITIVES[self.name] = self
 
-    def __call__(self, *inputs: Tensor | None, **params: Any) -> Tensor:
+    def __call__(self, *inputs: Tensor | None, **params: object) -> Tensor:
         return apply(self, inputs, params)
 
     def shape(self, rule: Callable[..., Shape]) -> Callable[..., Shape]:
@@ -168,7 +171,7 @@ class Primitive:
         self.mixing_rule = rule
         return rule
 
-    def works_by_image(self, shapes: Sequence[Shape | None], params: dict[str, Any]) -> bool:
+    def works_by_image(self, shapes: Sequence[Shape | None], params: Params) -> bool:
         """Whether image n of the output of such a call depends on image n of ``images`` alone."""
         if not self.images:
             return False
@@ -198,23 +201,23 @@ class Primitive:
 
 
 @overload
-def primitive(forward: Callable[..., Any]) -> Primitive: ...
+def primitive(forward: Forward) -> Primitive: ...
 @overload
 def primitive(
     *, view: bool = False, images: tuple[str, ...] = (), flat: tuple[str, ...] = ()
-) -> Callable[[Callable[..., Any]], Primitive]: ...
+) -> Callable[[Forward], Primitive]: ...
 def primitive(
-    forward: Callable[..., Any] | None = None,
+    forward: Forward | None = None,
     *,
     view: bool = False,
     images: tuple[str, ...] = (),
     flat: tuple[str, ...] = (),
-) -> Primitive | Callable[[Callable[..., Any]], Primitive]:
+) -> Primitive | Callable[[Forward], Primitive]:
     """Decorator form of :class:`Primitive`."""
     return Primitive(forward) if forward else lambda f: Primitive(f, view, images, flat)
 
 
-def apply(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]) -> Tensor:
+def apply(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> Tensor:
     """Evaluate a primitive and, if some input wants a gradient, record it.
 
     Raises
@@ -228,7 +231,7 @@ def apply(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
     return evaluate(op, inputs, params)
 
 
-def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]) -> Tensor:
+def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> Tensor:
     """What ``apply`` does where no other interpreter stands in between."""
     try:
         _one_dtype(op, inputs)
@@ -254,9 +257,9 @@ def _is_wanted(op: Primitive, inputs: Sequence[Tensor | None]) -> bool:
 
 def _kept(
     op: Primitive, inputs: Sequence[Tensor | None], y: Tensor, extra: dict[str, Array] | None
-) -> dict[str, Any]:
+) -> Saved:
     """The values that the rules of ``op`` name, each Tensor with its present version."""
-    kept: dict[str, Any] = {}
+    kept: Saved = {}
     if op.variadic:
         kept[op.arguments[0] + "_shapes"] = tuple(x.shape for x in inputs if x is not None)
     for name, x in zip(op.arguments, inputs, strict=False):
@@ -294,7 +297,7 @@ def under_scope(error: MinigradError) -> MinigradError:
     return error
 
 
-def _same_shape(*shapes: Shape, **_: Any) -> Shape:
+def _same_shape(*shapes: Shape, **_: object) -> Shape:
     if any(s != shapes[0] for s in shapes):
         raise ShapeError(f"expected equal shapes, got {', '.join(map(str, shapes))}")
     return shapes[0]

@@ -7,7 +7,7 @@ themselves into ``OPERATIONS``; ``help(minigrad.sum)`` says what ``Tensor.sum`` 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -26,12 +26,16 @@ from minigrad.tensor.inplace import Changing
 from minigrad.tensor.values import Values, Version
 
 if TYPE_CHECKING:
+    from types import EllipsisType
+
     import numpy.typing as npt
 
-__all__ = ["OPERATIONS", "Axes", "Operand", "Tensor", "wrap"]
+__all__ = ["OPERATIONS", "Axes", "Index", "Operand", "Place", "Tensor", "wrap"]
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {}
 Operand: TypeAlias = "Tensor | float | np.generic | Array"
+Index: TypeAlias = "Place | tuple[Place, ...]"
+Place: TypeAlias = "int | np.integer | slice | EllipsisType | None"
 Axes: TypeAlias = "int | Sequence[int] | None"
 Real: TypeAlias = float  # inside the class, float is a method
 
@@ -206,7 +210,7 @@ class Tensor(Changing):
     def __abs__(self) -> Tensor:
         return OPERATIONS["absolute"](self)
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: Index) -> Tensor:
         return OPERATIONS["getitem"](self, index)
 
     def matmul(self, other: Operand) -> Tensor:
@@ -359,7 +363,7 @@ class Tensor(Changing):
         return OPERATIONS["astype"](self, np.float64)
 
 
-def _scaled(other: Operand, alpha: float) -> Any:
+def _scaled(other: Operand, alpha: float) -> Operand:
     return other if alpha == 1 else OPERATIONS["mul"](other, alpha)
 
 

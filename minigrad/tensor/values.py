@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.arguments import integer, is_number
 from minigrad.errors import ArgumentError, GraphError, ShapeError
-from minigrad.tensor.convert import Array, Shape
+from minigrad.tensor.convert import Array, Dtype, Shape
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -79,7 +79,7 @@ class Values:
         return self.array.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Dtype:
         """float32 or float64."""
         return self.array.dtype
 
@@ -178,7 +178,7 @@ class Values:
 
     # Comparisons, element by element.
 
-    def _compare(self, relation: Callable[[Any, Any], Any], other: object) -> Array:
+    def _compare(self, relation: Callable[[Any, Any], object], other: object) -> Array:
         values = other.array if isinstance(other, Values) else other
         if not isinstance(values, (np.ndarray, np.generic, bool)) and not is_number(values):
             return NotImplemented  # type: ignore[no-any-return]
@@ -216,7 +216,7 @@ class Values:
         slots = (name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ()))
         return [name for name in slots if name not in ("__weakref__", "node")]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         if self.node is not None:
             raise GraphError(
                 f"a tensor computed by {self.node.name} cannot be copied or pickled, "
@@ -224,7 +224,7 @@ class Values:
             )
         return {name: getattr(self, name) for name in self._state_names()}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
         self.node = None

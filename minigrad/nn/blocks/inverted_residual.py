@@ -27,7 +27,7 @@ depth acts on the branch, per sample, before the sum, as in TensorFlow's Efficie
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from minigrad import ops
 from minigrad.arguments import LARGEST, flag, integer, number, one_of
@@ -40,6 +40,13 @@ from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
 
 __all__ = ["FusedMBConv", "InvertedResidual", "SqueezeExcite", "make_divisible", "squeezed"]
+
+
+class Switches(TypedDict):
+    """What every unit of a block has in common."""
+
+    bn_eps: float
+    bn_momentum: float
 
 
 def make_divisible(value: float, divisor: int = 8, limit: float = 0.9) -> int:
@@ -178,7 +185,7 @@ class InvertedResidual(Module):
         stride = integer(name, "stride", stride, least=1)
         expand = expand if expand is None else flag(name, "expand", expand)
         se_ratio = number(name, "se_ratio", se_ratio, least=0, most=LARGEST)
-        bn: dict[str, Any] = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
+        bn: Switches = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
         widens = e != in_channels if expand is None else expand
         self.expand = ConvBN(in_channels, e, activation=activation, **bn) if widens else None
         self.dw = ConvBN(e, e, kernel_size, stride, dilation, e, activation, padding, **bn)
@@ -249,7 +256,7 @@ class FusedMBConv(Module):
         in_channels = integer(name, "in_channels", in_channels, least=1)
         e = _expanded(name, in_channels, expand_ratio)
         stride = integer(name, "stride", stride, least=1)
-        bn: dict[str, Any] = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
+        bn: Switches = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
         widens = expand_ratio != 1
         e = e if widens else out_channels
         self.fused = ConvBN(
