@@ -72,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify each photograph; 0 if all could be read, else 2."""
-    name, preset = resolve(args.model)
+    name = resolve(args.model)[0]
     photos = expand(args.photos)
     with ExitStack() as stack:
         if args.backend:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         if args.threads:
             stack.enter_context(threads(args.threads))
         weights = weights_file(args.weights) if args.weights else installed_weights(name)
-        network = _load(name, weights, args.preset or preset)
+        network = _load(args.model, weights, args.preset)
         preparation = _preparation(args.preparation, network)
         labels = labels_for(_classes(network), args.labels, network.labels)
         call = _call(network, preparation, len(photos))

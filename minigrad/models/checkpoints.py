@@ -145,23 +145,27 @@ def presets_of(presets: Presets, library: str) -> list[str]:
     return [p for p in presets if library in ("minigrad", p) or p.startswith(f"{library}_")]
 
 
-def preset_of(presets: Presets, state: State | None) -> str:
+def preset_of(presets: Presets, state: State | None, implied: str | None = None) -> str:
     """The preset that computes what the weights' own library computes.
+
+    ``implied`` is the preset that a library's name of the network stands for: it decides
+    wherever the weights' names leave it open.
 
     Raises
     ------
     StateDictError
         If the keys leave open which it is, or are nobody's.
     """
-    authors = next(iter(presets))
     if state is None:
-        return authors
+        return implied or next(iter(presets))
     library = detect(state)
     if library is None:
         raise StateDictError(_unknown(state))
+    candidates = presets_of(presets, library)
+    if implied in candidates:
+        return implied
     if library == "minigrad":
         return _only(presets)
-    candidates = presets_of(presets, library)
     if not candidates:
         raise StateDictError(f"the names are {library}'s, which has no such network")
     if library == "pytorchcv":

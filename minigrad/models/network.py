@@ -35,7 +35,7 @@ from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, scope
 
-__all__ = ["Feature", "Network", "Row", "Step", "Style", "dilated", "mobile", "taps"]
+__all__ = ["Feature", "Network", "Row", "Step", "Style", "Task", "dilated", "mobile", "taps"]
 
 MOST_BLOCKS = 10_000  # of a depth that was mistyped
 
@@ -64,6 +64,44 @@ class Style:
         """A convolution, BatchNorm and activation in this style."""
         return ConvBN(cin, cout, kernel, stride, padding=self.padding, bn_eps=self.bn_eps,
                       bn_momentum=self.bn_momentum, **how)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is built for, whatever its family.
+
+    Attributes
+    ----------
+    num_classes : int
+        0 leaves out the classifier.
+    in_channels : int
+    output_stride : {8, 16, 32}
+        Input pixels a step of the last map.
+    dilation_rule : {"slim", "torchvision"}
+        How the last stages are dilated instead of strided; see the module.
+    features_only : bool
+        End at the last map, and give the maps.
+    """
+
+    num_classes: int = 1000
+    in_channels: int = 3
+    output_stride: int = 32
+    dilation_rule: str = "slim"
+    features_only: bool = False
+
+    @classmethod
+    def split(cls, switches: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
+        """The task that switches state, and the switches that are no part of it."""
+        mine = {k: v for k, v in switches.items() if k in cls.__dataclass_fields__}
+        return cls(**mine), {k: v for k, v in switches.items() if k not in mine}
+
+    def steps(self, strides: Iterable[int], start: int = 2) -> Iterator[Step]:
+        """Stride and dilation of blocks with these strides; see `dilated`."""
+        return iter(dilated(strides, self.output_stride, self.dilation_rule, start))
+
+    def classifier(self, features: int, bias: bool = True) -> Linear | None:
+        """The last layer, if there is one."""
+        return Linear(features, self.num_classes, bias) if self.num_classes else None
 
 
 class Row(NamedTuple):
@@ -233,18 +271,13 @@ def mobile(
     stem: int,
     head: int,
     activation: str,
-    in_channels: int = 3,
-    num_classes: int = 1000,
     hidden: int | None = None,
     dropout: float = 0.2,
     stochastic_depth: float = 0.0,
-    output_stride: int = 32,
-    dilation_rule: str = "slim",
-    features_only: bool = False,
     stem_activation: str | None = None,
     classifier_bias: bool = True,
     hidden_bias: bool = True,
-    **style: Any,
+    **switches: Any,
 ) -> Network:
     """A network of inverted residual blocks.
 
@@ -255,24 +288,21 @@ def mobile(
         Channels of the first 3x3 convolution and of the last 1x1.
     activation : str
         Of everything whose row does not say otherwise.
-    num_classes : int
-        0 leaves out the classifier.
     hidden : int, optional
         Width of MobileNetV3's linear layer before the classifier.
     stochastic_depth : float
         p: block i of N drops its branch with probability p i / N, i from 0.
-    output_stride, dilation_rule, features_only
-        See above.
-    style
-        The attributes of `Style`.
+    switches
+        The attributes of `Task` and of `Style`.
     """
+    task, style = Task.split(switches)
     look = Style(**style)
     rows = [row for stage in table for row in stage]
     count = sum(row.repeats for row in rows)
     if not 0 < count <= MOST_BLOCKS:
         raise ValueError(f"a network has 1 to {MOST_BLOCKS:,} blocks, not {count:,}")
     strides = [row.stride if i == 0 else 1 for row in rows for i in range(row.repeats)]
-    steps = iter(dilated(strides, output_stride, dilation_rule))
+    steps = task.steps(strides)
     drops = (stochastic_depth * i / count for i in range(count))
     stages, cin = [], stem
     for stage in table:
@@ -281,9 +311,9 @@ def mobile(
             parts.append(_block(row, cin, next(steps), next(drops), activation, look))
             cin = row.channels
         stages.append(Sequential(*parts))
-    shown = taps([(s[0].channels, s[0].stride) for s in table], stem, output_stride)
-    first = look.unit(in_channels, stem, 3, 2, activation=stem_activation or activation)
-    if features_only:
+    shown = taps([(s[0].channels, s[0].stride) for s in table], stem, task.output_stride)
+    first = look.unit(task.in_channels, stem, 3, 2, activation=stem_activation or activation)
+    if task.features_only:
         return Network(first, stages, shown)
     return Network(
         first,
@@ -293,7 +323,7 @@ def mobile(
         hidden=Linear(head, hidden, hidden_bias) if hidden else None,
         hidden_activation=activation if hidden else None,
         dropout=dropout,
-        classifier=Linear(hidden or head, num_classes, classifier_bias) if num_classes else None,
+        classifier=task.classifier(hidden or head, classifier_bias),
     )
 
 

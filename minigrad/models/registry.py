@@ -208,7 +208,7 @@ def create(
     stated = Description.of(getattr(state, "metadata", {}))
     _check_network(name, stated)
     state = None if state is None else checkpoints.network_in(state)
-    chosen = preset or implied or stated.preset or checkpoints.preset_of(found.presets, state)
+    chosen = preset or stated.preset or checkpoints.preset_of(found.presets, state, implied)
     if chosen not in found.presets:
         raise UnknownNameError(f"{name} has the presets {', '.join(found.presets)}, not {chosen!r}")
     switches = {**stated.switches, **switches}

@@ -110,3 +110,24 @@ def test_an_unknown_preset_or_switch_in_a_file_is_a_sentence():
         odd = StateDict(state, {**state.metadata, f"minigrad.{key}": text})
         with pytest.raises(ValueError, match="keras|no switch"):
             create(NAME, weights=odd)
+
+
+def test_a_librarys_name_decides_where_the_weights_leave_it_open_and_only_there():
+    v3 = create("mobilenet_v3_small", preset="timm_tf", rng=0)
+    theirs = convert(v3.state_dict(), "timm").state
+    with pytest.raises(StateDictError, match="say preset='timm' or preset='timm_tf'"):
+        create("mobilenet_v3_small", weights=theirs)
+    assert create("tf_mobilenetv3_small_100", weights=theirs).preset == "timm_tf"
+    torchvision = convert(create(NAME, preset="torchvision", rng=0).state_dict(), "torchvision")
+    assert create("mobilenetv2_035", weights=torchvision.state).preset == "torchvision"
+
+
+def test_a_trunk_with_flat_names_gives_features():
+    """As older ports of MobileNetV2 have them, without a classifier."""
+    model = create(NAME, preset="pytorch_mobilenet_v2", num_classes=0, rng=0)
+    theirs = convert(dict(model.state_dict()), "pytorch_mobilenet_v2", NAME).state
+    assert "features.2.conv.7.running_var" in theirs
+    back = create(NAME, weights=dict(theirs))
+    assert (back.preset, back.classifier) == ("pytorch_mobilenet_v2", None)
+    np.testing.assert_array_equal(logits(back), logits(model))
+    assert logits(back).shape == (1, 1280)

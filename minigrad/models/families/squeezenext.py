@@ -29,9 +29,9 @@ from typing import Any
 
 from minigrad.models.family import Entry, Family, entries
 from minigrad.models.naming import Block, Names, Pairs, blocks, pytorchcv, pytorchcv_places
-from minigrad.models.network import Network, dilated, taps
+from minigrad.models.network import Network, Task, taps
 from minigrad.models.preparation import IMAGENET, Preparation
-from minigrad.nn import ConvBN, Linear, MaxPool2d, Sequential
+from minigrad.nn import ConvBN, MaxPool2d, Sequential
 from minigrad.nn.blocks.squeezenext import SqueezeNeXtBlock
 from minigrad.nn.module import Module
 
@@ -66,8 +66,6 @@ def squeezenext(
     width: float = 1.0,
     *,
     groups: int = 1,
-    in_channels: int = 3,
-    num_classes: int = 1000,
     conv1: int | None = None,
     conv1_padding: int = 0,
     transition: str | None = None,
@@ -75,11 +73,8 @@ def squeezenext(
     project: str = "always",
     scaled_ends: bool = False,
     bias: bool = False,
-    output_stride: int = 32,
-    dilation_rule: str = "slim",
-    features_only: bool = False,
     dropout: float = 0.0,
-    **block: Any,
+    **switches: Any,
 ) -> Network:
     """SqueezeNext of any width.
 
@@ -99,21 +94,23 @@ def squeezenext(
         Whether the first block of a stage always projects.
     scaled_ends, bias, conv1_padding
         What pytorchcv has otherwise than the Caffe files.
-    output_stride, dilation_rule, features_only
-        See ``minigrad.models.network``.
-    block
-        ``separable``, ``pre_add_relu``, ``bn_eps``, ``bn_momentum`` of SqueezeNeXtBlock.
+    switches
+        The attributes of `minigrad.models.network.Task`, and ``separable``, ``pre_add_relu``,
+        ``bn_eps``, ``bn_momentum`` of SqueezeNeXtBlock.
     """
+    task, block = Task.split(switches)
     kernel, repeats, wiring = VARIANTS[variant]
     end = width if scaled_ends else 1.0
     unit = {k: block.get(k, v) for k, v in (("bn_eps", 1e-5), ("bn_momentum", 0.001))}
     how = {"groups": groups, "transition": transition or wiring, "bias": bias, **block, **unit}
     stem = int(64 * end)
-    first = ConvBN(in_channels, stem, conv1 or kernel, 2, padding=conv1_padding, bias=bias, **unit)
+    first = ConvBN(
+        task.in_channels, stem, conv1 or kernel, 2, padding=conv1_padding, bias=bias, **unit
+    )
     pool = MaxPool2d(3, 2, ceil_mode=True)
 
     strides = [s if i == 0 else 1 for s, n in zip(STRIDES, repeats, strict=True) for i in range(n)]
-    steps = iter(dilated(strides, output_stride, dilation_rule, start=4))
+    steps = task.steps(strides, start=4)
     order = cycle(orders)
     stages, cin = [], stem
     for channels, n in zip(CHANNELS, repeats, strict=True):
@@ -128,14 +125,14 @@ def squeezenext(
         stages.append(Sequential(*parts))
 
     widths = [(int(c * width), 2) for c in CHANNELS]  # the pool halves before the first
-    shown = taps(widths, stem, output_stride)
-    if features_only:
+    shown = taps(widths, stem, task.output_stride)
+    if task.features_only:
         return Network(first, stages, shown, pool=pool)
     head = int(128 * end)
     return Network(
         first, stages, shown, pool=pool, head=ConvBN(cin, head, bias=bias, **unit),
         dropout=dropout,
-        classifier=Linear(head, num_classes, bias=bias) if num_classes else None,
+        classifier=task.classifier(head, bias),
     )  # fmt: skip
 
 
