@@ -29,7 +29,7 @@ from minigrad.cli.terminal import print_json, print_lines, printable, progress, 
 from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
 from minigrad.errors import MinigradError
-from minigrad.kernels import BACKENDS, backend, current_backend
+from minigrad.kernels import BACKENDS, backend, current_backend, unavailable
 from minigrad.models import Network, Preparation, create, resolve
 from minigrad.nn.layers import Linear
 from minigrad.tensor import Tensor, no_grad
@@ -73,6 +73,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classify each photograph; 0 if all could be read, else 2."""
     name = resolve(args.model)[0]
+    if unavailable("cython") and not args.backend:
+        print("minigrad: the compiled core is missing, so this takes much longer than it could; "
+              "minigrad doctor says more", file=sys.stderr)  # fmt: skip
     photos = expand(args.photos)
     with ExitStack() as stack:
         if args.backend:

@@ -236,3 +236,15 @@ def test_the_bar_is_for_a_terminal_alone_and_changes_no_item(monkeypatch, capsys
     assert list(terminal.progress([1, 2, 3], "working", 3)) == [1, 2, 3]
     assert ("working" in stream.getvalue()) == stream.isatty()
     assert capsys.readouterr().out == "", "stdout is for results"
+
+
+def test_without_the_compiled_core_the_first_use_says_so(network, photo, capsys, monkeypatch):
+    monkeypatch.setattr(classify, "unavailable", lambda name: "it is not built")
+    argv = ["classify", str(photo), "--weights", "w.pth", "--json"]
+    assert main(argv) == 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "the compiled core is missing" in err
+    assert "minigrad doctor" in err
+    assert main([*argv, "--backend", "numpy"]) == 0
+    assert capsys.readouterr().err == ""
