@@ -37,7 +37,6 @@ __all__ = ["DepthwiseWeightGrad"]
 _CACHED = 100_000  # bytes of x and g that one visit of a tile may have
 _CHAINS = {64: 25, 32: 10, 16: 10}
 _WIDEST = {64: 16, 32: 10, 16: 10}  # vectors of a tile of one tap
-_UNROLLED = 4  # pixels
 Pair = tuple[int, int]
 
 
@@ -64,7 +63,7 @@ class Window(NamedTuple):
     @property
     def pixels(self) -> int:
         """How many pixels are taken together in the middle of a line."""
-        return _UNROLLED if self.kernel > 1 else 1
+        return 4 if self.kernel > 1 else 1
 
     @property
     def parts(self) -> list[tuple[str, list[list[int]]]]:
@@ -259,7 +258,8 @@ def sweep(
     Vectors that are not there repeat the last.
     """
     acc, gs, at, n, tap, beside = registers(6)
-    x_along, g_along, tap_bytes = job.x_along, job.g_along, job.vectors * BYTES
+    x_along, x_tap, x_row, g_along = job.x_along, job.x_tap, job.x_row, job.g_along
+    tap_bytes = job.vectors * BYTES
     many = (pixels - TILE.window.ends.left - TILE.window.ends.right) // TILE.window.pixels
     rest = (pixels - TILE.window.ends.left - TILE.window.ends.right) % TILE.window.pixels
     for j in unroll(range(TILE.window.most)):
@@ -282,7 +282,7 @@ def sweep(
                     else:
                         gs[v, j] = load(g_pixel + beside[j] + at[v])
                 for a in unroll(range(R)):
-                    column = step(x_pixel + a * job.x_row, 0)
+                    column = step(x_pixel + a * x_row, 0)
                     for readers in unroll(readers_of(taps, TILE.window.stride)):
                         for v in unroll(range(TILE.v)):
                             if static(TILE.partial):
@@ -293,7 +293,7 @@ def sweep(
                                 acc[v, a * TILE.window.kernel + b] = fma(
                                     gs[v, j], c, acc[v, a * TILE.window.kernel + b]
                                 )
-                        column = step(column, job.x_tap)
+                        column = step(column, x_tap)
                 x_pixel += len(taps) * x_along
                 g_pixel += len(taps) * g_along
     for v in unroll(range(TILE.v)):
