@@ -46,10 +46,13 @@ class Enclosure(NamedTuple):
         The largest distance between the exact value and a computed one.
     size : array of float64
         The sum of the absolute values of the terms that were added up to it.
+    typical : array of float64
+        The error if every count of roundings were its square root: a figure, not a bound.
     """
 
     error: Array
     size: Array
+    typical: Array
 
 
 class Bounded:
@@ -59,8 +62,6 @@ class Bounded:
     ----------
     how : Arithmetic
         What the judged program computes in.
-    typical : bool
-        Count the square root of the roundings: a figure, not a bound.
 
     Examples
     --------
@@ -74,15 +75,16 @@ class Bounded:
     6.0
     """
 
-    def __init__(self, how: Arithmetic, typical: bool = False) -> None:
-        self.how, self.typical = how, typical
+    def __init__(self, how: Arithmetic) -> None:
+        self.how = how
         self._known: dict[int, tuple[Array, Enclosure]] = {}
 
     def of(self, array: Array) -> Enclosure:
         """The Enclosure of an array; an array from outside is exact."""
         if id(array) in self._known:
             return self._known[id(array)][1]
-        return Enclosure(np.zeros(array.shape), np.abs(array))
+        zero = np.zeros(array.shape)
+        return Enclosure(zero, np.abs(array), zero)
 
     def __call__(
         self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
@@ -99,28 +101,40 @@ class Bounded:
     ) -> Enclosure:
         """The Enclosure of y = op(inputs)."""
         known = [None if x is None else self.of(x) for x in inputs]
-        errors = [None if k is None else k.error for k in known]
         if op in _MOVES:
-            return Enclosure(
-                _move(op, errors, params),
-                _move(op, [None if k is None else k.size for k in known], params),
-            )
-        present = [(x, k.error) for x, k in zip(inputs, known, strict=True) if x is not None and k]
-        call = _Call(op, y, [x for x, _ in present], [e for _, e in present], params)
-        passed = np.zeros(y.shape)
-        if any(e.any() for e in call.errors):
-            passed = np.nan_to_num(_passing(op)(call), nan=np.inf, posinf=np.inf)
-        grown = [_grown(x, e) for x, e in zip(inputs, errors, strict=True)]
+            fields = ([None if k is None else k[f] for k in known] for f in range(3))
+            return Enclosure(*(_move(op, arrays, params) for arrays in fields))
+        passed, usual = (
+            self._passed(op, inputs, [None if k is None else k[f] for k in known], params, y)
+            for f in (0, 2)
+        )
+        grown = [_grown(x, k and k.error) for x, k in zip(inputs, known, strict=True)]
         if op == "batch_norm_eval":  # it may have been folded into the sum before it
             grown[0] = known[0].size if known[0] else None
         steps = roundings(op, grown, params, y + np.sign(y) * passed)
         return Enclosure(
-            passed + self._own(steps, y), np.maximum(np.abs(y), steps.magnitude) + passed
+            passed + self._own(steps, steps, y),
+            np.maximum(np.abs(y), steps.magnitude) + passed,
+            usual + self._own(steps.typical(), steps, y),
         )
 
-    def _own(self, steps: Roundings, y: Array) -> Array:
+    def _passed(
+        self,
+        op: str,
+        inputs: Sequence[Array | None],
+        errors: Sequence[Array | None],
+        params: dict[str, Any],
+        y: Array,
+    ) -> Array:
+        """What op makes of the errors of its inputs."""
+        given, known = ([a for a in arrays if a is not None] for arrays in (inputs, errors))
+        if not any(e.any() for e in known):
+            return np.zeros(y.shape)
+        call = _Call(op, y, given, known, params)
+        return np.asarray(np.nan_to_num(_passing(op)(call), nan=np.inf, posinf=np.inf))
+
+    def _own(self, counted: Roundings, steps: Roundings, y: Array) -> Array:
         """The roundings of one primitive; infinite where there are too many for a bound."""
-        counted = steps.typical() if self.typical else steps
         try:
             return counted.bound_in(self.how, y) + steps.bound_in(FLOAT64, y)
         except ValueError:

@@ -237,9 +237,6 @@ def judge_step(
         exact = np.asarray(result[0] if isinstance(result, tuple) else result)
         if y.shape != exact.shape:
             raise ShapeError(f"{primitive} gives an array of shape {exact.shape}, got {y.shape}")
-        known, usual = (
-            Bounded(how, typical).enclose(primitive, wide, dict(params or {}), exact)
-            for typical in (False, True)
-        )
+        known = Bounded(how).enclose(primitive, wide, dict(params or {}), exact)
     finite = all(x is None or bool(np.isfinite(x).all()) for x in wide)
-    return decide(y, Judged(exact, known.error, known.size, usual.error), how, finite=finite)
+    return decide(y, Judged(exact, known.error, known.size, known.typical), how, finite=finite)
