@@ -42,6 +42,7 @@ COMMANDS = {
     "bench": "measure a network on this machine, beside other engines that are installed",
     "vectors": "write cases with exact results and bounds, for kernels in any language",
     "judge": "give a verdict on the results that a kernel computed from such cases",
+    "compare": "find the first layer that is wrong in a run of a network elsewhere",
     "doctor": "show what minigrad finds on this machine, and which kernels will run",
 }
 

@@ -10,7 +10,7 @@ from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.errors import MinigradError
 from minigrad.verify.vectors import Judgement, judge_folder
 
-__all__ = ["configure", "run"]
+__all__ = ["configure", "finite", "run"]
 
 SHOWN = 5
 
@@ -48,7 +48,7 @@ def _as_dict(found: list[Judgement], wrong: list[Judgement]) -> dict[str, Any]:
         "uninformative": sum(_decision(j) == "uninformative" for j in found),
         "failures": [
             {"case": j.case, "title": j.title, "part": j.part, "fault": j.fault}
-            | ({} if j.verdict is None else _finite(j.verdict.as_dict()))
+            | ({} if j.verdict is None else finite(j.verdict.as_dict()))
             for j in wrong
         ],
     }
@@ -58,7 +58,7 @@ def _decision(judgement: Judgement) -> str:
     return "" if judgement.verdict is None else judgement.verdict.decision
 
 
-def _finite(value: dict[str, Any]) -> dict[str, Any]:
+def finite(value: dict[str, Any]) -> dict[str, Any]:
     """JSON has no infinities and no NaN: they become text."""
     return {
         k: str(v) if isinstance(v, float) and not abs(v) < float("inf") else v

@@ -24,6 +24,9 @@ and behind them, one idea a file:
     reduction    a failing case made small, and a script that reproduces it
     conventions  NaN, infinities, subnormal numbers: reported, never judged
     files, vectors    cases on disk, and results that any language computed from them
+    networks     a network judged layer by layer, from the run's own inputs
+    onnx_runs, alignment     runs of ONNX files, and whose values theirs are
+    comparison   the first layer of a run that is wrong
     cases        one table of cases for every primitive
     strategies   random convolutions and pools, for property tests (needs hypothesis)
 

@@ -108,11 +108,15 @@ class Arithmetic(NamedTuple):
         What every operation is rounded to.
     output : Format
         What the result is rounded to.
+    functions : float
+        An absolute error that the logistic function and tanh may have beyond their ULPs, as
+        rational approximations have it.
     """
 
     inputs: Format | None
     accumulator: Format
     output: Format
+    functions: float = 0.0
 
     def __str__(self) -> str:
         if self.inputs:

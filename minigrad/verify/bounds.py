@@ -115,11 +115,15 @@ def _pow(y: Array, a: Array, b: Array) -> Roundings:
 
 def _sigmoid(y: Array, x: Array) -> Roundings:
     """e = e^-|x| above and below the line, 1 + e, and the division."""
-    return Roundings(4 * ULPS + 2, y, ULPS)
+    return Roundings(4 * ULPS + 2, y, ULPS, functions=1.0)
 
 
 def _silu(y: Array, x: Array) -> Roundings:
-    return Roundings(4 * ULPS + 3, np.abs(y), ULPS * (1 + np.abs(x)))
+    return Roundings(4 * ULPS + 3, np.abs(y), ULPS * (1 + np.abs(x)), functions=np.abs(x))
+
+
+def _tanh(y: Array, x: Array) -> Roundings:
+    return Roundings(2 * ULPS, np.abs(y), 1, functions=1.0)
 
 
 def _line_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
@@ -134,7 +138,8 @@ def _curve_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
     if of == "silu":
         s = kernels.sigmoid(at)
         size = np.abs(dy) * s * (1 + np.abs(at))
-        return Roundings(8 * ULPS + 8, size, ULPS * (1 + np.abs(at)) * (1 + np.abs(dy)))
+        tiny = ULPS * (1 + np.abs(at)) * (1 + np.abs(dy))
+        return Roundings(8 * ULPS + 8, size, tiny, functions=np.abs(dy) * (1 + 2 * np.abs(at)))
     return Roundings(4, np.abs(y), 2 * (1 + np.abs(at)) * (1 + np.abs(dy)))
 
 
@@ -262,7 +267,8 @@ _TABLE: dict[str, Callable[..., Roundings]] = {
     "hardsigmoid": _times(2),
     "hardswish": _times(3),
     "exp": _exp,
-    **dict.fromkeys(["log", "tanh"], _times(2 * ULPS)),
+    "log": _times(2 * ULPS),
+    "tanh": _tanh,
     "pow": _pow,
     "power": _power,
     "sigmoid": _sigmoid,

@@ -130,6 +130,7 @@ def examine(
     layout: str = "NCHW",
     gradients: Kernel | None = None,
     algorithm: str | None = None,
+    functions: float = 0.0,
     seed: int = 0,
     cases: Callable[[Trial], bool] | None = None,
     first: bool = False,
@@ -154,6 +155,8 @@ def examine(
         ``gradients(cotangent, *arrays, **words) -> arrays``, one for each argument, or None.
     algorithm : {"winograd", "fft"}, optional
         Convolutions of stride 1 are held to its normwise bound alone.
+    functions : float
+        An absolute error that the logistic function and tanh may have besides 4 ULPs.
     seed : int
         Of the values.
     cases : callable, optional
@@ -184,7 +187,7 @@ def examine(
     check_operation(op)
     start = time.perf_counter()
     runner = Runner(fn, gradients, dtype=dtype, accumulator=accumulator, layout=layout,
-                    algorithm=algorithm)  # fmt: skip
+                    algorithm=algorithm, functions=functions)  # fmt: skip
     chosen = [t for t in trials(op, seed) if cases is None or cases(t)]
     outcomes: list[Outcome] = []
     refused: list[Refusal] = []

@@ -28,6 +28,7 @@ def judge(
     wrt: str | None = None,
     cotangent: Any = None,
     algorithm: str | None = None,
+    functions: float = 0.0,
     exact: bool = False,
     **words: Any,
 ) -> Verdict:
@@ -55,6 +56,8 @@ def judge(
         The cotangent of the result, needed with ``wrt``.
     algorithm : {"winograd", "fft"}, optional
         Judge a stride-1 convolution by the normwise bound of that algorithm, which is far wider.
+    functions : float
+        An absolute error that the logistic function and tanh may have besides 4 ULPs.
     exact : bool
         Allow no error but the last rounding, as for integers whose every partial sum is exact.
     **words
@@ -88,7 +91,7 @@ def judge(
     got = as_array(y, f"{op}: y")
     if got.dtype.kind in "iu" and call.dtypes:
         return judge_integers(call, _turned(got, call, None, layout))
-    how = _arithmetic(call, got, dtype, accumulator)
+    how = _arithmetic(call, got, dtype, accumulator)._replace(functions=functions)
     if wrt is not None:
         _check_wrt(call, wrt, cotangent)
         cotangent = _turned(as_array(cotangent, f"{op}: cotangent"), call, None, layout)

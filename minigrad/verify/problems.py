@@ -70,7 +70,7 @@ class Problem:
 
 def problem(trial: Trial, how: Arithmetic, algorithm: str | None = None) -> Problem:
     """The Problem of a case, remembered."""
-    key = f"{trial!r} {how} {algorithm}"
+    key = f"{trial!r} {tuple(how)} {algorithm}"
     if key not in _KEPT:
         if len(_KEPT) >= KEPT:
             _KEPT.clear()

@@ -79,6 +79,8 @@ class Runner:
         ``gradients(cotangent, *arrays, **words) -> arrays``, one for each argument, or None.
     dtype, accumulator, layout : str
         As in ``judge``.
+    functions : float
+        As in ``judge``.
     algorithm : str, optional
         Results of stride-1 convolutions are held to its normwise bound.
     """
@@ -92,9 +94,10 @@ class Runner:
         accumulator: str | None = None,
         layout: str = "NCHW",
         algorithm: str | None = None,
+        functions: float = 0.0,
     ) -> None:
         self.kernel, self.gradients = kernel, gradients
-        self.how = arithmetic(dtype, accumulator)
+        self.how = arithmetic(dtype, accumulator)._replace(functions=functions)
         self.dtype, self.layout, self.algorithm = dtype, layout, algorithm
 
     def given(self, trial: Trial, arrays: dict[str, Array]) -> list[Array]:

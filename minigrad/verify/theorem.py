@@ -103,6 +103,8 @@ class Roundings:
         How many of the factors come from one sum, whose order is free.
     products : bool
         Whether the terms are products of two inputs, as matrix units multiply them.
+    functions : number or array
+        How much of an absolute error of the logistic function or tanh reaches the result.
     """
 
     count: Number
@@ -110,6 +112,7 @@ class Roundings:
     underflows: Number = 0.0
     summed: Number = 0.0
     products: bool = False
+    functions: Number = 0.0
 
     def bound(self, dtype: Precision) -> Array:
         """The largest error of a value computed in ``dtype``, element by element.
@@ -138,6 +141,7 @@ class Roundings:
         if how.inputs and self.products:
             factor = (1 + how.inputs.u) ** 2
             error = (factor - 1) * self.magnitude + factor * error
+        error = error + np.multiply(self.functions, how.functions)
         if how.output.precision < how.accumulator.precision:
             error = error + how.output.u * (np.abs(exact) + error) + how.output.eta / 2
         return np.asarray(error)
