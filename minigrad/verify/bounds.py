@@ -126,6 +126,17 @@ def _tanh(y: Array, x: Array) -> Roundings:
     return Roundings(2 * ULPS, np.abs(y), 1, functions=1.0)
 
 
+def _hardsigmoid(y: Array, x: Array) -> Roundings:
+    """(x + 3) / 6, or x / 6 + 1/2 with a rounded 1/6: terms of both signs below 0."""
+    bent = np.abs(x) <= 3.001
+    return Roundings(3, np.where(bent, np.abs(x) / 6 + 0.5, np.abs(y)), 1)
+
+
+def _hardswish(y: Array, x: Array) -> Roundings:
+    inner = _hardsigmoid(np.zeros_like(x), x).magnitude
+    return Roundings(4, np.maximum(np.abs(x) * inner, np.abs(y)), 1 + np.abs(x))
+
+
 def _line_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
     """A copy, or a division by 6."""
     return Roundings(1, np.abs(y), 1)
@@ -264,8 +275,8 @@ def _batch_norm_train_dgamma(
 
 _TABLE: dict[str, Callable[..., Roundings]] = {
     **dict.fromkeys(["add", "sub", "mul", "div", "sqrt", "clamp", "pad", "astype"], _times(1)),
-    "hardsigmoid": _times(2),
-    "hardswish": _times(3),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": _hardswish,
     "exp": _exp,
     "log": _times(2 * ULPS),
     "tanh": _tanh,

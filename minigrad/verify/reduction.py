@@ -129,6 +129,8 @@ def script(runner: Runner, outcome: Outcome, arrays: Arrays) -> str:
         which = outcome.part.split()[-1]
         dy = trial.cotangent(trial.call(arrays).evaluate(runner.how).exact.shape, runner.how)
         lines.append(f"dy = {_literal(runner.cast(dy))}")
+        if which not in names:  # the function of the gradients itself failed
+            return "\n".join([*lines, f"gradients(dy, {call})"])
         lines.append(f"y = gradients(dy, {call})[{names.index(which)}]")
         judged += [f"wrt={which!r}", "cotangent=dy"]
     lines.append(f"print(mg.verify.judge({trial.op!r}, y, {', '.join(judged)}))")
