@@ -8,7 +8,7 @@ graph that lacks an activation, or has one more, still has the others where they
 
 from __future__ import annotations
 
-from minigrad.engine.trace import Graph
+from minigrad.engine.graph import Graph
 from minigrad.tensor import Array
 from minigrad.verify.onnx_runs import OnnxRun, Operator
 
@@ -85,7 +85,7 @@ class _Search:
             return False
         if step.op not in ("conv2d", "linear") or not operator.parameters:
             return True
-        return _shape(step.inputs[1]) == _shape(operator.parameters[0])
+        return _shape(step.weights) == _shape(operator.parameters[0])
 
 
 def _shape(weight: Array) -> tuple[int, ...]:

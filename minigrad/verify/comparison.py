@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.trace import Graph
+from minigrad.engine.graph import Graph
 from minigrad.errors import FormatError, MinigradError
 from minigrad.tensor import Array
 from minigrad.verify.alignment import align
@@ -89,7 +89,7 @@ def compare_dump(graph: Graph, x: Array, dump: Mapping[str, Array]) -> Compariso
         If no name is one of a layer.
     """
     outputs = layer_outputs(graph)
-    outputs["output"] = graph.outputs[0]
+    outputs["output"] = graph.outputs[0].number
     values = {outputs[name]: np.asarray(a) for name, a in dump.items() if name in outputs}
     unknown = sorted(set(dump) - set(outputs))
     if not values:
@@ -98,7 +98,7 @@ def compare_dump(graph: Graph, x: Array, dump: Mapping[str, Array]) -> Compariso
             f"the network {', '.join(list(outputs)[:3])}"
         )
     layers = list(Network(graph, x).judge(values))
-    return Comparison(layers, unknown, _end_to_end(graph, x, values.get(graph.outputs[0])))
+    return Comparison(layers, unknown, _end_to_end(graph, x, values.get(graph.outputs[0].number)))
 
 
 def compare_onnx(graph: Graph, x: Array, run: OnnxRun) -> Comparison:
@@ -116,7 +116,7 @@ def compare_onnx(graph: Graph, x: Array, run: OnnxRun) -> Comparison:
     """
     operators = align(graph, run)
     values = {n: run.values[o.output] for n, o in operators.items() if o.kind != "reshape"}
-    values[graph.outputs[0]] = run.output
+    values[graph.outputs[0].number] = run.output
     layers = []
     for number, layer in zip(
         sorted(values), Network(graph, x, LOGISTIC).judge(values), strict=True
@@ -129,6 +129,6 @@ def compare_onnx(graph: Graph, x: Array, run: OnnxRun) -> Comparison:
 
 
 def _end_to_end(graph: Graph, x: Array, y: Array | None) -> dict[str, Any]:
-    if y is None or y.shape != graph.shape_of(graph.outputs[0]):
+    if y is None or y.shape != graph.outputs[0].shape:
         return {}
     return first_order(graph, x, y)

@@ -12,7 +12,7 @@ the steps in between, to tell a missing activation from a wrong sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,8 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import vjp
-from minigrad.engine.trace import Graph, Step
-from minigrad.tensor import PRIMITIVES, Array, from_numpy, interpreting
+from minigrad.engine.graph import Graph, Ref, Step, Value
+from minigrad.tensor import PRIMITIVES, Array, Tensor, from_numpy, interpreting
 from minigrad.verify.arithmetic import FORMATS, arithmetic
 from minigrad.verify.operations import Judged
 from minigrad.verify.propagation import Bounded
@@ -153,7 +153,7 @@ class Network:
             chain.add(number)
             if step.op not in BEHIND or number in self.known:
                 return
-            if not all(r in self.known or r in chain for r in step.reads()):
+            if not all(v.number in self.known or v.number in chain for v in step.reads()):
                 return
             yield number
             if number in taken:  # the run has this value under its own name
@@ -196,7 +196,7 @@ class Network:
             number = wanted.pop()
             if number not in self.known and number not in found:
                 found.add(number)
-                wanted.extend(self.graph.steps[number].reads())
+                wanted.extend(v.number for v in self.graph.steps[number].reads())
         return sorted(found)
 
     def evaluate(
@@ -210,7 +210,7 @@ class Network:
                 step = self.graph.steps[number]
                 try:
                     values[number] = (
-                        values[step.reads()[0]] if number == left_out else _apply(step, values)
+                        values[step.source.number] if number == left_out else _apply(step, values)
                     )
                 except (ValueError, IndexError):  # the run's maps have other sizes
                     return found
@@ -227,9 +227,16 @@ def _rank(layer: Layer) -> tuple[bool, float]:
 
 
 def _apply(step: Step, values: Mapping[int, Array]) -> Array:
-    inputs = [values[r] if type(r) is int else r for r in step.inputs]
-    wide = [None if x is None else from_numpy(np.asarray(x, np.float64)) for x in inputs]
-    return PRIMITIVES[step.op](*wide, **step.params).array
+    inputs = [None if a is None else from_numpy(a) for a in _wide(step.inputs, values)]
+    return PRIMITIVES[step.op](*inputs, **step.params).array
+
+
+def _wide(refs: Sequence[Ref], values: Mapping[int, Array]) -> list[Array | None]:
+    """What a step reads, in float64."""
+    arrays = [
+        values[r.number] if isinstance(r, Value) else None if r is None else r.array for r in refs
+    ]
+    return [None if a is None else np.asarray(a, np.float64) for a in arrays]
 
 
 def narrow(y: Array, exact: Array) -> str:
@@ -267,10 +274,9 @@ def first_order(graph: Graph, x: Array, y: Array) -> dict[str, Any]:
     with kernels.backend("numpy"), np.errstate(all="ignore"):
         for number, step in graph.steps.items():
             values[number] = _apply(step, values)
-            inputs = [values[r] if type(r) is int else r for r in step.inputs]
-            wide = [None if a is None else np.asarray(a, np.float64) for a in inputs]
-            bounds[number] = bounded.enclose(step.op, wide, step.params, values[number]).error
-        last = graph.outputs[0]
+            wide = _wide(step.inputs, values)
+            bounds[number] = bounded.enclose(step.op, wide, dict(step.params), values[number]).error
+        last = graph.outputs[0].number
         error = np.abs(np.asarray(y, np.float64) - values[last])
         index = np.unravel_index(int(np.argmax(error)), error.shape)
         seed = np.zeros(error.shape)
@@ -295,18 +301,16 @@ def _cotangents(
             continue
         g, step = waiting.pop(number), graph.steps[number]
         yield number, g
-        places = [k for k, r in enumerate(step.inputs) if type(r) is int]
+        places = [k for k, r in enumerate(step.inputs) if isinstance(r, Value)]
+        given = _wide(step.inputs, values)
 
-        def f(*given: Any, step: Step = step, places: list[int] = places) -> Any:
-            inputs: list[Any] = [
-                r if r is None or type(r) is int else from_numpy(np.asarray(r, np.float64))
-                for r in step.inputs
-            ]
-            for k, t in zip(places, given, strict=True):
+        def f(*variables: Tensor, step: Step = step, places: Sequence[int] = places) -> Tensor:
+            inputs = [None if a is None else from_numpy(a) for a in _wide(step.inputs, values)]
+            for k, t in zip(places, variables, strict=True):
                 inputs[k] = t
             return PRIMITIVES[step.op](*inputs, **step.params)
 
-        found = vjp(f, *(values[step.inputs[k]] for k in places))[1](from_numpy(g))
-        for k, part in zip(places, found, strict=True):
-            ref = step.inputs[k]
-            waiting[ref] = waiting.get(ref, 0) + part.array
+        found = vjp(f, *(given[k] for k in places))[1](from_numpy(g))
+        read = [v.number for v in step.inputs if isinstance(v, Value)]
+        for number_read, part in zip(read, found, strict=True):
+            waiting[number_read] = waiting.get(number_read, np.zeros(())) + part.array

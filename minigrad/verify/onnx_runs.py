@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.engine.trace import Graph, Step
+from minigrad.engine.graph import Constant, Graph, Step
 from minigrad.errors import FormatError, MissingExtra
 from minigrad.tensor import Array
 
@@ -163,12 +163,14 @@ def parameter_fault(graph: Graph, number: int, operator: Operator) -> str:
 
 def _parameters(step: Step, norm: Step | None) -> list[Array]:
     """Weight and bias in float64, with a batch norm folded in."""
-    w = np.asarray(step.inputs[1], np.float64)
-    given = step.inputs[2] if len(step.inputs) > 2 else None
+    w = np.asarray(step.weights, np.float64)
+    given = step.bias if len(step.inputs) > 2 else None
     bias = np.zeros(len(w)) if given is None else np.asarray(given, np.float64)
     if norm is None:
         return [w] if given is None else [w, bias]
-    mean, var, gamma, beta = (np.asarray(a, np.float64) for a in norm.inputs[1:])
+    mean, var, gamma, beta = (
+        np.asarray(c.array, np.float64) for c in norm.inputs[1:] if isinstance(c, Constant)
+    )
     scale = gamma / np.sqrt(var + norm.params["eps"])
     return [w * scale.reshape((-1,) + (1,) * (w.ndim - 1)), beta + (bias - mean) * scale]
 

@@ -12,6 +12,7 @@ import pytest
 import minigrad as mg
 from minigrad.cli import main
 from minigrad.engine.export import to_onnx
+from minigrad.engine.graph import Value
 from minigrad.engine.trace import trace
 from minigrad.verify.alignment import align
 from minigrad.verify.comparison import compare_dump, compare_onnx
@@ -172,7 +173,7 @@ def dump_of(exported: Exported, names: Any = None) -> dict[str, Any]:
     """What PyTorch's hooks would give: the output of every layer."""
     values: dict[int, Any] = {0: exported.x}
     for number, step in exported.graph.steps.items():
-        inputs = [values[r] if type(r) is int else r for r in step.inputs]
+        inputs = [values[r.number] if isinstance(r, Value) else r and r.array for r in step.inputs]
         result = mg.tensor.PRIMITIVES[step.op].forward(*inputs, **step.params)
         values[number] = result[0] if isinstance(result, tuple) else result
     named = layer_outputs(exported.graph)
