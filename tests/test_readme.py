@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_examples_print_what_they_say():
-    assert doctest.testfile(str(ROOT / "README.md"), module_relative=False).failed == 0
+@pytest.mark.parametrize("name", ["README.md", "docs/judge.md"])
+def test_the_examples_print_what_they_say(name):
+    assert doctest.testfile(str(ROOT / name), module_relative=False).failed == 0
 
 
 def test_the_table_is_what_classify_prints(capsys):
@@ -28,8 +29,10 @@ def test_the_table_is_what_classify_prints(capsys):
         assert 100 * best["probability"] == pytest.approx(float(percent), abs=0.051)
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/judge.md"])
 def test_every_file_that_is_pointed_to_is_there(name):
-    links = re.findall(r"\]\(([^)#:]+)\)|src=\"([^\"]+)\"", (ROOT / name).read_text("utf-8"))
+    text = (ROOT / name).read_text("utf-8")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", text)
     assert links
-    assert [link for pair in links for link in pair if link and not (ROOT / link).exists()] == []
+    folder = (ROOT / name).parent
+    assert [link for pair in links for link in pair if link and not (folder / link).exists()] == []

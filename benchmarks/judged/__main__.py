@@ -128,7 +128,8 @@ def row(name: str, reports: dict[str, Report], seconds: float) -> dict[str, Any]
         "engine": name, "operations": len(reports), "arrays": len(outcomes),
         "wrong": sum(o.wrong for o in outcomes),
         "refused": sum(len(r.refused) for r in reports.values()),
-        "median": float(np.median(shares)), "largest": float(max(shares)), "seconds": seconds,
+        "median": float(np.median(shares or [0])), "largest": max(shares, default=0.0),
+        "seconds": seconds,
         "failing": {op: len(r.failures) for op, r in reports.items() if r.failures},
     }  # fmt: skip
 

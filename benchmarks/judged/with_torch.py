@@ -29,6 +29,7 @@ class Torch:
     def __init__(self, channels_last: bool = False, precision: str = "highest") -> None:
         self.torch = load("torch", "torch")
         self.torch.set_float32_matmul_precision(precision)
+        self.torch.set_num_threads(1)
         self.channels_last = channels_last
 
     def tensor(self, array: Array, grad: bool = False) -> Any:

@@ -23,6 +23,7 @@ and behind them, one idea a file:
     cheats       cached and constant outputs
     reduction    a failing case made small, and a script that reproduces it
     conventions  NaN, infinities, subnormal numbers: reported, never judged
+    testing      cases for test suites: pytest_minigrad, and ``strategies.calls``
     files, vectors    cases on disk, and results that any language computed from them
     networks     a network judged layer by layer, from the run's own inputs
     onnx_runs, alignment     runs of ONNX files, and whose values theirs are

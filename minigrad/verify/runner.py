@@ -108,6 +108,11 @@ class Runner:
             for name, a in arrays.items()
         ]
 
+    def cotangent(self, put: Problem) -> Array:
+        """The cotangent of the result as the function gets it."""
+        turned = self.layout == "NHWC" and IMAGES.get(put.trial.op, ((), False))[1]
+        return self.cast(to_nhwc(put.cotangent) if turned else put.cotangent)
+
     def cast(self, array: Array) -> Array:
         """A copy in the judged dtype; bfloat16 and TF32 travel as float32 where need be."""
         name = "float32" if self.dtype == "tf32" else self.dtype
@@ -146,13 +151,11 @@ class Runner:
 
     def _backward(self, put: Problem) -> list[Outcome | Refusal]:
         assert self.gradients is not None
-        trial, dy = put.trial, put.cotangent
-        turned = self.layout == "NHWC" and IMAGES.get(trial.op, ((), False))[1]
+        trial = put.trial
         given = self.given(trial, put.arrays)
         try:
             with np.errstate(all="ignore"):
-                turned_dy = self.cast(to_nhwc(dy) if turned else dy)
-                found = self.gradients(turned_dy, *given, **trial.words)
+                found = self.gradients(self.cotangent(put), *given, **trial.words)
         except NotImplementedError as error:
             return [Refusal(trial, str(error))]
         except Exception as error:

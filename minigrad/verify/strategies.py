@@ -18,12 +18,14 @@ from minigrad.errors import ShapeError
 from minigrad.geometry import ConvSpec, Pads, Pair, conv_output_shape, same_padding, span
 from minigrad.kernels.contract import Array, PoolWindow
 from minigrad.tensor import Shape
+from minigrad.verify.testing import Case, cases
 
 __all__ = [
     "DTYPES",
     "LAYOUTS",
     "VALUES",
     "ConvProblem",
+    "calls",
     "conv_problems",
     "filled",
     "laid_out",
@@ -226,3 +228,33 @@ def laid_out(array: Array, layout: str) -> Array:
         placed[...] = array
         array = placed
     return array
+
+
+def calls(op: str, **how: Any) -> st.SearchStrategy[Case]:
+    """A case of an operation with values of any seed, to be computed and handed to its judge.
+
+    Parameters
+    ----------
+    op : str
+        "conv2d", "linear", ...
+    **how
+        dtype, accumulator, layout, algorithm and functions, as in ``examine``.
+
+    Returns
+    -------
+    strategy of Case
+
+    Examples
+    --------
+    ::
+
+        @given(calls("conv2d", layout="NHWC"))
+        def test_my_convolution(case):
+            assert not case.judge(my_convolution(*case.inputs, **case.words))
+    """
+    count = len(cases(op, **how))
+    return st.builds(
+        lambda k, seed: cases(op, seed=seed, **how)[k],
+        st.integers(0, count - 1),
+        st.integers(0, 2**16),
+    )
