@@ -35,7 +35,7 @@ from minigrad.verify.operations import Judged
 from minigrad.verify.patterns import pattern
 from minigrad.verify.propagation import Bounded
 
-__all__ = ["RATE", "USUAL", "Verdict", "decide", "judge_step"]
+__all__ = ["RATE", "USUAL", "Verdict", "decide", "judge_step", "widened"]
 
 USUAL = 4.0
 """The limit of the statistical figure (see ``Verdict.usual``)."""
@@ -232,11 +232,20 @@ def judge_step(
             raise DtypeError(f"{primitive}: y is {y.dtype}, but input {k} is {x.dtype}")
     how = arithmetic(y.dtype.name, y.dtype.name)
     wide = [None if x is None else x.astype(np.float64) for x in inputs]
+    named = widened(params or {})
     with kernels.backend("numpy"), np.errstate(all="ignore"):
-        result = PRIMITIVES[primitive].forward(*wide, **(params or {}))
+        result = PRIMITIVES[primitive].forward(*wide, **named)
         exact = np.asarray(result[0] if isinstance(result, tuple) else result)
         if y.shape != exact.shape:
             raise ShapeError(f"{primitive} gives an array of shape {exact.shape}, got {y.shape}")
-        known = Bounded(how).enclose(primitive, wide, dict(params or {}), exact)
+        known = Bounded(how).enclose(primitive, wide, named, exact)
     finite = all(x is None or bool(np.isfinite(x).all()) for x in wide)
     return decide(y, Judged(exact, known.error, known.size, known.typical), how, finite=finite)
+
+
+def widened(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters whose arrays of floats, such as statistics, are float64."""
+    return {
+        k: v.astype(np.float64) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v
+        for k, v in params.items()
+    }

@@ -16,10 +16,11 @@ from minigrad.tensor import PRIMITIVES, Primitive, Tensor, evaluate, interpretin
 from minigrad.verify.bounds import step_bound
 from minigrad.verify.cases import CASES
 from minigrad.verify.own import own_bound
+from minigrad.verify.verdict import widened
 
 BACKENDS = [
     pytest.param(n, marks=pytest.mark.skipif(bool(unavailable(n)), reason=str(unavailable(n))))
-    for n in ("cython",)
+    for n in ("cython", "numba")
 ]  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def share(op: str, inputs: Sequence[Any], params: dict[str, Any], y: Any) -> flo
     """The largest part of its own bound that y uses."""
     wide = [None if x is None else x.astype(np.float64) for x in inputs]
     with mg.backend("numpy"):
-        result = PRIMITIVES[op].forward(*wide, **params)
+        result = PRIMITIVES[op].forward(*wide, **widened(params))
     exact = np.asarray(result[0] if isinstance(result, tuple) else result)
     allowed = own_bound(op, inputs, params, exact, y.dtype)
     assert np.all(allowed <= step_bound(op, inputs, params, exact, y.dtype))
