@@ -68,7 +68,8 @@ def _lines(packages: Sequence[Package], states: Sequence[str], limit: int) -> It
     )
     yield ""
     for package, state in zip(packages, states, strict=True):
-        yield f"{package.network}: {package.pip}"
+        yield package.network
+        yield f"    {package.pip}"
         yield f"    {package.file}"
         yield f"    sha256 {package.sha256}"
         if state == "differs":
