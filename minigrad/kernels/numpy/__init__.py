@@ -1,7 +1,15 @@
 """Every function of the contract in NumPy: sums over taps, and sums over axes.
 
-``layout`` says where the pixels of a tap lie; the other files have the names that they have
-in every backend.
+The files have the names that they have in every backend.  Read in this order:
+
+    layout         where the pixels of a tap lie
+    dense          a convolution as one matrix product for each tap; the linear map
+    dense_gradients    both gradients, with the same taps
+    depthwise, depthwise_gradients    the same where no channel meets another
+    reductions     sums in float64, and the softmax that is made of them
+    elementwise    functions of one number, and their slopes
+    normalisation  batch normalisation and its gradient
+    pooling        pools, tap by tap
 """
 
 from minigrad.kernels.numpy.dense import *
