@@ -64,7 +64,7 @@ def read_zip(
             )
         return lambda: _read(record, check_crc)
 
-    return _state_dict(find_state_dict(value, key), find, order, budget)
+    return _state_dict(find_state_dict(value, key), find, program.source, order, budget)
 
 
 def _top_folder(records: Mapping[str, Record]) -> str:
@@ -125,7 +125,7 @@ def read_legacy(source: Source, budget: Budget, key: str | None) -> StateDict:
     def find(flat: Storage) -> Bytes:
         return lambda: source.read(starts[flat.key], flat.nbytes)
 
-    return _state_dict(find_state_dict(value, key), find, order, budget)
+    return _state_dict(find_state_dict(value, key), find, source, order, budget)
 
 
 def _legacy_starts(
@@ -151,7 +151,7 @@ def _legacy_starts(
 
 
 def _state_dict(
-    found: Found, find: Callable[[Storage], Bytes], order: Order, budget: Budget
+    found: Found, find: Callable[[Storage], Bytes], file: Source, order: Order, budget: Budget
 ) -> StateDict:
     """The arrays of the tensors; those of one storage share its memory."""
     readers = {t.storage: find(t.storage) for t in found.tensors.values()}
@@ -160,6 +160,7 @@ def _state_dict(
         budget.work(STEPS + STEPS_PER_AXIS * len(tensor.shape))
     for flat in readers:
         budget.spend_memory(flat.array_nbytes, f"storage {quote(flat.key)}")
+    file.reserve([flat.nbytes for flat in readers])
     flats = {flat: read_storage(read(), flat, order) for flat, read in readers.items()}
     arrays = {name: view(flats[tensor.storage], tensor) for name, tensor in found.tensors.items()}
     return StateDict(without_wrappers(arrays), _metadata(found), found.key, found.others)

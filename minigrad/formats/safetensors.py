@@ -60,6 +60,7 @@ def read_safetensors(source: Source, budget: Budget) -> StateDict:
     for tensor in tensors:
         widened = 2 if tensor.dtype == "BF16" else 1
         budget.spend_memory(widened * (tensor.end - tensor.begin), tensor.what)
+    source.reserve([tensor.end - tensor.begin for tensor in tensors])
     arrays = {tensor.name: _read_tensor(source, start, tensor) for tensor in tensors}
     return StateDict(arrays, metadata)
 

@@ -11,7 +11,7 @@ import errno
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import FileIO
 from typing import Protocol
 
@@ -20,6 +20,9 @@ import numpy as np
 from minigrad.errors import FormatError, quote
 
 __all__ = ["Mapping", "Snapshot", "Source", "open_regular", "source"]
+
+ALIGNMENT = 64  # bytes
+SMALL, AHEAD = 1 << 14, 1 << 16  # reads of few bytes come from one of more, read ahead
 
 
 class Source(Protocol):
@@ -30,6 +33,9 @@ class Source(Protocol):
     def read(self, start: int, nbytes: int) -> memoryview:
         """The bytes from ``start`` on, which can be written to without changing the file."""
 
+    def reserve(self, sizes: Collection[int]) -> None:
+        """Be ready for reads of these sizes, which are in the file."""
+
 
 class Snapshot:
     """Reads what is asked for, and nothing else."""
@@ -37,19 +43,42 @@ class Snapshot:
     def __init__(self, file: FileIO, size: int) -> None:
         self.file = file
         self.size = size
+        self.room = memoryview(bytearray())
+        self.ahead, self.ahead_start = memoryview(bytearray()), 0  # what small reads come from
+
+    def reserve(self, sizes: Collection[int]) -> None:
+        """One piece of memory for many reads: the system gives it faster than many small ones."""
+        self.room = memoryview(np.empty(sum(sizes) + ALIGNMENT * len(sizes), np.uint8))
 
     def read(self, start: int, nbytes: int) -> memoryview:
         """The bytes from ``start`` on, in memory of their own."""
         check_within(start, nbytes, self.size)
-        buffer = np.empty(nbytes, np.uint8)
-        content = memoryview(buffer)
+        content = self._memory(nbytes)
+        if nbytes > SMALL:
+            self._fill(content, start)
+            return content
+        if not self.ahead_start <= start <= start + nbytes <= self.ahead_start + len(self.ahead):
+            self.ahead = memoryview(bytearray(min(AHEAD, self.size - start)))
+            self.ahead_start = start
+            self._fill(self.ahead, start)
+        at = start - self.ahead_start
+        content[:] = self.ahead[at : at + nbytes]
+        return content
+
+    def _fill(self, content: memoryview, start: int) -> None:
         self.file.seek(start)
         done = 0
-        while done < nbytes:
+        while done < len(content):
             count = self.file.readinto(content[done:])
             if not count:
                 raise FormatError("the file became shorter while it was read")
             done += count
+
+    def _memory(self, nbytes: int) -> memoryview:
+        """Memory for so many bytes, beginning where numbers of any size may."""
+        if nbytes > len(self.room):
+            return memoryview(np.empty(nbytes, np.uint8))
+        content, self.room = self.room[:nbytes], self.room[nbytes + -nbytes % ALIGNMENT :]
         return content
 
 
@@ -68,6 +97,9 @@ class Mapping:
         """The bytes from ``start`` on, where they lie."""
         check_within(start, nbytes, self.size)
         return self.content[start : start + nbytes]
+
+    def reserve(self, sizes: Collection[int]) -> None:
+        """The file is its own memory."""
 
 
 def check_within(start: int, nbytes: int, size: int) -> None:

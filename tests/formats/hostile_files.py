@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import struct
@@ -71,6 +72,7 @@ def npy_of(shape, descr="<f4", data=bytes(8)):
                                         f"'shape': {shape}, }}\n") + data})  # fmt: skip
 
 
+@functools.cache
 def deflated_zeros(nbytes):
     """Raw deflate of many zeros, made piece by piece."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)

@@ -11,7 +11,7 @@ from weight_files import Device, Parameter, Storage, Tensor, legacy, tensor, zip
 
 from minigrad.formats import save
 
-QUICK, LONG = 2_000, 60_000
+QUICK, LONG = 2_000, 20_000
 
 
 def state():

@@ -9,7 +9,7 @@ from hostile_graphs import HOSTILE
 from measured import Measured
 
 SECONDS, MEMORY = 2.0, 200 << 20
-QUICK, LONG = 2_000, 60_000
+QUICK, LONG = 2_000, 20_000
 
 
 @pytest.fixture(scope="module")

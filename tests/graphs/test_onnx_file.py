@@ -185,7 +185,8 @@ def test_sizes_that_are_free(read):
 
 def test_the_library_writes_what_is_read(tmp_path):
     """The same file through the onnx library, from which nothing here was taken."""
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     make, numpy_helper = onnx.helper, onnx.numpy_helper
     weight = np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype("f4")
     nodes = [
