@@ -19,6 +19,7 @@ tensors, numbers          from what a file says to arrays
 pth, pth_writer           PyTorch's containers
 npz, safetensors          the two others
 checkpoint, state_dict    the weights among everything else that a trainer saves
+prefixes                  what stands before the names of the weights
 metadata                  text that travels with the arrays
 ========================  ==========================================================
 """
@@ -155,7 +156,7 @@ def _read_archive(file: Source, budget: Budget, key: str | None, check_crc: bool
 
 def _only(state: StateDict, key: str | None) -> StateDict:
     """The state dict of a file that has one and no names for it."""
-    from minigrad.formats.checkpoint import without_wrappers
+    from minigrad.formats.prefixes import without_wrappers
 
     if key is not None:
         raise FormatError(f"the file has no parts, so none under the key {quote(key)}")

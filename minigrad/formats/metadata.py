@@ -7,7 +7,6 @@ attribute of the OrderedDict, which torch's ``load_state_dict`` never looks at.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,6 +23,8 @@ MAX_BYTES = 1 << 20
 
 def encode_metadata(metadata: Mapping[str, str]) -> Array:
     """The texts as an array of bytes."""
+    import json  # here and below: it makes the start slower, and few files need it
+
     return np.frombuffer(json.dumps(dict(metadata)).encode(), np.uint8)
 
 
@@ -33,6 +34,8 @@ def decode_metadata(array: Array | None) -> dict[str, str]:
         return {}
     if array.dtype != np.uint8 or array.nbytes > MAX_BYTES:
         raise FormatError(f"the array {RESERVED!r} does not hold bytes of metadata")
+    import json
+
     try:
         return checked_metadata(json.loads(array.tobytes()))
     except (ValueError, RecursionError):

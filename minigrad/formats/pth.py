@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from minigrad.errors import FormatError, quote
-from minigrad.formats.checkpoint import Found, find_state_dict, without_wrappers
+from minigrad.formats.checkpoint import Found, find_state_dict
 from minigrad.formats.limits import Budget, no_duplicates
 from minigrad.formats.metadata import ATTRIBUTE, checked_metadata
 from minigrad.formats.pickle_machine import MAX_PICKLE, Opaque
 from minigrad.formats.pickle_reader import read_pickle
+from minigrad.formats.prefixes import without_wrappers
 from minigrad.formats.source import Source
 from minigrad.formats.state_dict import StateDict
 from minigrad.formats.tensors import (

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minigrad.errors import StateDictError, quote
-from minigrad.formats.checkpoint import below_prefix
+from minigrad.formats.prefixes import below_prefix
 from minigrad.formats.state_dict import StateDict
 from minigrad.models.metadata import describe
 from minigrad.models.naming import Known, Names, Presets, minigrad

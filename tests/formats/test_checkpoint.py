@@ -16,7 +16,8 @@ from weight_files import CONTAINERS, Storage, Tensor, archive, npy, pickled, ten
 
 from minigrad.errors import FormatError
 from minigrad.formats import load, save
-from minigrad.formats.checkpoint import WRAPPERS, below_prefix, without_wrappers
+from minigrad.formats.checkpoint import WRAPPERS
+from minigrad.formats.prefixes import below_prefix, without_wrappers
 
 container = pytest.mark.parametrize("write", CONTAINERS.values(), ids=CONTAINERS)
 
