@@ -37,6 +37,7 @@ COMMANDS = {
     "models": "list every network: its cost, its accuracy, where weights may come from",
     "weights": "list the packages that carry weights for these networks",
     "summary": "show what each layer of a network costs, as a table or a picture",
+    "train": "teach a network the classes of a folder of pictures",
     "convert": "write weights in another file format, or under another library's names",
     "export": "write a network as an ONNX file",
     "bench": "measure a network on this machine, beside other engines that are installed",

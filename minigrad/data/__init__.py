@@ -21,6 +21,7 @@ from minigrad.data.transforms import (
     RandomCrop,
     RandomResizedCrop,
     Resize,
+    ToRGB,
     Transform,
     mixup,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "RandomResizedCrop",
     "Resize",
     "Subset",
+    "ToRGB",
     "Transform",
     "mixup",
     "read_idx",

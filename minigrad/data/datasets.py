@@ -169,11 +169,11 @@ class Subset:
     Parameters
     ----------
     dataset : Dataset
-    indices : sequence of int
+    indices : sequence or array of int
         Which pictures, in which order.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Dataset, indices: npt.ArrayLike) -> None:
         self.dataset, self.indices = dataset, np.asarray(indices, np.int64)
         self.classes = dataset.classes
         self.labels: npt.NDArray[np.int64] = dataset.labels[self.indices]

@@ -30,6 +30,7 @@ __all__ = [
     "RandomCrop",
     "RandomResizedCrop",
     "Resize",
+    "ToRGB",
     "Transform",
     "mixup",
 ]
@@ -61,6 +62,14 @@ class Compose:
         for part in self.parts:
             picture = part(picture, rng)
         return picture
+
+
+@dataclass(frozen=True)
+class ToRGB:
+    """A grey picture, (H, W, 1), as three equal channels; any other stays as it is."""
+
+    def __call__(self, picture: Pixels, rng: Generator) -> Pixels:
+        return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from minigrad.models.families import (
     mnasnet,
     mobilenet_v2,
     mobilenet_v3,
+    small,
     squeezenext,
 )
 from minigrad.models.family import Entry
@@ -42,6 +43,7 @@ NETWORKS: dict[str, Entry] = {
     **mnasnet.NETWORKS,
     **efficientnet.NETWORKS,
     **efficientnet_v2.NETWORKS,
+    **small.NETWORKS,
 }
 # A library's name of a network: ours, and the preset of its weights.
 ALIASES: dict[str, tuple[str, str]] = {

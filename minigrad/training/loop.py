@@ -185,10 +185,11 @@ def train_step(run: Run, batch: Batch, settings: Settings, last: bool = False) -
     parts = run.step % settings.accumulate
     if parts == 0:
         run.optimizer.zero_grad()
-    loss, z = _loss(run.model, batch, settings, rng)
-    value = loss.item()
-    _check_loss(run, value, z.shape[1], batch.images)
-    (loss / settings.accumulate).backward()
+    with np.errstate(all="ignore"):  # what overflows is looked for below, and named
+        loss, z = _loss(run.model, batch, settings, rng)
+        value = loss.item()
+        _check_loss(run, value, z.shape[1], batch.images)
+        (loss / settings.accumulate).backward()
     if last or parts == settings.accumulate - 1:
         _update(run, settings)
     run.step += 1

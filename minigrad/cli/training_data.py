@@ -1,0 +1,113 @@
+"""What ``minigrad train`` learns from: folders of photographs, or IDX files.
+
+DIR/CLASS/*.jpg                        a part of it is kept apart for validation
+DIR/train/CLASS/*.jpg and DIR/validation/CLASS/*.jpg        (or val, valid, test)
+DIR/train-images-idx3-ubyte[.gz] and its relatives          MNIST and the like
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minigrad.data import (
+    CenterCrop,
+    ColorJitter,
+    Compose,
+    Dataset,
+    HorizontalFlip,
+    IdxDataset,
+    ImageFolder,
+    Normalize,
+    RandomCrop,
+    RandomResizedCrop,
+    Resize,
+    Subset,
+    ToRGB,
+    Transform,
+)
+from minigrad.errors import MinigradError
+from minigrad.models import Preparation
+
+__all__ = ["Parts", "evaluated", "read_parts", "varied"]
+
+VALIDATION = ("validation", "val", "valid", "test")
+IDX = {"train": "train-images-idx3-ubyte", "validation": "t10k-images-idx3-ubyte"}
+APART = 10  # without a validation set, every tenth picture of each class
+
+
+class Parts(NamedTuple):
+    """What is trained on, and what is looked at after each epoch."""
+
+    training: Dataset
+    validation: Dataset
+
+
+def read_parts(folder: Path) -> Parts:
+    """The training and the validation set of a folder.
+
+    Raises
+    ------
+    MinigradError
+        If it has none of the forms above.
+    """
+    if not folder.is_dir():
+        raise MinigradError(f"{folder}: --data must be a folder")
+    if _idx(folder, "train"):
+        return Parts(_idx_dataset(folder, "train"), _idx_dataset(folder, "validation"))
+    if (folder / "train").is_dir():
+        training = ImageFolder(folder / "train", keep=True)
+        for name in VALIDATION:
+            if (folder / name).is_dir():
+                return Parts(training, ImageFolder(folder / name, training.classes, keep=True))
+        return _apart(training)
+    return _apart(ImageFolder(folder, keep=True))
+
+
+def _idx(folder: Path, part: str) -> Path | None:
+    names = (IDX[part], IDX[part] + ".gz")
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _idx_dataset(folder: Path, part: str) -> Dataset:
+    images = _idx(folder, part)
+    if images is None:
+        raise MinigradError(f"{folder}: {IDX[part]} is missing beside the training files")
+    labels = images.with_name(images.name.replace("images-idx3", "labels-idx1"))
+    return IdxDataset(images, labels)
+
+
+def _apart(dataset: Dataset) -> Parts:
+    """Every tenth picture of each class, at least one, is for validation."""
+    chosen = [np.flatnonzero(dataset.labels == k)[::APART] for k in range(len(dataset.classes))]
+    validation = np.sort(np.concatenate(chosen))
+    training = np.setdiff1d(np.arange(len(dataset)), validation)
+    if not training.size:
+        raise MinigradError("there is one picture a class: too few to train on and to validate")
+    return Parts(Subset(dataset, training), Subset(dataset, validation))
+
+
+def varied(preparation: Preparation, small: bool, flip: bool = True) -> Transform:
+    """What a training picture goes through: another part, mirrored or not, in other light.
+
+    Small pictures keep their size: they are moved by two pixels and mirrored.
+    """
+    size = preparation.size
+    mirrored = [HorizontalFlip()] if flip else []
+    if small:
+        return Compose([ToRGB(), Resize(size), RandomCrop(size, 2), *mirrored,
+                        _normalized(preparation)])  # fmt: skip
+    return Compose([ToRGB(), RandomResizedCrop(size, (0.35, 1.0)), *mirrored,
+                    ColorJitter(0.2, 0.2, 0.2), _normalized(preparation)])  # fmt: skip
+
+
+def evaluated(preparation: Preparation) -> Transform:
+    """What a validation picture goes through: the preparation itself."""
+    return Compose([ToRGB(), Resize(preparation.size + preparation.margin),
+                    CenterCrop(preparation.size), _normalized(preparation)])  # fmt: skip
+
+
+def _normalized(preparation: Preparation) -> Normalize:
+    return Normalize(preparation.mean, preparation.std)

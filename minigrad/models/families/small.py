@@ -1,0 +1,113 @@
+"""Networks for small pictures, 28 to 64 pixels a side: one of each block.
+
+Ours, to learn with: no paper has their tables and nobody publishes weights for them.  They
+keep the picture's full size in the stem alone, which is what makes them quick; both end in
+a mean over the map and one linear layer.
+
+| stage | inverted residual, t, channels, blocks, stride | SqueezeNeXt, channels, blocks, stride |
+|-------|------------------------------------------------|---------------------------------------|
+| stem  | 3x3, 16 channels, stride 1                     | 3x3, 16 channels, stride 1            |
+| 1     | 3, 24, 2, 2                                    | 48, 2, 2                              |
+| 2     | 4, 48, 3, 2                                    | 96, 4, 2                              |
+| 3     | 4, 96, 2, 1                                    | 160, 2, 1                             |
+| head  | 1x1, 256 channels                              | 1x1, 256 channels                     |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad.models.family import Entry, Family, entries
+from minigrad.models.network import Feature, Network
+from minigrad.models.preparation import SIGNED, Preparation
+from minigrad.nn.blocks.inverted_residual import InvertedResidual
+from minigrad.nn.blocks.squeezenext import SqueezeNeXtBlock
+from minigrad.nn.layers import ConvBN, Linear, Sequential
+from minigrad.nn.module import Module
+
+__all__ = ["NETWORKS", "small"]
+
+STEM, HEAD = 16, 256
+TABLES = {
+    # expand ratio (0: a SqueezeNeXt block), channels, blocks, stride
+    "inverted residual": ((3, 24, 2, 2), (4, 48, 3, 2), (4, 96, 2, 1)),
+    "SqueezeNeXt": ((0, 48, 2, 2), (0, 96, 4, 2), (0, 160, 2, 1)),
+}
+Row = tuple[int, int, int, int]
+
+
+def small(
+    block: str,
+    *,
+    in_channels: int = 3,
+    num_classes: int = 1000,
+    dropout: float = 0.1,
+    features_only: bool = False,
+    **style: Any,
+) -> Network:
+    """A network for small pictures.
+
+    Parameters
+    ----------
+    block : {"inverted residual", "SqueezeNeXt"}
+    in_channels, num_classes : int
+    dropout : float
+    features_only : bool
+        End at the last map.
+    style
+        ``bn_eps`` and ``bn_momentum``.
+    """
+    table = TABLES[block]
+    activation = "relu6" if block == "inverted residual" else "relu"
+    stages: list[Sequential] = []
+    shown: dict[int, Feature] = {}
+    cin, reached = STEM, 1
+    for row in table:
+        if row[3] > 1:
+            shown[len(stages) - 1] = Feature(cin, reached)
+        stages.append(_stage(row, cin, style))
+        cin, reached = row[1], reached * row[3]
+    shown[len(stages) - 1] = Feature(cin, reached)
+    stem = ConvBN(in_channels, STEM, 3, activation=activation, **style)
+    if features_only:
+        return Network(stem, stages, shown)
+    return Network(
+        stem,
+        stages,
+        shown,
+        head=ConvBN(cin, HEAD, activation=activation, **style),
+        dropout=dropout,
+        classifier=Linear(HEAD, num_classes) if num_classes else None,
+    )
+
+
+def _stage(row: Row, cin: int, style: dict[str, Any]) -> Sequential:
+    ratio, channels, count, stride = row
+    make: Callable[..., Module] = InvertedResidual if ratio else SqueezeNeXtBlock
+    more = {"expand_ratio": ratio} if ratio else {}
+    inputs: Sequence[int] = (cin, *[channels] * (count - 1))
+    strides = (stride, *[1] * (count - 1))
+    return Sequential(
+        *(make(c, channels, stride=s, **more, **style)
+          for c, s in zip(inputs, strides, strict=True))
+    )  # fmt: skip
+
+
+def photographs(size: int) -> dict[str, Preparation]:
+    """The whole picture, to -1..1."""
+    return {"minigrad": SIGNED._replace(size=size, margin=0, crop_first=False)}
+
+
+FAMILY = Family(
+    small,
+    {"minigrad": {"bn_eps": 1e-5, "bn_momentum": 0.1, "init": "torchvision"}},
+    photographs,
+    {},
+)
+
+NETWORKS: dict[str, Entry] = entries(
+    FAMILY, "ours, for small pictures",
+    ("inverted_residual_small", {"block": "inverted residual"}, 32, None),
+    ("squeezenext_small",       {"block": "SqueezeNeXt"},       32, None),
+)  # fmt: skip

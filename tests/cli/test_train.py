@@ -1,0 +1,160 @@
+"""``minigrad train`` as it is typed: from folders to a file that classifies, in halves too."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minigrad as mg
+from minigrad.cli import main
+
+CLASSES = ("above", "below")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Two classes of 16 x 16: bright above, bright below."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(CLASSES):
+        (folder / name).mkdir()
+        for n in range(20):
+            image = rng.integers(0, 90, (16, 16), np.uint8)
+            image[8 * k : 8 * k + 8] += 150
+            Image.fromarray(image).save(folder / name / f"{n}.png")
+    return folder
+
+
+def train(pictures, out, *more):
+    fixed = ("train", "--data", str(pictures), "--out", str(out), "--batch", "8", "--no-flip")
+    return main([*fixed, *map(str, more)])
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "out"
+    assert train(pictures, out, "--epochs", 12, "--lr", 0.05) == 0
+    return out
+
+
+def test_it_learns_and_writes_what_it_says(trained):
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 13))
+    assert max(row["val_accuracy"] for row in rows) == 1.0
+    assert (trained / "curves.svg").read_text().startswith("<svg")
+    with Image.open(trained / "curves.png") as image:
+        assert image.format == "PNG"
+
+
+def test_the_file_classifies_without_another_word(trained, pictures, capsys):
+    weights = str(trained / "model.safetensors")
+    photo = str(pictures / "below" / "0.png")
+    command = ["classify", "--model", "inverted_residual_small", "--weights", weights, "--json"]
+    assert main([*command, photo]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["top"][0]["label"] == "below"
+
+
+def test_the_preparation_in_the_file_is_the_one_of_validation(trained, pictures):
+    model = mg.models.create("inverted_residual_small", weights=trained / "model.safetensors")
+    photos = sorted((pictures / "above").glob("*.png"))[:3]
+    x = mg.vision.preprocess(photos, model.preparation)
+    assert x.shape == (3, 3, 16, 16)
+    assert (model(mg.Tensor(x)).numpy().argmax(axis=1) == 0).all()
+
+
+def test_json_has_the_confusion(pictures, tmp_path, capsys):
+    assert train(pictures, tmp_path / "out", "--epochs", 1, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["classes"] == list(CLASSES)
+    assert np.sum(found["confusion"]) == 4
+
+
+def test_a_run_in_two_halves_ends_as_one(trained, pictures, tmp_path):
+    out = tmp_path / "out"
+    code = (
+        "import sys, os, signal, minigrad.cli.train as t\n"
+        "from minigrad.cli import main\n"
+        "steps = iter(range(99))\n"
+        "t._bar = lambda p: next(steps) == 17 and os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = ["train", "--data", pictures, "--out", out, "--batch", 8, "--no-flip"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, command), "--epochs", "12", "--lr", "0.05"],
+        env={**os.environ, "PYTHONPATH": str(Path(mg.__file__).parents[1])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 128 + signal.SIGINT
+    assert "stopped and saved; `minigrad train --resume" in done.stderr
+    assert main(["train", "--resume", str(out)]) == 0
+    for name in ("model.safetensors", "run.safetensors"):
+        whole, halves = (mg.load(folder / name) for folder in (trained, out))
+        assert {k: v.tobytes() for k, v in whole.items()} == {
+            k: v.tobytes() for k, v in halves.items()
+        }
+
+
+@pytest.mark.parametrize("frozen", ["features", "blocks.0"])
+def test_pretrained_weights_get_a_new_head_and_frozen_parts_stay(pictures, tmp_path, frozen):
+    weights = tmp_path / "pretrained.safetensors"
+    model = mg.models.create("inverted_residual_small", num_classes=7, rng=1)
+    mg.formats.save(weights, model.state_dict())
+    out = tmp_path / "out"
+    options = ("--weights", weights, "--freeze", frozen, "--epochs", 1, "--layer-decay", 0.9)
+    assert train(pictures, out, *options) == 0
+    before, after = model.state_dict(), mg.load(out / "model.safetensors")
+    assert after["classifier.weight"].shape == (2, 256)
+    same = {k for k in before if np.array_equal(before[k], after[k])}
+    kept = {k for k in before if not k.startswith("classifier")}
+    if frozen == "features":
+        assert same == kept
+    else:
+        assert {k for k in kept if k.startswith("blocks.0.")} <= same < kept
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--freeze", "tail"), "has no such part; it has features, stem"),
+        (("--model", "nothing"), "there is no network 'nothing'"),
+        (("--weights", "missing.pth"), "missing.pth"),
+        (("--lr", "-1"), "must be a finite number of at least 0"),
+        (("--lr", "1e30", "--epochs", "1"), "lower the rate"),
+        (("--model", "squeezenext_1_0_23", "--size", "32"), "reads? BGR|read BGR"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(pictures, tmp_path, capsys, options, message):
+    assert train(pictures, tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error), error
+
+
+def test_data_that_is_none_is_one_sentence(tmp_path, capsys):
+    assert main(["train"]) == 2
+    assert "say with --data" in capsys.readouterr().err
+    assert main(["train", "--data", str(tmp_path)]) == 2
+    assert "no folder with photographs" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert "arguments.json" in capsys.readouterr().err
+
+
+def test_idx_files_and_parts_of_a_folder_are_found(pictures, tmp_path):
+    from minigrad.cli.training_data import read_parts
+
+    parts = read_parts(pictures)
+    assert (len(parts.training), len(parts.validation)) == (36, 4)
+    (tmp_path / "train").symlink_to(pictures)
+    (tmp_path / "val").symlink_to(pictures)
+    parts = read_parts(tmp_path)
+    assert (len(parts.training), len(parts.validation)) == (40, 40)
