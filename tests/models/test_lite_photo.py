@@ -67,5 +67,5 @@ def test_coffee_is_espresso():
 def test_given_weights_are_adopted_where_they_lie():
     state = formats.load(weights(0))
     model = models.create("efficientnet_lite0", weights=state)
-    assert model.stem.conv.weight.array is state["_conv_stem.weight"]
+    assert np.shares_memory(model.stem.conv.weight.array, state["_conv_stem.weight"])
     assert not model.stem.conv.weight.array.flags.c_contiguous  # TensorFlow's order, as stored
