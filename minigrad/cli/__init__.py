@@ -40,6 +40,7 @@ COMMANDS = {
     "train": "teach a network the classes of a folder of pictures",
     "convert": "write weights in another file format, or under another library's names",
     "export": "write a network as an ONNX file",
+    "compile": "write a network as a plan, a file that runs without the model",
     "bench": "measure a network on this machine, beside other engines that are installed",
     "vectors": "write cases with exact results and bounds, for kernels in any language",
     "judge": "give a verdict on the results that a kernel computed from such cases",
