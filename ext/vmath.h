@@ -300,7 +300,7 @@ VMATH_LOG(f64, double, 52, 1023, 0x1p-1022, 0x1p52)
 VMATH(f32, float)
 VMATH(f64, double)
 
-/* g f'(x), from x or from y = f(x): the table and its order are kernels/numpy_functions.py's. */
+/* g f'(x), from x or from y = f(x): the table and its order are kernels/numpy/elementwise.py's. */
 #define VMATH_SLOPES(T, real)                                                                 \
     VEC_INLINE vec_##T relu_input_grad_##T(vec_##T g, vec_##T y) {                            \
         return where_##T(y <= zero_##T(), zero_##T(), g); }                                   \

@@ -26,7 +26,8 @@ the public functions, which check their arguments.
 
 from __future__ import annotations
 
-from minigrad.ops.activation import hardsigmoid, hardswish, relu, relu6, sigmoid, silu, tanh
+from minigrad.ops import activation
+from minigrad.ops.activation import *
 from minigrad.ops.axes import broadcast_to, permute, sum_to, transpose
 from minigrad.ops.casting import astype
 from minigrad.ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
@@ -51,12 +52,13 @@ __all__ = [
     "absolute", "add", "argmax", "argmin", "astype", "avg_pool2d", "batch_norm", "broadcast_to",
     "clamp", "clone", "concat", "conv2d", "conv2d_input_grad", "conv2d_weight_grad",
     "cross_entropy", "div", "dropout", "embed", "exp", "flatten", "full", "getitem",
-    "global_avg_pool", "hardsigmoid", "hardswish", "linear", "log", "log_softmax", "mask",
+    "global_avg_pool", "linear", "log", "log_softmax", "mask",
     "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg",
-    "ones", "ones_like", "pad", "permute", "power", "randn", "relu", "relu6", "reshape",
-    "sigmoid", "silu", "softmax", "sqrt", "squeeze", "stack", "std", "stochastic_depth", "sub",
-    "sum", "sum_to", "tanh", "transpose", "unsqueeze", "var", "where", "zeros", "zeros_like",
+    "ones", "ones_like", "pad", "permute", "power", "randn", "reshape",
+    "softmax", "sqrt", "squeeze", "stack", "std", "stochastic_depth", "sub",
+    "sum", "sum_to", "transpose", "unsqueeze", "var", "where", "zeros", "zeros_like",
 ]  # fmt: skip
+__all__ += activation.__all__
 
 # What the methods of a Tensor call.
 OPERATIONS.update({name: globals()[name] for name in __all__})
