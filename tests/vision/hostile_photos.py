@@ -206,16 +206,24 @@ def outcome(data):
     return f"read: {x.shape}"
 
 
-def main():
+def most_memory():
+    """MiB that this process has had; ru_maxrss would count those of the process that made it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines()
+                    if line.startswith("VmHWM")) // 1024  # fmt: skip
     import resource
 
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 20
+
+
+def main():
     outcome(encoded("JPEG"))
     for name, data in corpus().items():
         before = time.process_time()
         text = outcome(data)
         cpu = time.process_time() - before
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(json.dumps([name, text, round(cpu, 3), peak]), flush=True)
+        print(json.dumps([name, text, round(cpu, 3), most_memory()]), flush=True)
 
 
 if __name__ == "__main__":

@@ -240,7 +240,11 @@ def test_cmyk_is_ink_on_white(tmp_path):
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_16_bit_grey_is_rounded_not_clipped(tmp_path, suffix):
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    path = saved(tmp_path / f"a.{suffix}", Image.fromarray(values))
+    if suffix == "pgm":
+        path = tmp_path / "a.pgm"
+        path.write_bytes(b"P5 256 256 65535\n" + values.astype(">u2").tobytes())
+    else:
+        path = saved(tmp_path / f"a.{suffix}", Image.fromarray(values))
     rgb = pixels(read_photo(path))
     np.testing.assert_array_equal(rgb[..., 0], np.rint(values / 257))
     assert (rgb == rgb[..., :1]).all()
