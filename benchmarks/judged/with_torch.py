@@ -53,7 +53,8 @@ class Torch:
         """The gradients of one operation, None for the statistics of a batch norm."""
 
         def call(dy: Array, *arrays: Array, **words: Any) -> list[Any]:
-            leaves = [self.tensor(a, grad=True) for a in arrays]
+            fixed = (1, 2) if op == "batch_norm" else ()  # the statistics
+            leaves = [self.tensor(a, grad=k not in fixed) for k, a in enumerate(arrays)]
             y = self.evaluate(op, leaves, words)
             y.backward(self.tensor(dy.reshape(tuple(y.shape))))
             return [None if t.grad is None else t.grad.numpy() for t in leaves]

@@ -138,8 +138,8 @@ def _hardswish(y: Array, x: Array) -> Roundings:
 
 
 def _line_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
-    """A copy, or a division by 6."""
-    return Roundings(1, np.abs(y), 1)
+    """A copy, a division by 6, or a product with a rounded 1/6."""
+    return Roundings(2, np.abs(y), 1)
 
 
 def _curve_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
@@ -151,7 +151,10 @@ def _curve_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
         size = np.abs(dy) * s * (1 + np.abs(at))
         tiny = ULPS * (1 + np.abs(at)) * (1 + np.abs(dy))
         return Roundings(8 * ULPS + 8, size, tiny, functions=np.abs(dy) * (1 + 2 * np.abs(at)))
-    return Roundings(4, np.abs(y), 2 * (1 + np.abs(at)) * (1 + np.abs(dy)))
+    size = np.abs(y)
+    if of == "hardswish":  # (2 x + 3) / 6, or x / 3 + 1/2
+        size = np.where(np.abs(at) < 3.001, np.abs(dy) * (np.abs(at) / 3 + 0.5), size)
+    return Roundings(4, size, 2 * (1 + np.abs(at)) * (1 + np.abs(dy)))
 
 
 def _softmax_input_grad(y: Array, dy: Array, p: Array) -> Roundings:

@@ -70,13 +70,10 @@ def batch_norm(
     if not training:
         return ops.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
     axes = (0, *range(2, x.ndim))
-    shape = (1, x.shape[1], *[1] * (x.ndim - 2))
-    centred = x - x.mean(axis=axes, keepdims=True)
-    spread = ops.sqrt((centred * centred).mean(axis=axes, keepdims=True) + eps)
-    y = centred / spread
-    if weight is not None:
-        y = y * weight.reshape(shape)
-    return y if bias is None else y + bias.reshape(shape)
+    mean = x.mean(axis=axes, keepdims=True)
+    centred = x - mean
+    var = (centred * centred).mean(axis=axes)
+    return ops.batch_norm(x, mean.reshape(x.shape[1]), var, weight, bias, eps=eps)
 
 
 def inverted_residual(

@@ -143,7 +143,8 @@ def examine(
         ``fn(*arrays, **words) -> array``, in the words of the public function: for "conv2d"
         ``fn(x, w, bias, stride=..., padding=..., ...)``, with only those words that differ
         from their defaults.  It gets NumPy arrays, and may return any array that ``judge``
-        reads.  A case that it does not take is refused with ``NotImplementedError``.
+        reads, rounded to ``dtype``.  A case that it does not take is refused with
+        ``NotImplementedError``.
     op : str
         "conv2d", "depthwise_conv2d", "linear", "softmax", "inverted_residual", ...
     dtype : {"float32", "float64", "float16", "bfloat16", "tf32"}

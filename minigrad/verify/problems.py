@@ -17,6 +17,7 @@ from minigrad.verify.trials import Trial
 __all__ = ["Problem", "problem"]
 
 KEPT = 4096
+LARGEST = 7  # taps of a kernel that Winograd's algorithm is used for
 _KEPT: dict[str, Problem] = {}
 
 
@@ -41,7 +42,7 @@ class Problem:
         arrays: dict[str, Array] | None = None,
     ) -> None:
         self.trial, self.how = trial, how
-        self.algorithm = algorithm if _fast(trial) else None
+        self.algorithm = algorithm if _fast(trial, algorithm) else None
         self.arrays = trial.arrays(how) if arrays is None else arrays
         self.call = trial.call(self.arrays)
         self._gradients: dict[str, Judged] = {}
@@ -78,8 +79,11 @@ def problem(trial: Trial, how: Arithmetic, algorithm: str | None = None) -> Prob
     return _KEPT[key]
 
 
-def _fast(trial: Trial) -> bool:
+def _fast(trial: Trial, algorithm: str | None) -> bool:
     """Whether a fast algorithm may serve the case: a convolution of stride and dilation 1."""
-    return trial.op in ("conv2d", "depthwise_conv2d") and all(
-        trial.words.get(k, 1) in (1, (1, 1)) for k in ("stride", "dilation")
-    )
+    if trial.op not in ("conv2d", "depthwise_conv2d"):
+        return False
+    kernel = trial.geometry.sizes["kh"], trial.geometry.sizes["kw"]
+    if algorithm == "winograd" and max(kernel) > LARGEST:
+        return False
+    return all(trial.words.get(k, 1) in (1, (1, 1)) for k in ("stride", "dilation"))

@@ -265,12 +265,17 @@ def _log_softmax_input_grad(call: _Call) -> Array:
 
 
 def _normalized(call: _Call) -> Array:
-    """y = (x - mean) scale + beta: only x may be uncertain."""
-    _, mean, var, gamma, _ = call.inputs
-    if any(e.any() for e in call.errors[1:]):
-        raise GraphError("a batch norm is judged with exact statistics and weights only")
-    zero = np.zeros_like(mean)
-    return call.at(call.errors[0], zero, var, np.abs(gamma), zero)
+    """y = (x - mean) gamma r + beta, r = 1 / sqrt(var + eps) at the low end of var."""
+    shape = (-1,) + (1,) * (call.y.ndim - 2)
+    x, mean, var, gamma, _ = (a if a.ndim > 1 else a.reshape(shape) for a in call.inputs)
+    e_x, e_mean, e_var, e_gamma, e_beta = (
+        e if e.ndim > 1 else e.reshape(shape) for e in call.errors
+    )
+    eps = call.params["eps"]
+    r, high = 1 / np.sqrt(var + eps), 1 / np.sqrt(np.maximum(var - e_var, 0) + eps)
+    far, near = np.abs(x - mean), e_x + e_mean
+    passed = np.abs(gamma) * (high * near + far * (high - r)) + e_gamma * (far + near) * high
+    return np.asarray(passed + e_beta)
 
 
 _PASSED: dict[str, Callable[[_Call], Array]] = {

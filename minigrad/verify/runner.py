@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad.errors import MinigradError
 from minigrad.tensor import Array
-from minigrad.verify.arithmetic import Arithmetic, arithmetic
+from minigrad.verify.arithmetic import arithmetic
 from minigrad.verify.operations import IMAGES, Judged, as_array, to_nchw, to_nhwc
 from minigrad.verify.problems import Problem, problem
 from minigrad.verify.trials import Trial
@@ -181,14 +181,8 @@ class Runner:
             expected = f"expected shape {judged.exact.shape}, got {array.shape}"
             return Outcome(trial, part, None, expected)
         groups = trial.words.get("groups", 1)
-        verdict = decide(array, judged, self._output(array), groups=groups)
+        verdict = decide(array, judged, self.how, groups=groups)
         return Outcome(trial, part, verdict, fault, np.array(array, np.float64))
-
-    def _output(self, y: Array) -> Arithmetic:
-        """A wider result than the data (float32 of bfloat16) is judged as unrounded sums."""
-        if y.dtype == np.float32 and self.how.output.precision < 24 and self.dtype != "bfloat16":
-            return self.how._replace(output=self.how.accumulator)
-        return self.how
 
     def poison(self, shape: Sequence[int]) -> None:
         """Leave NaN (all bits set) in freed memory of the size of the result."""
