@@ -67,9 +67,9 @@ def _chain(graph: Graph, last: int, uses: Uses, kinds: Sequence[Sequence[str]]) 
     chain, at = [last], last
     if kind(graph.steps[last]) not in kinds[-1]:
         return None
-    for wanted in reversed(kinds[:-1]):
+    for allowed in reversed(kinds[:-1]):
         made = _made_for(graph, at, uses)
-        if made is None or kind(graph.steps.get(made)) not in wanted:
+        if made is None or kind(graph.steps.get(made)) not in allowed:
             return None
         chain.append(made)
         at = made

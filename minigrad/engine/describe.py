@@ -120,7 +120,7 @@ def split_bound(graph: Graph) -> float:
     """The largest |x| + |y| + (|E| + |D|) / channels of the inverted residuals: 5.1 of the paper.
 
     x and y are a block's input and output, E and D its expanded map before and after the
-    depthwise convolution, of which one channel is there at a time.  0 if there are none.
+    depthwise convolution; one channel of E and D is in memory at a time.  0 if there are none.
     """
     uses, most = graph.uses(), 0.0
     for number, step in graph.steps.items():
@@ -155,15 +155,15 @@ def _line(step: Step, offset: int) -> str:
 def _notes(notes: Sequence[Note]) -> list[str]:
     """How often each rewrite was applied; why, if it says so; and why each other was not."""
     counts: dict[str, int] = {}
-    told: dict[tuple[str, bool, str], list[str]] = {}
+    layers_by_reason: dict[tuple[str, bool, str], list[str]] = {}
     for note in notes:
         if note.applied:
             counts[note.rule] = counts.get(note.rule, 0) + 1
         if note.why:
-            told.setdefault((note.rule, note.applied, note.why), []).append(note.layer)
+            layers_by_reason.setdefault((note.rule, note.applied, note.why), []).append(note.layer)
     done = ", ".join(f"{rule} {n}" for rule, n in counts.items())
     lines = [f"rewrites: {done or 'none'}"]
-    for (rule, applied, why), layers in told.items():
+    for (rule, applied, why), layers in layers_by_reason.items():
         where = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
         lines.append(f"{'' if applied else 'not applied: '}{rule} at {where}: {why}")
     return lines

@@ -46,7 +46,7 @@ class Execution:
 
     All callers share the core's one pool of threads, for one step at a time: a caller that
     finds it busy does the tasks of its step by itself.  With as many callers as CPUs each is
-    fastest with ``threads=1``; with fewer, the pool is used by whoever asks first.
+    fastest with ``threads=1``; with fewer, the first to ask gets the pool.
     """
 
     def __init__(self, plan: Schedule, packed: PackedWeights | None = None) -> None:
@@ -218,11 +218,11 @@ class Bound:
             if not compiled:
                 yield from (((s.number,), PythonCall(s, self, self.values[s.number])) for s in run)
                 continue
-            found = list(run)
-            calls = [BINDERS[step.op](step, self, self.values[step.number]) for step in found]
-            shares = [_threads_worth(step) for step in found]
+            bound_steps = list(run)
+            calls = [BINDERS[step.op](step, self, self.values[step.number]) for step in bound_steps]
+            shares = [_threads_worth(step) for step in bound_steps]
             program = bind_program(calls, shares, self.scratch)
-            yield tuple(step.number for step in found), program
+            yield tuple(step.number for step in bound_steps), program
 
     def start_clocks(self) -> None:
         """From now on each step is timed."""

@@ -189,14 +189,14 @@ class _Writer:
 
     def _conv2d(self, step: Step, inputs: list[str], out: str) -> str:
         spec = step.params["spec"]
-        how = {
+        attributes = {
             "kernel_shape": list(step.weights.shape[2:]),
             "strides": list(spec.stride),
             "dilations": list(spec.dilation),
             "pads": _pads(spec.padding),
             "group": spec.groups,
         }
-        return self.node("Conv", [i for i in inputs if i], out, **how)
+        return self.node("Conv", [i for i in inputs if i], out, **attributes)
 
     def _linear(self, step: Step, inputs: list[str], out: str) -> str:
         return self.node("Gemm", [i for i in inputs if i], out, transB=1)
@@ -211,13 +211,13 @@ class _Writer:
 
     def _max_pool2d(self, step: Step, inputs: list[str], out: str) -> str:
         window = step.params["window"]
-        how = {"dilations": list(window.dilation), **_window(window)}
-        return self.node("MaxPool", inputs, out, **how)
+        attributes = {"dilations": list(window.dilation), **_window(window)}
+        return self.node("MaxPool", inputs, out, **attributes)
 
     def _avg_pool2d(self, step: Step, inputs: list[str], out: str) -> str:
-        how = _window(step.params["window"])
+        attributes = _window(step.params["window"])
         counts = int(step.params["count_include_pad"])
-        return self.node("AveragePool", inputs, out, count_include_pad=counts, **how)
+        return self.node("AveragePool", inputs, out, count_include_pad=counts, **attributes)
 
     def _reshape(self, step: Step, inputs: list[str], out: str) -> str:
         return self.node("Reshape", [inputs[0], self.constant(step.shape, np.int64)], out)

@@ -213,8 +213,8 @@ def _called(described: Any, values: dict[str, Tensor], place: str) -> Tensor:
     if not layer.isprintable() or len(layer) > 200:
         raise FormatError(f"{place} has the layer {quote(layer)}, which is no name")
     read = [name for name in names if name is not None]
-    found = {name: values[name] for name in _names(read, values, place)}
-    inputs = [None if name is None else found[name] for name in names]
+    tensors = {name: values[name] for name in _names(read, values, place)}
+    inputs = [None if name is None else tensors[name] for name in names]
     with scope(layer):
         y = CALLS[op](inputs, params)
     if not isinstance(y, Symbol) or any(y is x for x in inputs):

@@ -272,22 +272,22 @@ class Plan:
         value stands under the name of the last of them.
         """
         array = self._checked(x)
-        wanted = None if names is None else {names} if isinstance(names, str) else set(names)
-        found: dict[str, Array] = {}
+        chosen = None if names is None else {names} if isinstance(names, str) else set(names)
+        values: dict[str, Array] = {}
 
         def watch(step: Step, value: Array) -> None:
-            if wanted is None or step.last_layer in wanted:
-                found[step.last_layer] = value.copy()
+            if chosen is None or step.last_layer in chosen:
+                values[step.last_layer] = value.copy()
 
         interpret(self.unfused, array, watch)
-        unknown = sorted(map(str, (wanted or set()) - set(found)))
+        unknown = sorted(map(str, (chosen or set()) - set(values)))
         if unknown:
             known = dict.fromkeys(step.last_layer for step in self.unfused.steps.values())
             raise GraphError(
                 f"the plan has no step of the name {listing(unknown)}; its steps are "
                 f"{listing(known, 6)}"
             )
-        return found
+        return values
 
     def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> Profile:
         """Microseconds of every step, the median of ``repeats`` runs with batch x.

@@ -220,10 +220,10 @@ def with_batch(graph: Graph, batch: int) -> Graph | None:
     inner = [part.output for step in graph.steps.values() for part in step.parts]
     values = {v.number: v.with_batch(batch) for v in (*graph.values(), *inner)}
     steps = {number: _step_with(step, values) for number, step in graph.steps.items()}
-    found = {number: step for number, step in steps.items() if step is not None}
+    moved_steps = {number: step for number, step in steps.items() if step is not None}
     outputs = tuple(values[value.number] for value in graph.outputs)
-    moved = replace(graph, input=values[0], steps=found, outputs=outputs)
-    return moved if len(found) == len(steps) else None
+    moved = replace(graph, input=values[0], steps=moved_steps, outputs=outputs)
+    return moved if len(moved_steps) == len(steps) else None
 
 
 def _step_with(step: Step, values: Mapping[int, Value]) -> Step | None:
@@ -232,9 +232,9 @@ def _step_with(step: Step, values: Mapping[int, Value]) -> Step | None:
     output = values[step.number]
     if isinstance(step, Block):
         parts = [_step_with(part, values) for part in step.parts]
-        found = tuple(part for part in parts if part is not None)
-        moved = replace(step, inputs=inputs, output=output, inside=found)
-        return moved if len(found) == len(parts) else None
+        moved_parts = tuple(part for part in parts if part is not None)
+        moved = replace(step, inputs=inputs, output=output, inside=moved_parts)
+        return moved if len(moved_parts) == len(parts) else None
     params = {
         name: output.shape[:1] + value[1:] if name in SHAPES else value
         for name, value in step.params.items()

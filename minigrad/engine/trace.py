@@ -47,7 +47,7 @@ class Symbol(Shaped):
 
     @property
     def array(self) -> Array:  # type: ignore[override]
-        """Not there: whoever asks for it makes the model depend on values."""
+        """Raises: a model that asks for it depends on values."""
         raise GraphError(
             "this model looks at the values of its input, so it cannot be recorded "
             "by shape alone and has no plan"
