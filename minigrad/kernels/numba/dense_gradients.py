@@ -112,6 +112,8 @@ class DenseWeightGrad:
 
     def bind(self, g: Array, x: Array, dw: Array) -> SumCall:
         """The call that writes the sums to ``dw``, (Cout, Cin/groups, kh, kw) in C order."""
+        if not dw.flags.c_contiguous:
+            raise ValueError(f"dw must be C-contiguous, this one has strides {dw.strides}")
         direct = self.turned and math.prod(self.shape[1:3]) == 1
         sums = dw.reshape(self.shape) if direct else empty(self.shape, self.dtype)
         ordered = sums.transpose((0, 3, 4, 1, 2) if self.turned else (0, 4, 3, 1, 2))
