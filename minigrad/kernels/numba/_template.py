@@ -18,19 +18,24 @@ import ast
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llvmlite import ir
 from numba import types
+from numba.core.base import BaseContext
+from numba.core.codegen import CodeLibrary
 from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_machinery import PassManager
+from numba.core.funcdesc import FunctionDescriptor
 from numba.core.typed_passes import (
     IRLegalization,
     NativeLowering,
     NoPythonBackend,
     NopythonTypeInference,
 )
+from numba.core.typing import Signature
 from numba.core.untyped_passes import FixupArgs, IRProcessing, TranslateByteCode
 
 from minigrad.kernels.numba._vectors import Operation, Vector, intrinsic_of, least, most, word
@@ -87,7 +92,7 @@ class Template:
     ``fixed`` are constants that it was given before, which makes it one without any.
     """
 
-    def __init__(self, function: Callable[..., Any], fixed: tuple[Any, ...] = ()) -> None:
+    def __init__(self, function: Callable[..., object], fixed: tuple[Hashable, ...] = ()) -> None:
         functools.update_wrapper(self, function)
         code = function.__code__
         first = code.co_argcount
@@ -99,7 +104,7 @@ class Template:
     def __repr__(self) -> str:
         return f"{self.function.__name__}{self.fixed}"
 
-    def of(self, *constants: Any) -> Template:
+    def of(self, *constants: Hashable) -> Template:
         """The same function with its constants given."""
         return Template(self.function, constants)
 
@@ -110,23 +115,30 @@ class Template:
     def __hash__(self) -> int:
         return hash((self.function, self.fixed))
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> Any:
         raise TypeError(f"{self.function.__name__} has a meaning inside a kernel only")
 
-    def __getitem__(self, constants: Any) -> Callable[..., Any]:
+    def __getitem__(self, constants: object) -> Callable[..., None]:
         raise TypeError(f"{self.function.__name__} has a meaning inside a kernel only")
 
-    def _compiled(self, vector: Vector, constants: tuple[Any, ...]) -> Any:
+    def _compiled(self, vector: Vector, constants: tuple[Hashable, ...]) -> Callable[..., object]:
         """The function as an intrinsic, which puts it into the module of its caller."""
         definition = _definition(self.function)
         result, count = getattr(definition.returns, "id", ""), len(definition.args.args)
-        homes: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        homes: weakref.WeakKeyDictionary[CodeLibrary, FunctionDescriptor] = (
+            weakref.WeakKeyDictionary()
+        )
 
-        def typing(*arguments: types.Type) -> Any:
+        def typing(*arguments: types.Type) -> tuple[Signature, Callable[..., ir.Value]]:
             returned = arguments[0] if result == "Like" else vector.type(_LETTERS.get(result, "-"))
             signature = returned(*arguments)
 
-            def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            def codegen(
+                context: BaseContext,
+                builder: ir.IRBuilder,
+                signature: Signature,
+                values: list[ir.Value],
+            ) -> ir.Value:
                 home = context.active_code_library
                 if home not in homes:
                     function, inline = self.expand(vector, constants), bool(result)
@@ -137,20 +149,24 @@ class Template:
 
         return intrinsic_of(typing, count)
 
-    def expand(self, vector: Vector, constants: tuple[Any, ...]) -> Callable[..., Any]:
+    def expand(self, vector: Vector, constants: tuple[Hashable, ...]) -> Callable[..., object]:
         """The function for one vector and one set of constants."""
         fixed = vector.constants | dict(zip(self.names, self.fixed + constants, strict=True))
         scope = self.function.__globals__ | fixed
         expanded = _Expansion(scope, set(fixed), vector).visit(_definition(self.function))
         file = self.function.__code__.co_filename
         exec(compile(ast.fix_missing_locations(ast.Module([expanded], [])), file, "exec"), scope)
-        function: Callable[..., Any] = scope[self.function.__name__]
+        function: Callable[..., object] = scope[self.function.__name__]
         return function
 
 
 def _compile_into(
-    library: Any, context: Any, function: Callable[..., Any], signature: Any, inline: bool
-) -> Any:
+    library: CodeLibrary,
+    context: BaseContext,
+    function: Callable[..., object],
+    signature: Signature,
+    inline: bool,
+) -> FunctionDescriptor:
     """Compile a function into a library that is not complete; its descriptor."""
     flags = Flags()
     flags.error_model = "numpy"
@@ -176,7 +192,7 @@ def _module(file: str) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def _definition(function: Callable[..., Any]) -> ast.FunctionDef:
+def _definition(function: Callable[..., object]) -> ast.FunctionDef:
     return _module(inspect.getfile(function))[function.__name__]
 
 
@@ -197,12 +213,12 @@ class _Expansion(ast.NodeVisitor):
         """What an expression of constants is."""
         return eval(compile(ast.Expression(node), "<template>", "eval"), self.scope)
 
-    def generic_visit(self, node: Any) -> Any:
+    def generic_visit(self, node: Node) -> Node:
         """The same node, its parts written out."""
         parts = {name: self.part(value) for name, value in ast.iter_fields(node)}
         return ast.copy_location(type(node)(**parts), node)
 
-    def part(self, value: Any) -> Any:
+    def part(self, value: object) -> Any:
         """A part of a node: a node, a list of them, or something else."""
         if isinstance(value, list):
             parts = [self.part(one) for one in value]
@@ -230,7 +246,7 @@ class _Expansion(ast.NodeVisitor):
         if hasattr(words, "_fields"):
             self.words[name] = words
 
-    def visit_For(self, node: ast.For) -> Any:
+    def visit_For(self, node: ast.For) -> ast.For | list[ast.stmt]:
         if not (isinstance(node.iter, ast.Call) and _called(node.iter) == "unroll"):
             return self.generic_visit(node)
         result: list[ast.stmt] = []
@@ -238,7 +254,7 @@ class _Expansion(ast.NodeVisitor):
             result += self.body(node.body, self.bound(node.target, item))
         return result
 
-    def body(self, statements: list[ast.stmt], names: dict[str, Any]) -> list[ast.stmt]:
+    def body(self, statements: list[ast.stmt], names: dict[str, object]) -> list[ast.stmt]:
         """A copy of statements in which these names are constants."""
         before = self.scope, self.fixed
         self.scope, self.fixed = self.scope | names, self.fixed | set(names)
@@ -246,7 +262,7 @@ class _Expansion(ast.NodeVisitor):
         self.scope, self.fixed = before
         return result
 
-    def bound(self, target: ast.expr, item: Any) -> dict[str, Any]:
+    def bound(self, target: ast.expr, item: Any) -> dict[str, object]:
         """The names of a loop's target, for one item."""
         if isinstance(target, ast.Name):
             return {target.id: item}
@@ -254,18 +270,19 @@ class _Expansion(ast.NodeVisitor):
         pairs = zip(target.elts, item, strict=True)
         return {k: v for part, one in pairs for k, v in self.bound(part, one).items()}
 
-    def visit_If(self, node: ast.If) -> Any:
+    def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
         if isinstance(node.test, ast.Call) and _called(node.test) == "static":
             return self.body(node.body if self.value(node.test.args[0]) else node.orelse, {})
         return self.generic_visit(node)
 
-    def visit_IfExp(self, node: ast.IfExp) -> Any:
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         if isinstance(node.test, ast.Call) and _called(node.test) == "static":
             chosen = node.body if self.value(node.test.args[0]) else node.orelse
-            return _at(node, self.visit(chosen))
+            written: ast.expr = self.visit(chosen)
+            return written
         return self.generic_visit(node)
 
-    def visit_Assign(self, node: ast.Assign) -> Any:
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign | list[ast.stmt]:
         if isinstance(node.value, ast.Call) and _called(node.value) == "registers":
             names = (part.id for part in ast.walk(node.targets[0]) if isinstance(part, ast.Name))
             self.registers.update(names)
@@ -289,7 +306,7 @@ class _Expansion(ast.NodeVisitor):
             return self.global_(node, f"{node.id}_", meaning.compiled(self.vector, ()))
         return node
 
-    def global_(self, node: ast.expr, name: str, meaning: Any) -> ast.expr:
+    def global_(self, node: ast.expr, name: str, meaning: object) -> ast.expr:
         """A variable of the expanded function that is set at its beginning.
 
         For Numba a use of a variable is one step less than a use of a global name.
@@ -310,7 +327,7 @@ class _Expansion(ast.NodeVisitor):
         function = meaning.compiled(self.vector, constants)
         return self.global_(node, f"{name}_{len(self.globals)}", function)
 
-    def visit_Call(self, node: ast.Call) -> Any:
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         if _called(node) in ("splat", "pattern"):  # of a number known now
             number = _at(node.args[0], ast.Constant(self.value(node.args[0])))
             return _at(node, ast.Call(self.visit(node.func), [number], []))
@@ -322,7 +339,8 @@ class _Expansion(ast.NodeVisitor):
         if _called(node) == "entry":
             words = self.value(node.args[0])
             line = ast.BinOp(node.args[2], ast.Mult(), ast.Constant(8 * len(words._fields)))
-            return self.visit(_at(node, ast.BinOp(node.args[1], ast.Add(), line)))
+            place: ast.expr = self.visit(_at(node, ast.BinOp(node.args[1], ast.Add(), line)))
+            return place
         return self.generic_visit(node)
 
     def addressed(self, node: ast.Call, operation: Operation) -> ast.expr:
@@ -341,7 +359,7 @@ class _Expansion(ast.NodeVisitor):
         place = ast.Constant(words._fields.index(node.attr))
         return _at(node, ast.Call(read, [node.value, place], []))
 
-    def visit_BinOp(self, node: ast.BinOp) -> Any:
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         """Arithmetic on constants is done here, which saves Numba half of its work."""
         node = self.generic_visit(node)
         left, right = node.left, node.right

@@ -26,11 +26,13 @@ import numba.extending
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.base import BaseContext
 from numba.core.datamodel import models
+from numba.core.typing import Signature
 
 __all__ = ["BYTES", "LANES", "SIZE", "Operation", "Vector", "intrinsic_of"]
 
-Value = Any  # llvmlite has no types of its own
+Value: TypeAlias = ir.Value
 # What a template returns: v, w, k, or what its first argument is.
 Vec: TypeAlias = Any
 Wide: TypeAlias = Any
@@ -78,7 +80,7 @@ class Lanes(types.Type):
 
 @numba.extending.register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, lanes: Lanes) -> None:
+    def __init__(self, manager: object, lanes: Lanes) -> None:
         super().__init__(manager, lanes, lanes.vector)
 
 
@@ -88,21 +90,21 @@ _lanes = functools.cache(Lanes)
 class Emitter(NamedTuple):
     """Where instructions go, and the LLVM type of the kernel's vector and of the operands."""
 
-    builder: Any
-    vector: Any
-    operand: Any
+    builder: ir.IRBuilder
+    vector: ir.VectorType
+    operand: ir.VectorType
 
-    def constant(self, value: float, like: Any) -> Value:
+    def constant(self, value: float, like: ir.VectorType) -> Value:
         """The number in every lane."""
         return ir.Constant(like, [value] * like.count)
 
-    def spread(self, scalar: Value, like: Any) -> Value:
+    def spread(self, scalar: Value, like: ir.VectorType) -> Value:
         """A scalar in every lane."""
         one = self.builder.insert_element(ir.Constant(like, ir.Undefined), scalar, _I32(0))
         zeros = ir.Constant(ir.VectorType(_I32, like.count), [0] * like.count)
         return self.builder.shuffle_vector(one, ir.Constant(like, ir.Undefined), zeros)
 
-    def call(self, name: str, result: Any, *arguments: Value, suffix: str = "") -> Value:
+    def call(self, name: str, result: ir.Type, *arguments: Value, suffix: str = "") -> Value:
         """One of LLVM's own functions, for vectors of the operand's type."""
         like = self.operand
         kind = f"v{like.count}{'i' if like.element == _I64 else 'f'}{8 * _bytes(like)}{suffix}"
@@ -112,11 +114,11 @@ class Emitter(NamedTuple):
         )
         return self.builder.call(callee, arguments)
 
-    def pointer(self, address: Value, pointee: Any) -> Value:
+    def pointer(self, address: Value, pointee: ir.Type) -> Value:
         """The address as a pointer."""
         return self.builder.inttoptr(address, pointee.as_pointer())
 
-    def load(self, address: Value, pointee: Any) -> Value:
+    def load(self, address: Value, pointee: ir.Type) -> Value:
         """What stands at an address, aligned as one number is."""
         loaded = self.builder.load(self.pointer(address, pointee))
         loaded.align = _bytes(pointee)
@@ -127,7 +129,7 @@ class Emitter(NamedTuple):
         pointer = self.pointer(address, value.type)
         self.builder.store(value, pointer).align = _bytes(value.type)
 
-    def first(self, n: Value, like: Any) -> Value:
+    def first(self, n: Value, like: ir.VectorType) -> Value:
         """The mask whose first n lanes are set."""
         word = ir.IntType(8 * _bytes(like))
         lanes = ir.Constant(ir.VectorType(word, like.count), list(range(like.count)))
@@ -140,7 +142,7 @@ class Emitter(NamedTuple):
         return self.builder.shuffle_vector(a, b, places)
 
 
-def _bytes(of: Any) -> int:
+def _bytes(of: ir.Type) -> int:
     element = getattr(of, "element", of)
     return 4 if element in (_FLOATS[4], _I32) else 8
 
@@ -158,14 +160,14 @@ class Operation:
         self.emit = emit
         self.on = functools.cache(self._on)
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> Any:
         raise TypeError("an operation on vectors has a meaning inside a kernel only")
 
-    def _on(self, vector: Vector, terms: int = 1) -> Any:
+    def _on(self, vector: Vector, terms: int = 1) -> Callable[..., object]:
         """The intrinsic for a kernel whose vector is this one."""
         letters = "n" * terms + self.arguments[1:] if self.addressed else self.arguments
 
-        def typing(*given: types.Type) -> Any:
+        def typing(*given: types.Type) -> tuple[Signature, Callable[..., Value]]:
             shared = [a for a, t in zip(given, letters, strict=True) if t == "x"]
 
             def of(letter: str, argument: types.Type | None = None) -> types.Type:
@@ -176,7 +178,12 @@ class Operation:
             like = (shared[0] if shared else vector.type("v")).vector
             literals = [a.literal_value for a, t in zip(given, letters, strict=True) if t == "c"]
 
-            def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Value:
+            def codegen(
+                context: BaseContext,
+                builder: ir.IRBuilder,
+                signature: Signature,
+                values: list[Value],
+            ) -> Value:
                 emitter = Emitter(builder, vector.type("v").vector, like)
                 live = [v for v, t in zip(values, letters, strict=True) if t != "c"]
                 if self.addressed:
@@ -190,13 +197,14 @@ class Operation:
         return intrinsic_of(typing, len(letters))
 
 
-def intrinsic_of(typing: Callable[..., Any], count: int) -> Any:
+def intrinsic_of(typing: Callable[..., object], count: int) -> Callable[..., object]:
     """Numba's intrinsic of so many arguments, given their types; literals are handed over."""
     names = ", ".join(f"a{i}" for i in range(count))
-    function: Callable[..., Any] = eval(
+    function = eval(
         f"lambda context{', ' if names else ''}{names}: typing({names})", {"typing": typing}
     )
-    return numba.extending.intrinsic(prefer_literal=True)(function)
+    intrinsic: Callable[..., object] = numba.extending.intrinsic(prefer_literal=True)(function)
+    return intrinsic
 
 
 def _binary(name: str) -> Operation:
@@ -235,7 +243,7 @@ def _store_n(e: Emitter, address: Value, value: Value, n: Value) -> None:
     e.call("masked.store", ir.VoidType(), value, pointer, align, mask, suffix=".p0")
 
 
-def _wide(e: Emitter) -> Any:
+def _wide(e: Emitter) -> ir.VectorType:
     return ir.VectorType(_FLOATS[8], e.vector.count)
 
 
