@@ -9,19 +9,19 @@
 A file is taken for what it contains, not for its name, and is never trusted: no code in it
 runs, and its sizes are held against the file and a budget before memory is taken.
 
-========================  ==========================================================
-source, writing           bytes of a file: snapshot or mapping; whole or not at all
-limits                    the budget of bytes and work that one file has
-zip_directory, zip_reader records of a zip archive
-pickle_machine, _opcodes, pickles, read as data and never run
-_reader
-tensors, numbers          from what a file says to arrays
-pth, pth_writer           PyTorch's containers
-npz, safetensors          the two others
-checkpoint, state_dict    the weights among everything else that a trainer saves
-prefixes                  what stands before the names of the weights
-metadata                  text that travels with the arrays
-========================  ==========================================================
+================================  ==================================================
+source, writing                   bytes of a file: snapshot or mapping; whole or not at all
+limits                            the budget of bytes and work that one file has
+zip_directory, zip_reader         records of a zip archive
+pickle_machine, pickle_opcodes,   pickles, read as data and never run
+pickle_reader
+tensors, numbers                  from what a file says to arrays
+pth, pth_writer                   PyTorch's containers
+npz, safetensors                  the two others
+checkpoint, state_dict            the weights among everything else that a trainer saves
+prefixes                          what stands before the names of the weights
+metadata                          text that travels with the arrays
+================================  ==================================================
 """
 
 from __future__ import annotations
@@ -60,12 +60,10 @@ def load(
     """Read the tensors of a file of weights, by name.
 
     A checkpoint of training is read too.  Its weights are looked for under ``state_dict``,
-    ``model_state_dict``, ``model_state``, ``model``, ``net``, ``network``, ``params``,
-    ``weights`` and the like, in any nesting; the moving averages (``state_dict_ema``,
-    ``model_ema``, ``ema``) are taken if there is nothing else, or if ``key`` names one.
-    What is no tensor is left out, and nothing in it is run.  What torch.compile,
-    DataParallel and AveragedModel put before all names (``_orig_mod.``, ``module.``) is cut
-    off.  Nothing else is renamed.
+    ``model``, ``net`` and the like, in any nesting; a moving average (``state_dict_ema``,
+    ``ema``) is taken if there is nothing else, or if ``key`` names it.  What is no tensor is
+    left out, and nothing in it is run.  What torch.compile, DataParallel and AveragedModel
+    put before all names (``_orig_mod.``, ``module.``) is cut off.  Nothing else is renamed.
 
     Parameters
     ----------
@@ -75,22 +73,19 @@ def load(
         Which state dict of a checkpoint to read, such as ``"state_dict_ema"``; a dot leads
         from an outer dict to an inner one.
     budget : int, optional
-        The most bytes that the arrays may take.  Default: 64 MiB and twice the file, at
-        most 4 GiB.
+        The most bytes of arrays.  Default: 64 MiB and twice the file, at most 4 GiB.
     mmap : bool
-        By default the arrays are a snapshot: nothing that happens to the file later changes
-        them.  If true, they are views of the mapped file wherever its bytes can be used as
-        they are, so nothing is read before it is used.  It costs three things: checksums are
-        not checked, a change of the file changes the arrays, and if the file becomes
-        shorter, using them ends the process.  Replacing the file, as `save` does, is safe.
+        By default the arrays are a snapshot, which nothing changes later.  If true, they are
+        views of the mapped file, and nothing is read before it is used.  It costs three
+        things: checksums are not checked, a change of the file changes the arrays, and if it
+        becomes shorter, using them ends the process.  `save` replaces files, which is safe.
 
     Returns
     -------
     StateDict
-        A dict of str to ndarray, with attributes: ``metadata`` (text that was saved with the
-        arrays), ``key`` (which state dict of a checkpoint this is) and ``others`` (which
-        more there are).  The strides are those of the file, so an array need not be
-        contiguous; tensors that share a storage share memory.  dtypes are kept, except
+        A dict of arrays, with attributes: ``metadata`` (text that was saved with them),
+        ``key`` (which state dict of a checkpoint this is) and ``others`` (which more there
+        are).  Strides and shared storages are as in the file.  dtypes are kept, except
         bfloat16, which NumPy does not have: it becomes float32, which is exact.
 
     Raises
@@ -111,8 +106,8 @@ def load(
     path = os.fspath(path)
     try:
         with source(path, mapped=mmap) as file:
-            return _read(file, Budget(default_limit(file.size) if budget is None else budget),
-                         key, check_crc=not mmap)  # fmt: skip
+            limit = default_limit(file.size) if budget is None else budget
+            return _read(file, Budget(limit), key, check_crc=not mmap)
     except FormatError as error:
         raise FormatError(f"{shown(path, 5000)}: {error}") from None
 
