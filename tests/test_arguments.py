@@ -248,3 +248,32 @@ def test_a_variance_survives_a_large_mean(mean):
     x = np.random.default_rng(0).normal(mean, 1, 100_000).astype(np.float32)
     exact = np.var(x.astype(np.float64), ddof=1)
     assert mg.Tensor(x).var().item() == pytest.approx(exact, rel=1e-6)
+
+
+def test_what_cannot_fit_is_refused_before_any_work():
+    one = mg.ones(1)
+    for call in (
+        lambda: mg.zeros(2**31 - 1, 2**20),
+        lambda: mg.full((2**30, 2**30), 1.0),
+        lambda: mg.embed(one, (2**31 - 1, 2**31 - 1), (slice(0, 1), 0)),
+        lambda: mg.pad(one.reshape(1, 1), [(2**31 - 1, 0), (2**31 - 1, 0)]),
+    ):
+        with pytest.raises(mg.NotEnoughMemory, match="a tensor of shape .* needs"):
+            call()
+    with pytest.raises(ShapeError, match="cannot be repeated"):
+        one.broadcast_to((2**31 - 1,) * 3)
+
+
+@pytest.mark.parametrize("wrong", [3.0, np.ones(2), mg.ones(3), mg.Tensor(np.ones(2))])
+def test_a_gradient_is_a_tensor_like_its_leaf(wrong):
+    x = mg.ones(2)
+    with pytest.raises(MinigradError, match="grad must be"):
+        x.grad = wrong
+    x.grad = mg.zeros(2)
+    x.grad = None
+
+
+def test_the_cross_entropy_of_no_rows_is_nan():
+    assert np.isnan(mg.cross_entropy(mg.zeros(0, 3), []).item())
+    assert mg.cross_entropy(mg.zeros(0, 3), [], reduction="sum").item() == 0
+    assert mg.cross_entropy(mg.zeros(0, 3), [], reduction="none").shape == (0,)

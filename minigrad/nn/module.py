@@ -268,6 +268,8 @@ class Module(Generic[Output]):
 
     def apply(self, function: Callable[[AnyModule], object]) -> Self:
         """Call ``function`` on this module and everything below it."""
+        if not callable(function):
+            raise ArgumentError(f"apply takes a function of a Module, not {quoted(function)}")
         for module in self.modules():
             function(module)
         return self
@@ -285,12 +287,12 @@ class Module(Generic[Output]):
 
 def _misfits(own: Mapping[str, Stored], given: Mapping[str, Array]) -> list[str]:
     """One clause for each way in which ``given`` does not fit."""
-    foreign = [f"{shown(k)} is a {type(v).__name__}"
+    foreign = [f"{shown(str(k))} is a {type(v).__name__}"
                for k, v in given.items() if not isinstance(v, np.ndarray)]  # fmt: skip
     if foreign:
         return [f"{len(foreign)} not an array: {_first(foreign)}"]
     missing = [k for k in own if k not in given]
-    unexpected = [shown(k) for k in given if k not in own]
+    unexpected = [shown(str(k)) for k in given if k not in own]
     both = [k for k in own if k in given]
     shapes = [f"{k} is {given[k].shape}, expected {own[k].shape}"
               for k in both if given[k].shape != own[k].shape]  # fmt: skip

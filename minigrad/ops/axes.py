@@ -7,6 +7,7 @@ R^T of a permutation is its inverse; R^T of repeating along an axis is the sum a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -164,7 +165,8 @@ def broadcast_to(x: Tensor, shape: int | Sequence[int]) -> Tensor:
     full = integers("broadcast_to", "shape", shape)
     if x.shape == full:
         return x
-    if min(full, default=0) < 0 or not _repeats(x.shape, full):
+    most = math.prod(full) < 2**60 and len(full) <= 32  # what NumPy can step over
+    if min(full, default=0) < 0 or not _repeats(x.shape, full) or not most:
         raise ShapeError(f"broadcast_to: {x.shape} cannot be repeated to {full}")
     return _broadcast_to(x, shape=full)
 

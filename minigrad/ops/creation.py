@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,15 @@ import numpy as np
 
 from minigrad.arguments import flag, integer, integers, number, quoted
 from minigrad.errors import ArgumentError
-from minigrad.tensor import Shape, Tensor, expect_tensor, float_dtype, get_default_dtype, wrap
+from minigrad.tensor import (
+    Shape,
+    Tensor,
+    expect_tensor,
+    float_dtype,
+    get_default_dtype,
+    require_room,
+    wrap,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,8 +30,7 @@ def _new(
 ) -> Tensor:
     to = get_default_dtype() if dtype is None else float_dtype(function, dtype)
     lengths = _shape(function, shape)
-    if math.prod(lengths) >= 2**60:
-        raise ArgumentError(f"{function}: no memory holds a tensor of shape {quoted(lengths)}")
+    require_room(function, lengths, to)
     y = wrap(np.full(lengths, value, to))
     y.requires_grad = flag(function, "requires_grad", requires_grad)
     return y

@@ -14,9 +14,11 @@ import numpy as np
 
 from minigrad.arguments import integers, quoted
 from minigrad.errors import ShapeError
-from minigrad.tensor import Array, Index, Shape, Tensor, expect_tensor, primitive
+from minigrad.tensor import Array, Index, Shape, Tensor, expect_tensor, primitive, require_room
 
 __all__ = ["embed", "getitem"]
+
+MOST_AXES = 32  # of every NumPy that is supported
 
 Places: TypeAlias = "tuple[Any, ...]"  # what a checked index is
 
@@ -136,6 +138,9 @@ def embed(x: Tensor, shape: Shape, index: Index) -> Tensor:
     full = integers("embed", "shape", shape)
     if min(full, default=0) < 0:
         raise ShapeError(f"embed: a length of {full} is negative")
+    if len(full) > MOST_AXES:
+        raise ShapeError(f"embed: a tensor has at most {MOST_AXES} axes, not {len(full)}")
+    require_room("embed", full, x.dtype)
     parts, selected = _checked("embed", index, full)
     if selected != x.shape:
         raise ShapeError(f"embed: the index selects {selected} of {full}, but x is {x.shape}")

@@ -12,6 +12,7 @@ weighs each class (PyTorch's definition).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,6 +127,8 @@ def cross_entropy(
     q = (1 - smoothing) * onehot + smoothing / classes * counted
     target = q * v
     if reduction == "mean":
+        if not y.size:
+            return logits.sum() * math.nan  # the mean of nothing, as below
         with np.errstate(invalid="ignore"):  # nothing counted: the mean of nothing is NaN
             target = target / (onehot * v).sum()
     # The mask, because a class of probability 0 has ln p = -inf, and 0 times that is NaN.

@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.arguments import integer, integers, number, quoted
 from minigrad.errors import ArgumentError, ShapeError
-from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
+from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive, require_room
 
 __all__ = [
     "IMAGES",
@@ -320,4 +320,6 @@ def pad(x: Tensor, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Tenso
     pairs = [integers("pad", "a pad", p) for p in pads]
     if any(len(p) != 2 or min(p) < 0 for p in pairs):
         raise ShapeError(f"pad: expected {x.ndim} pairs of pads >= 0 for {x.shape}, got {pairs}")
+    padded = tuple(n + before + after for n, (before, after) in zip(x.shape, pairs, strict=True))
+    require_room("pad", padded, x.dtype)
     return _pad(x, pads=tuple((before, after) for before, after in pairs), value=fill)

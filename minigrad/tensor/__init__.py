@@ -21,6 +21,7 @@ from minigrad.tensor.convert import (
     Shape,
     float_dtype,
     get_default_dtype,
+    require_room,
     set_default_dtype,
 )
 from minigrad.tensor.create import as_tensor, expect_tensor, from_dlpack, from_numpy, tensor
@@ -79,6 +80,7 @@ __all__ = [
     "is_grad_enabled",
     "no_grad",
     "primitive",
+    "require_room",
     "scope",
     "set_default_dtype",
     "source",

@@ -7,12 +7,14 @@ casts in silence.  What is neither (None, text, truth values, complex numbers) i
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from minigrad.arguments import is_number, quoted
 from minigrad.errors import ArgumentError, DtypeError
+from minigrad.resources import check_memory
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,6 +30,7 @@ __all__ = [
     "foreign",
     "get_default_dtype",
     "numbers",
+    "require_room",
     "set_default_dtype",
 ]
 
@@ -148,6 +151,11 @@ def foreign(value: object) -> Array | None:
             f"a {type(value).__name__} does not hand out its memory ({reason}); "
             "detach it, move it to the CPU, or convert it to float32"
         ) from None
+
+
+def require_room(function: str, shape: Shape, dtype: Dtype) -> None:
+    """Refuse a new array that cannot fit, before any work is done for it."""
+    check_memory(math.prod(shape) * dtype.itemsize, f"{function}: a tensor of shape {shape}")
 
 
 def as_array(value: object, dtype: npt.DTypeLike | None, function: str) -> Array:

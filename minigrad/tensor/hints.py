@@ -78,6 +78,7 @@ FUNCTIONS = {
 }
 
 MODULES = {
+    "forward": "a subclass that has a method forward(self, x)",
     "cpu": _ONE_DEVICE,
     "cuda": _ONE_DEVICE,
     "device": _ONE_DEVICE,

@@ -70,7 +70,7 @@ class Setting(Generic[Value]):
         _entered.set(tuple(stack))
 
     def __call__(self, function: Function) -> Function:
-        if not callable(function):
+        if not callable(function) or isinstance(function, type):
             raise ArgumentError(f"a mode decorates a function, not {quoted(function)}")
         flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
         if flags & (COROUTINE | ASYNC_GENERATOR):

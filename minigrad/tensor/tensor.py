@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from minigrad.arguments import flag
-from minigrad.errors import DtypeError
+from minigrad.arguments import flag, quoted
+from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.tensor import hints
 from minigrad.tensor.convert import (
     Array,
@@ -76,9 +76,9 @@ class Tensor(Changing):
     Tensor([2., 4.], dtype=float32)
     """
 
-    __slots__ = ("grad",)
+    __slots__ = ("_grad",)
 
-    grad: Tensor | None
+    _grad: Tensor | None
 
     def __init__(
         self,
@@ -103,6 +103,23 @@ class Tensor(Changing):
 
         def __getattr__(self, name: str) -> object:
             raise hints.missing("Tensor", name, hints.METHODS)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The sum of dL/dx over all ``backward`` calls, for a leaf that requires it."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise ArgumentError(f"grad must be a Tensor or None, not {quoted(value)}")
+            if value.shape != self.shape or value.dtype != self.dtype:
+                raise ShapeError(
+                    f"grad must be {self.dtype} of shape {self.shape}, "
+                    f"got {value.dtype} of shape {value.shape}"
+                )
+        self._grad = value
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[k] for k in range(len(self)))

@@ -180,6 +180,8 @@ class Values:
 
     def _compare(self, relation: Callable[[Any, Any], object], other: object) -> Array:
         values = other.array if isinstance(other, Values) else other
+        if isinstance(other, (list, tuple)):
+            values = np.asarray(other)
         if not isinstance(values, (np.ndarray, np.generic, bool)) and not is_number(values):
             return NotImplemented  # type: ignore[no-any-return]
         try:
