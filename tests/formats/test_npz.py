@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,3 +84,27 @@ def test_only_numbers_are_read(tmp_path, array, message):
     (tmp_path / "w.npz").write_bytes(archive({"a.npy": npy(array)}))
     with pytest.raises(FormatError, match=message):
         load(tmp_path / "w.npz")
+
+
+class Stream(io.RawIOBase):
+    """A file that cannot go back, so that sizes and checksums stand behind each record."""
+
+    def __init__(self):
+        self.content = bytearray()
+
+    def writable(self):
+        return True
+
+    def write(self, raw):
+        self.content += raw
+        return len(raw)
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_an_archive_written_to_a_stream(tmp_path, write):
+    stream = Stream()
+    write(stream, a=np.arange(1000.0), b=np.ones(3))
+    (tmp_path / "w.npz").write_bytes(stream.content)
+    state = load(tmp_path / "w.npz")
+    np.testing.assert_array_equal(state["a"], np.arange(1000.0))
+    np.testing.assert_array_equal(state["b"], np.ones(3))
