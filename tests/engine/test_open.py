@@ -229,3 +229,14 @@ def test_a_network_without_a_classifier_has_no_features() -> None:
     plan = mg.compile(mg.nn.Conv2d(3, 8, 3).eval(), (1, 3, 8, 8))
     with pytest.raises(GraphError, match="does not end in a classifier"):
         plan.features(batch((1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_0_35", "squeezenext_1_0_23"])
+def test_a_network_without_classes_gives_its_features(name: str) -> None:
+    model = mg.models.create(name, rng=0, num_classes=0).eval()
+    x = batch((2, 3, 64, 64))
+    with mg.no_grad(), mg.backend("cython"):
+        expected = model(mg.Tensor(x)).numpy()
+    assert np.array_equal(mg.compile(model, x.shape, fold=False)(x), expected)
+    whole = mg.models.create(name, rng=0).eval()
+    assert mg.compile(whole).features(x).shape == mg.compile(model)(x).shape == expected.shape
