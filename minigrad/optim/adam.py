@@ -36,6 +36,14 @@ class Adam(Optimizer):
     amsgrad : bool
         Divide by the largest v^ so far (Reddi et al. 2018).
     maximize : bool
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> layer = mg.nn.Linear(2, 1)
+    >>> optimizer = Adam(layer.parameters(), lr=0.01)
+    >>> layer(mg.ones(1, 2)).sum().backward()
+    >>> optimizer.step()
     """
 
     decoupled = False
@@ -90,6 +98,14 @@ class AdamW(Adam):
         lambda.
     amsgrad : bool
     maximize : bool
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> layer = mg.nn.Linear(2, 1)
+    >>> optimizer = AdamW(layer.parameters(), lr=0.01, weight_decay=0.1)
+    >>> layer(mg.ones(1, 2)).sum().backward()
+    >>> optimizer.step()
     """
 
     decoupled = True

@@ -31,6 +31,21 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, norm_type: fl
     -------
     float
         |g| before.
+
+    Raises
+    ------
+    ValueError
+        If a bound is not above 0.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> p = mg.tensor([3.0, 4.0], requires_grad=True)
+    >>> (p * p / 2).sum().backward()
+    >>> clip_grad_norm_([p], 1.0)
+    5.0
+    >>> p.grad.numpy().round(3)
+    array([0.6, 0.8], dtype=float32)
     """
     _positive("clip_grad_norm_", "max_norm", max_norm)
     _positive("clip_grad_norm_", "norm_type", norm_type)
@@ -50,6 +65,20 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
     ----------
     parameters : iterable of Tensor
     clip_value : float
+
+    Raises
+    ------
+    ValueError
+        If the bound is not above 0.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> p = mg.tensor([3.0, 0.5], requires_grad=True)
+    >>> (p * p / 2).sum().backward()
+    >>> clip_grad_value_([p], 1.0)
+    >>> p.grad.tolist()
+    [1.0, 0.5]
     """
     _positive("clip_grad_value_", "clip_value", clip_value)
     for p in parameters:

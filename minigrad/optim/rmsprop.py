@@ -47,6 +47,14 @@ class RMSprop(Optimizer):
         mu.
     centered : bool
     maximize : bool
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> layer = mg.nn.Linear(2, 1)
+    >>> optimizer = RMSprop(layer.parameters(), lr=0.01, momentum=0.9)
+    >>> layer(mg.ones(1, 2)).sum().backward()
+    >>> optimizer.step()
     """
 
     def __init__(
@@ -101,6 +109,14 @@ class RMSpropTF(Optimizer):
     momentum : float
         mu.
     maximize : bool
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> layer = mg.nn.Linear(2, 1)
+    >>> optimizer = RMSpropTF(layer.parameters(), lr=0.01, momentum=0.9)
+    >>> layer(mg.ones(1, 2)).sum().backward()
+    >>> optimizer.step()
     """
 
     def __init__(

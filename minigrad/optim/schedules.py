@@ -96,6 +96,16 @@ class LinearLR(Schedule):
         f and e.
     total_iters : int
         T.
+
+    Examples
+    --------
+    >>> from minigrad import nn, optim
+    >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    >>> schedule = LinearLR(optimizer, start_factor=0.5, total_iters=4)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> round(schedule.get_last_lr()[0], 4)
+    0.75
     """
 
     def __init__(
@@ -122,6 +132,16 @@ class StepLR(Schedule):
     optimizer : Optimizer
     step_size : int
     gamma : float
+
+    Examples
+    --------
+    >>> from minigrad import nn, optim
+    >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    >>> schedule = StepLR(optimizer, step_size=2)
+    >>> for _ in range(3):
+    ...     schedule.step()
+    >>> round(schedule.get_last_lr()[0], 4)
+    0.1
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
@@ -139,6 +159,16 @@ class ExponentialLR(Schedule):
     ----------
     optimizer : Optimizer
     gamma : float
+
+    Examples
+    --------
+    >>> from minigrad import nn, optim
+    >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    >>> schedule = ExponentialLR(optimizer, gamma=0.9)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> round(schedule.get_last_lr()[0], 4)
+    0.81
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
@@ -159,6 +189,16 @@ class CosineAnnealingLR(Schedule):
         T; after it the rate goes up again, as the cosine does.
     eta_min : float
         eta.
+
+    Examples
+    --------
+    >>> from minigrad import nn, optim
+    >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    >>> schedule = CosineAnnealingLR(optimizer, T_max=4)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> round(schedule.get_last_lr()[0], 4)
+    0.5
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
@@ -178,6 +218,16 @@ class PolynomialLR(Schedule):
     total_iters : int
         T.
     power : float
+
+    Examples
+    --------
+    >>> from minigrad import nn, optim
+    >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    >>> schedule = PolynomialLR(optimizer, total_iters=4, power=2.0)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> round(schedule.get_last_lr()[0], 4)
+    0.25
     """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
