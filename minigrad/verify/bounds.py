@@ -217,7 +217,7 @@ def _scatter(y: Array, x: Array, *, where: Array, x_shape: Sequence[int]) -> Rou
 def _avg_pool2d(y: Array, x: Array, *, window: PoolWindow, count_include_pad: bool) -> Roundings:
     size = kernels.avg_pool2d(np.abs(x), window, count_include_pad)
     n = math.prod(window.kernel)
-    return Roundings(n, size, 1, n - 1)
+    return Roundings(n + 1, size, 1, n - 1)
 
 
 def _avg_pool2d_input_grad(
@@ -225,12 +225,12 @@ def _avg_pool2d_input_grad(
 ) -> Roundings:
     size = kernels.avg_pool2d_input_grad(np.abs(dy), x_shape, window, count_include_pad)
     n = math.prod(window.kernel)
-    return Roundings(n, size, n, n - 1)
+    return Roundings(n + 1, size, n, n - 1)
 
 
 def _global_avg_pool(y: Array, x: Array) -> Roundings:
     n = x.shape[2] * x.shape[3]
-    return Roundings(n, np.abs(x).mean(axis=(2, 3), keepdims=True), 1, n - 1)
+    return Roundings(n + 1, np.abs(x).mean(axis=(2, 3), keepdims=True), 1, n - 1)
 
 
 def _batch_norm(
@@ -277,7 +277,8 @@ def _batch_norm_train_dgamma(
 
 
 _TABLE: dict[str, Callable[..., Roundings]] = {
-    **dict.fromkeys(["add", "sub", "mul", "div", "sqrt", "clamp", "pad", "astype"], _times(1)),
+    **dict.fromkeys(["add", "sub", "mul", "sqrt", "clamp", "pad", "astype"], _times(1)),
+    "div": _times(2),  # or a product with the rounded reciprocal
     "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
     "exp": _exp,
