@@ -69,6 +69,20 @@ def test_convolutions_of_nothing_and_of_odd_memory(data):
         close(getattr(numba_backend, function)(*args), expected)
 
 
+@pytest.mark.parametrize("before", range(6))
+@pytest.mark.parametrize("after", range(6))
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_windows_that_lie_wholly_on_padding(kernel, before, after):
+    """Their pixels have no taps at all."""
+    x_shape, w_shape = (1, 3, 1, 7), (3, 1, 1, kernel)
+    spec = conv_spec(x_shape, w_shape, 1, ((0, 0), (before, after)), 1, 3)
+    rng = np.random.default_rng(5)
+    x, g = (rng.integers(-4, 5, s).astype(np.float32)
+            for s in (x_shape, conv_output_shape(x_shape, w_shape, spec)))  # fmt: skip
+    got = numba_backend.conv2d_weight_grad(g, x, w_shape, spec)
+    np.testing.assert_array_equal(got, numpy_backend.conv2d_weight_grad(g, x, w_shape, spec))
+
+
 @given(st.data())
 def test_linear_of_nothing_and_of_odd_memory(data):
     n, inputs, outputs = (data.draw(st.sampled_from([0, 1, 3, 40])) for _ in range(3))

@@ -146,6 +146,7 @@ SHARES = [
     pytest.param("numpy", 11, id="numpy"),
     pytest.param("cython", 1, id="cython", marks=on("cython")),
     pytest.param("numba", 17, id="numba", marks=on("numba")),
+    pytest.param("numba", 1, id="all of numba", marks=[on("numba"), pytest.mark.full]),
     pytest.param("reference", 101, id="reference"),
 ]
 

@@ -83,8 +83,12 @@ class Window(NamedTuple):
 
 
 def readers_of(taps: Sequence[Sequence[int]], stride: int) -> list[list[Pair]]:
-    """For each column that neighbouring pixels with these taps reach: (pixel, tap) of each."""
-    columns = (len(taps) - 1) * stride + max(map(max, taps)) + 1
+    """For each column that neighbouring pixels with these taps reach: (pixel, tap) of each.
+
+    A pixel whose whole window lies on padding has no taps.
+    """
+    reached = (j * stride + b + 1 for j, valid in enumerate(taps) for b in valid)
+    columns = max(reached, default=0)
     return [
         [(j, e - j * stride) for j, valid in enumerate(taps) if e - j * stride in valid]
         for e in range(columns)
