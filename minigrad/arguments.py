@@ -46,7 +46,8 @@ def is_number(value: object) -> bool:
     >>> [is_number(v) for v in (1, 2.5, True, "3", None)]
     [True, True, False, False, False]
     """
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    kind = type(value)
+    return kind is int or kind is float or (kind is not bool and isinstance(value, numbers.Real))
 
 
 def _range(least: float | None, most: float | None) -> str:
@@ -77,6 +78,8 @@ def integer(
 
 def integers(function: str, name: str, values: object) -> tuple[int, ...]:
     """A sequence of integers as a tuple; one integer is a sequence of one."""
+    if type(values) is tuple and all(type(v) is int and -LARGEST <= v <= LARGEST for v in values):
+        return values
     if isinstance(values, Iterable) and not isinstance(values, (str, bytes)):
         try:
             several = list(values)
