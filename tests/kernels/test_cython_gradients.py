@@ -267,7 +267,7 @@ def test_memory_layout_changes_no_bit(order, p):
 
 @given(conv_problems())
 def test_an_input_gradient_does_not_depend_on_the_rest_of_the_batch(p):
-    assume(p.x_shape[0] > 1)
+    p = p._replace(x_shape=(max(p.x_shape[0], 2), *p.x_shape[1:]))
     _, w, _, g = p.arrays()
     dx = of(p, "input_grad")(g, w, p.x_shape, p.spec)
     alone = of(p, "input_grad")(g[1:2], w, (1, *p.x_shape[1:]), p.spec)
