@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.formats import load
 from benchmarks.judged.words import convolution, window
 from minigrad.kernels.contract import Array
+from minigrad.verify.geometries import Words
 
 __all__ = ["Jax"]
 
@@ -35,7 +36,7 @@ class Jax:
 
         return call
 
-    def evaluate(self, op: str, words: dict[str, Any]) -> Callable[..., Any]:
+    def evaluate(self, op: str, words: Words) -> Callable[..., Any]:
         """The operation as a function of jax arrays."""
         _jax, jnp, nn, axis = self.jax, self.jax.numpy, self.jax.nn, words.get("axis")
         simple: dict[str, Callable[..., Any]] = {
@@ -54,7 +55,7 @@ class Jax:
             raise NotImplementedError(op)
         return simple[op]
 
-    def _convolution(self, op: str, words: dict[str, Any], x: Any, w: Any, bias: Any) -> Any:
+    def _convolution(self, op: str, words: Words, x: Any, w: Any, bias: Any) -> Any:
         s = convolution(op, x, w, words)
         y = self.jax.lax.conv_general_dilated(
             x, w, s.stride, s.padding, rhs_dilation=s.dilation, feature_group_count=s.groups,
@@ -62,7 +63,7 @@ class Jax:
         )  # fmt: skip
         return y + bias[:, None, None]
 
-    def _max_pool(self, x: Any, words: dict[str, Any]) -> Any:
+    def _max_pool(self, x: Any, words: Words) -> Any:
         p = window(x, words)
         if p.ceil_mode:
             raise NotImplementedError("ceil_mode")

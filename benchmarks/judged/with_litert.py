@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.formats import TFLite, load
 from benchmarks.judged.words import convolution
 from minigrad.kernels.contract import Array
+from minigrad.verify.geometries import Words
 
 __all__ = ["LiteRT"]
 
@@ -50,7 +51,7 @@ def _run(content: bytes, x: Array) -> Array:
     return y
 
 
-def _convolution(op: str, x: Array, w: Array, bias: Array, words: dict[str, Any]) -> Array:
+def _convolution(op: str, x: Array, w: Array, bias: Array, words: Words) -> Array:
     s, graph = convolution(op, x, w, words), TFLite()
     depthwise = s.groups > 1 and w.shape[1] == 1
     if s.groups > 1 and not depthwise:

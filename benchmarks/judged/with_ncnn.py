@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.formats import load
 from benchmarks.judged.words import convolution
 from minigrad.kernels.contract import Array
+from minigrad.verify.geometries import Words
 
 __all__ = ["Ncnn"]
 
@@ -39,7 +40,7 @@ class Ncnn:
 
         return call
 
-    def _layer(self, op: str, arrays: tuple[Array, ...], words: dict[str, Any]) -> Any:
+    def _layer(self, op: str, arrays: tuple[Array, ...], words: Words) -> Any:
         """The line of a .param file, and the bytes of a .bin file."""
         if op in ("conv2d", "depthwise_conv2d"):
             x, w, bias = arrays

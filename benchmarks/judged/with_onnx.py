@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.formats import load
 from benchmarks.judged.words import convolution, window
 from minigrad.kernels.contract import Array
+from minigrad.verify.geometries import Words
 
 __all__ = ["OnnxRuntime", "OpenVINO"]
 
@@ -21,7 +22,7 @@ OPERATORS = {
 }  # fmt: skip
 
 
-def model(op: str, arrays: list[Array], words: dict[str, Any]) -> bytes:
+def model(op: str, arrays: list[Array], words: Words) -> bytes:
     """One operator as a serialized model: inputs a0, a1, ..., output y."""
     onnx = load("onnx", "onnx")
     helper, names = onnx.helper, [f"a{k}" for k in range(len(arrays))]

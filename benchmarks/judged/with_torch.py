@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.formats import load
 from benchmarks.judged.words import convolution, window
 from minigrad.kernels.contract import Array
+from minigrad.verify.geometries import Words
 
 __all__ = ["Torch"]
 
@@ -61,7 +62,7 @@ class Torch:
 
         return call
 
-    def evaluate(self, op: str, t: list[Any], words: dict[str, Any]) -> Any:
+    def evaluate(self, op: str, t: list[Any], words: Words) -> Any:
         """The operation on tensors."""
         torch, f = self.torch, self.torch.nn.functional
         if op in ("conv2d", "depthwise_conv2d"):
@@ -92,7 +93,7 @@ class Torch:
             raise NotImplementedError(op)
         return simple[op]()
 
-    def _pool(self, op: str, x: Any, words: dict[str, Any]) -> Any:
+    def _pool(self, op: str, x: Any, words: Words) -> Any:
         f, p = self.torch.nn.functional, window(np.empty(x.shape), words)
         if any(a != b for a, b in p.padding):
             raise NotImplementedError("one-sided padding")

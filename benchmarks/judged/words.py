@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from minigrad.geometry import ConvSpec, conv_spec, pair, resolve_padding
-from minigrad.kernels.contract import Array, PoolWindow
+from minigrad.kernels.contract import Array
+from minigrad.verify.geometries import PoolWindow, Words
 
 __all__ = ["convolution", "padded", "window"]
 
 
-def convolution(op: str, x: Array, w: Array, words: dict[str, Any]) -> ConvSpec:
+def convolution(op: str, x: Array, w: Array, words: Words) -> ConvSpec:
     """Stride, pads, dilation and groups of conv2d or depthwise_conv2d."""
     groups = x.shape[1] if op == "depthwise_conv2d" else words.get("groups", 1)
     if not x.size:
@@ -20,7 +19,7 @@ def convolution(op: str, x: Array, w: Array, words: dict[str, Any]) -> ConvSpec:
     return conv_spec(x.shape, w.shape, **{**words, "groups": groups})
 
 
-def window(x: Array, words: dict[str, Any]) -> PoolWindow:
+def window(x: Array, words: Words) -> PoolWindow:
     """Kernel, stride, pads and rounding of a pool."""
     kernel = pair(words["kernel_size"], "kernel_size")
     stride = pair(words.get("stride") or kernel, "stride")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["GEOMETRIES", "LETTERS", "Geometry"]
+__all__ = ["GEOMETRIES", "LETTERS", "Geometry", "Words"]
 
 Words = dict[str, Any]
 
@@ -65,7 +65,7 @@ LETTERS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def _conv(
-    name: str, x: tuple[int, int, int, int], o: int, kernel: tuple[int, int], **words: Any
+    name: str, x: tuple[int, int, int, int], o: int, kernel: tuple[int, int], **words: object
 ) -> Geometry:
     """x is (n, i, h, w): with groups there are i times as many channels."""
     sizes = dict(zip("nihw", x, strict=True)) | {"o": o, "kh": kernel[0], "kw": kernel[1]}
@@ -110,7 +110,7 @@ CONVOLUTIONS = (
 
 
 def _depthwise(
-    name: str, x: tuple[int, int, int, int], kernel: tuple[int, int], m: int = 1, **words: Any
+    name: str, x: tuple[int, int, int, int], kernel: tuple[int, int], m: int = 1, **words: object
 ) -> Geometry:
     sizes = dict(zip("nchw", x, strict=True)) | {"m": m, "kh": kernel[0], "kw": kernel[1]}
     return Geometry(name, sizes, words)
@@ -134,7 +134,7 @@ DEPTHWISE = (
 )
 
 
-def _maps(name: str, n: int, c: int, h: int, w: int, **words: Any) -> Geometry:
+def _maps(name: str, n: int, c: int, h: int, w: int, **words: object) -> Geometry:
     return Geometry(name, {"n": n, "c": c, "h": h, "w": w}, words)
 
 
@@ -178,7 +178,7 @@ NORMS = (
 )
 
 
-def _residual(name: str, c: int, m: int, o: int, k: int, size: int, **words: Any) -> Geometry:
+def _residual(name: str, c: int, m: int, o: int, k: int, size: int, **words: object) -> Geometry:
     sizes = {"n": 2, "c": c, "h": size, "w": size + 1, "m": m, "o": o, "kh": k, "kw": k}
     return Geometry(name, sizes, words)
 

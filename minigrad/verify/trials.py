@@ -18,14 +18,13 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from minigrad.errors import MinigradError
 from minigrad.tensor import Array, Shape
 from minigrad.verify.arithmetic import Arithmetic
-from minigrad.verify.geometries import GEOMETRIES, LETTERS, Geometry
+from minigrad.verify.geometries import GEOMETRIES, LETTERS, Geometry, Words
 from minigrad.verify.operations import Call
 
 __all__ = ["EXACT", "Trial", "trials"]
@@ -69,7 +68,7 @@ class Trial:
         return self.fill.startswith(("integers", "impulse"))
 
     @property
-    def words(self) -> dict[str, Any]:
+    def words(self) -> Words:
         """The keyword arguments of the call."""
         return self.geometry.words
 
@@ -89,7 +88,7 @@ class Trial:
         """The same with other sizes."""
         return replace(self, geometry=self.geometry._replace(sizes=self.geometry.sizes | sizes))
 
-    def with_words(self, words: dict[str, Any]) -> Trial:
+    def with_words(self, words: Words) -> Trial:
         """The same with other words."""
         return replace(self, geometry=self.geometry._replace(words=words))
 
@@ -225,7 +224,7 @@ def _wide(arrays: list[str]) -> list[str]:
     return [a for a in arrays if not a.endswith("bias")] if len(arrays) < 4 else ["x"]
 
 
-def _divides(op: str, words: dict[str, Any]) -> bool:
+def _divides(op: str, words: Words) -> bool:
     """Whether the words keep integers integers: an average of 4, an activation of no sixths."""
     if op == "avg_pool2d":
         return words == {"kernel_size": 2} or words.get("stride") == 3
