@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.geometry import ConvSpec, conv_spec, pair, resolve_padding
-from minigrad.kernels.contract import Array
-from minigrad.verify.geometries import PoolWindow, Words
+from minigrad.kernels.contract import Array, PoolWindow
+from minigrad.verify.geometries import Words
 
 __all__ = ["convolution", "padded", "window"]
 
