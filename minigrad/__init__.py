@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from minigrad.engine.loading import load_plan
     from minigrad.formats import load
     from minigrad.models import summary
+    from minigrad.ops.activation import *  # noqa: F403  ops.__all__ computes their names
 
 forks.forget_imports_after_fork()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from minigrad.cli.arguments import add_network, build
 from minigrad.cli.judge import finite
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     return int(not found)
 
 
-def _as_dict(found: Comparison) -> dict[str, Any]:
+def _as_dict(found: Comparison) -> dict[str, object]:
     wrong = [layer for layer in found.layers if layer.wrong]
     return {
         "decision": "wrong" if wrong else "right",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.errors import MinigradError
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(wrong))
 
 
-def _as_dict(found: list[Judgement], wrong: list[Judgement]) -> dict[str, Any]:
+def _as_dict(found: list[Judgement], wrong: list[Judgement]) -> dict[str, object]:
     return {
         "decision": "wrong" if wrong else "right",
         "arrays": len(found),
@@ -58,7 +57,7 @@ def _decision(judgement: Judgement) -> str:
     return "" if judgement.verdict is None else judgement.verdict.decision
 
 
-def finite(value: dict[str, Any]) -> dict[str, Any]:
+def finite(value: dict[str, object]) -> dict[str, object]:
     """JSON has no infinities and no NaN: they become text."""
     return {
         k: str(v) if isinstance(v, float) and not abs(v) < float("inf") else v

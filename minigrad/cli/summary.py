@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import Any
 
 from minigrad.cli.arguments import (
     add_input,
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _memory_row(block: BlockMemory) -> dict[str, Any]:
+def _memory_row(block: BlockMemory) -> dict[str, object]:
     splits = {f"split_{t or 'all'}": block.split(t) for t in SPLITS}
     return {**block._asdict(), **splits}
 

@@ -46,7 +46,7 @@ class Recipe:
         model: Model,
         threads: int | None,
         fold: bool,
-        dtype: np.dtype[Any],
+        dtype: np.dtype[np.generic],
         layout: str,
         owned: bool = False,
     ) -> None:
@@ -67,7 +67,7 @@ class Recipe:
         plan = design(own, notes, self.name)
         return Plan(plan, self.threads, self.layout, self.weights.packed)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "weights": Weights()}
 
 
@@ -168,7 +168,7 @@ class OpenPlan:
         shapes = ", ".join(map(str, self._plans)) or "none yet"
         return f"{self._recipe.name} for any shape; programs are kept for: {shapes}"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"_recipe": self._recipe}
 
     def __setstate__(self, state: dict[str, Recipe]) -> None:
@@ -287,7 +287,7 @@ def _sizes(shape: Sequence[int]) -> Shape:
     return sizes
 
 
-def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+def _dtype(dtype: npt.DTypeLike) -> np.dtype[np.generic]:
     try:
         if dtype is not None and (number := np.dtype(dtype)) in FLOATS:
             return number

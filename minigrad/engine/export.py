@@ -32,7 +32,7 @@ OPSET = 17
 IR_VERSION = 8
 
 # Activations that are one operator, with its attributes.
-ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+ACTIVATIONS: dict[str, tuple[str, dict[str, object]]] = {
     "relu": ("Relu", {}),
     "hardswish": ("HardSwish", {}),
     "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
@@ -140,7 +140,7 @@ class _Writer:
         self.nodes.append(helper.make_node(op, inputs, [out], name=out, **attributes))
         return out
 
-    def constant(self, array: Any, dtype: Any = None) -> str:
+    def constant(self, array: object, dtype: Any = None) -> str:
         from onnx import numpy_helper
 
         name = f"c{len(self.constants)}"
@@ -244,7 +244,7 @@ def _pads(padding: Sequence[Sequence[int]]) -> list[int]:
     return [top, left, bottom, right]
 
 
-def _window(window: Any) -> dict[str, Any]:
+def _window(window: Any) -> dict[str, object]:
     return {
         "kernel_shape": list(window.kernel),
         "strides": list(window.stride),

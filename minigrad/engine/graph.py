@@ -49,7 +49,7 @@ class Value:
 
     number: int
     shape: Shape
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
 
     @property
     def nbytes(self) -> int:
@@ -73,7 +73,7 @@ class Constant:
         return self.array.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """The array's dtype."""
         return self.array.dtype
 
@@ -249,7 +249,7 @@ class Graph:
         return self.input.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """The input's dtype."""
         return self.input.dtype
 

@@ -153,7 +153,7 @@ def _parsed(text: str) -> Any:
 class _Recorded:
     """The network that a plan file describes, as a model: call it with a Symbol."""
 
-    def __init__(self, arrays: dict[str, Array], described: Any) -> None:
+    def __init__(self, arrays: dict[str, Array], described: object) -> None:
         self.constants = {
             name: from_numpy(array) for name, array in arrays.items() if array.dtype in FLOATS
         }
@@ -203,7 +203,7 @@ def _names(names: Any, values: dict[str, Tensor], place: str) -> Iterator[str]:
         yield name
 
 
-def _called(described: Any, values: dict[str, Tensor], place: str) -> Tensor:
+def _called(described: object, values: dict[str, Tensor], place: str) -> Tensor:
     """What a step makes: exactly one primitive, the one that it names."""
     match described:
         case [str(op), list(names), dict(params), str(layer)] if op in CALLS and len(names) <= 64:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minigrad.engine.graph import Block, Graph, Ref, Step, Value
 from minigrad.engine.memory import Placement, placement
@@ -258,7 +258,7 @@ def _by_image(step: Step) -> bool:
     return agree and op.works_by_image(_shapes(step.inputs), dict(step.params))
 
 
-def _shape(op: str, inputs: Sequence[Ref], params: dict[str, Any]) -> Shape:
+def _shape(op: str, inputs: Sequence[Ref], params: dict[str, object]) -> Shape:
     """What the primitive's own rule says."""
     return tuple(PRIMITIVES[op].shape_rule(*_shapes(inputs), **params))
 

@@ -81,7 +81,9 @@ class _Recorder:
         return self.constants.setdefault(id(array), Constant(array))
 
 
-def _dtype(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]) -> np.dtype[Any]:
+def _dtype(
+    op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
+) -> np.dtype[np.generic]:
     """The dtype of what a primitive makes: that of all its inputs, unless it is a cast."""
     if op.name == "astype":
         target: np.dtype[Any] = np.dtype(params["target"])

@@ -150,7 +150,7 @@ def classify(spec: ConvSpec, w_shape: Sequence[int]) -> str:
     return "general"
 
 
-def one_dtype(function: str, **arrays: Array | None) -> np.dtype[Any]:
+def one_dtype(function: str, **arrays: Array | None) -> np.dtype[np.generic]:
     """The float dtype that all given arrays share, or a DtypeError naming each."""
     dtypes = {name: a.dtype for name, a in arrays.items() if a is not None}
     first = next(iter(dtypes.values()))

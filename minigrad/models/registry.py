@@ -239,7 +239,7 @@ def _check_network(name: str, stated: Description) -> None:
         )
 
 
-def _named(name: str, preset: str, how: Mapping[str, Any]) -> Network:
+def _named(name: str, preset: str, how: Mapping[str, object]) -> Network:
     """The network under its name, which says where its weights may come from."""
     found = NETWORKS[name]
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +58,7 @@ def conv2d_weight_grad_roundings(
 
 
 def roundings(
-    primitive: str, inputs: Sequence[Array | None], params: Mapping[str, Any], exact: Array
+    primitive: str, inputs: Sequence[Array | None], params: Mapping[str, object], exact: Array
 ) -> Roundings:
     """The roundings of one primitive at ``inputs``; ``exact`` is its output in float64."""
     if primitive in _EXACT:
@@ -71,7 +70,7 @@ def roundings(
 def step_bound(
     primitive: str,
     inputs: Sequence[Array | None],
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     exact: Array,
     dtype: npt.DTypeLike,
 ) -> Array:

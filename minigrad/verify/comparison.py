@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class Comparison:
 
     layers: list[Layer]
     unknown: list[str] = field(default_factory=list)
-    end_to_end: dict[str, Any] = field(default_factory=dict)
+    end_to_end: dict[str, object] = field(default_factory=dict)
 
     @property
     def first(self) -> Layer | None:
@@ -128,7 +127,7 @@ def compare_onnx(graph: Graph, x: Array, run: OnnxRun) -> Comparison:
     return Comparison(layers, [], _end_to_end(graph, x, run.output))
 
 
-def _end_to_end(graph: Graph, x: Array, y: Array | None) -> dict[str, Any]:
+def _end_to_end(graph: Graph, x: Array, y: Array | None) -> dict[str, object]:
     if y is None or y.shape != graph.outputs[0].shape:
         return {}
     return first_order(graph, x, y)

@@ -110,7 +110,7 @@ def judge(
     return replace(verdict, where=_given(verdict.where, call, wrt, layout))
 
 
-def _is_float(value: Any) -> bool:
+def _is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -254,7 +253,7 @@ def narrow(y: Array, exact: Array) -> str:
     return ""
 
 
-def first_order(graph: Graph, x: Array, y: Array) -> dict[str, Any]:
+def first_order(graph: Graph, x: Array, y: Array) -> dict[str, object]:
     """The error of a network's output, and its first-order bound sum_l |dy/dz_l| bound_l.
 
     Parameters

@@ -111,7 +111,7 @@ class Call(NamedTuple):
         return _invoke(self.op, {k: _as_tensor(v, k in self.dtypes) for k, v in arguments.items()})
 
 
-def _is_float(value: Any) -> bool:
+def _is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == np.float64
 
 
@@ -124,7 +124,7 @@ def _as_tensor(value: Any, given: bool) -> Any:
 def _invoke(op: str, arguments: Mapping[str, Any]) -> Tensor:
     """Call by position as far as no argument is left out, by name from there on."""
     positional: list[Any] = []
-    named: dict[str, Any] = {}
+    named: dict[str, object] = {}
     by_name = False
     for name, kind in parameters(op).items():
         if name not in arguments:
@@ -138,7 +138,7 @@ def _invoke(op: str, arguments: Mapping[str, Any]) -> Tensor:
     return OPERATIONS[op](*positional, **named)
 
 
-def parameters(op: str) -> dict[str, Any]:
+def parameters(op: str) -> dict[str, object]:
     """{name: kind} of the parameters of an operation, in order."""
     function = OPERATIONS[op]
     if isinstance(function, Primitive):
@@ -146,7 +146,7 @@ def parameters(op: str) -> dict[str, Any]:
     return {p.name: p.kind for p in inspect.signature(function).parameters.values()}
 
 
-def bind(op: str, inputs: Sequence[Any], words: Mapping[str, Any], layout: str = "NCHW") -> Call:
+def bind(op: str, inputs: Sequence[Any], words: Mapping[str, object], layout: str = "NCHW") -> Call:
     """A Call from arrays by position and words by name.
 
     Raises
@@ -207,7 +207,7 @@ def images(op: str, layout: str) -> tuple[str, ...]:
 
 def _by_position(op: str, inputs: Sequence[Any]) -> dict[str, Any]:
     kinds = parameters(op)
-    named: dict[str, Any] = {}
+    named: dict[str, object] = {}
     rest = list(inputs)
     for name, kind in kinds.items():
         if rest and kind is inspect.Parameter.VAR_POSITIONAL:
@@ -219,7 +219,7 @@ def _by_position(op: str, inputs: Sequence[Any]) -> dict[str, Any]:
     return named
 
 
-def _checked_words(op: str, words: Mapping[str, Any]) -> Mapping[str, Any]:
+def _checked_words(op: str, words: Mapping[str, object]) -> Mapping[str, Any]:
     known = list(parameters(op))
     for word in words:
         if word not in known:
@@ -229,11 +229,11 @@ def _checked_words(op: str, words: Mapping[str, Any]) -> Mapping[str, Any]:
     return words
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return hasattr(value, "__array__") or hasattr(value, "__dlpack__")
 
 
-def _arrays(values: Sequence[Any]) -> bool:
+def _arrays(values: Sequence[object]) -> bool:
     return all(_is_array(v) for v in values)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +37,7 @@ WIDE = Arithmetic(None, FORMATS["float64"], FORMATS["float32"])
 def own_bound(
     primitive: str,
     inputs: Sequence[Array | None],
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     exact: Array,
     dtype: npt.DTypeLike,
 ) -> Array:

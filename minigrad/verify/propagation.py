@@ -87,7 +87,7 @@ class Bounded:
         return Enclosure(zero, np.abs(array), zero)
 
     def __call__(
-        self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
+        self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, object]
     ) -> Tensor:
         y = evaluate(op, inputs, params)
         arrays = [None if x is None else x.array for x in inputs]
@@ -97,7 +97,7 @@ class Bounded:
         return y
 
     def enclose(
-        self, op: str, inputs: Sequence[Array | None], params: dict[str, Any], y: Array
+        self, op: str, inputs: Sequence[Array | None], params: dict[str, object], y: Array
     ) -> Enclosure:
         """The Enclosure of y = op(inputs)."""
         known = [None if x is None else self.of(x) for x in inputs]
@@ -123,7 +123,7 @@ class Bounded:
         op: str,
         inputs: Sequence[Array | None],
         errors: Sequence[Array | None],
-        params: dict[str, Any],
+        params: dict[str, object],
         y: Array,
     ) -> Array:
         """What op makes of the errors of its inputs."""
@@ -155,7 +155,7 @@ class _Call(NamedTuple):
         return _forward(self.op, inputs, self.params)
 
 
-def _forward(op: str, inputs: Sequence[Array | None], params: dict[str, Any]) -> Array:
+def _forward(op: str, inputs: Sequence[Array | None], params: dict[str, object]) -> Array:
     result = PRIMITIVES[op].forward(*inputs, **params)
     return np.asarray(result[0] if isinstance(result, tuple) else result)
 
@@ -170,7 +170,7 @@ _MOVES = {
 }  # fmt: skip
 
 
-def _move(op: str, arrays: Sequence[Array | None], params: dict[str, Any]) -> Array:
+def _move(op: str, arrays: Sequence[Array | None], params: dict[str, object]) -> Array:
     if op == "pad":  # the constant is exact
         params = params | {"value": 0.0}
     return np.abs(_forward(op, arrays, params))

@@ -8,7 +8,6 @@ is printed as a script that needs nothing but NumPy, minigrad and the function.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -138,7 +137,7 @@ def script(runner: Runner, outcome: Outcome, arrays: Arrays) -> str:
 
 
 def _settings(runner: Runner) -> list[str]:
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     if runner.layout != "NCHW":
         settings["layout"] = runner.layout
     if runner.dtype in ("tf32", "bfloat16"):

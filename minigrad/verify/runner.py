@@ -167,7 +167,7 @@ class Runner:
             if y is not None
         ]
 
-    def judge(self, trial: Trial, part: str, y: Any, judged: Judged, fault: str) -> Outcome:
+    def judge(self, trial: Trial, part: str, y: object, judged: Judged, fault: str) -> Outcome:
         """The outcome for an array that came back."""
         try:
             array = as_array(y, "the result")

@@ -56,7 +56,7 @@ class Case:
         """The cotangent of the result."""
         return self._runner.cotangent(self._problem)
 
-    def judge(self, y: Any, wrt: str | None = None) -> str:
+    def judge(self, y: object, wrt: str | None = None) -> str:
         """What is wrong with y, in a few lines; "" if nothing is.
 
         Parameters

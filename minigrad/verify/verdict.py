@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -119,7 +118,7 @@ class Verdict:
             lines.append("  the bound would let zeros pass: judge exact integers instead")
         return "\n".join(lines)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The attributes, for JSON."""
         return asdict(self)
 
@@ -205,7 +204,7 @@ def judge_step(
     primitive: str,
     y: Array,
     inputs: Sequence[Array | None],
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
 ) -> Verdict:
     """Judge y as the first output of one primitive, as a step of a plan has it.
 
@@ -243,7 +242,7 @@ def judge_step(
     return decide(y, Judged(exact, known.error, known.size, known.typical), how, finite=finite)
 
 
-def widened(params: Mapping[str, Any]) -> dict[str, Any]:
+def widened(params: Mapping[str, object]) -> dict[str, object]:
     """Parameters whose arrays of floats, such as statistics, are float64."""
     return {
         k: v.astype(np.float64) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v

@@ -38,7 +38,7 @@ def pack(w: Array, spec: ConvSpec, room: Callable[[int], Array] | None = None) -
     return core.DenseWeights(w, spec, room(size) if room else None)
 
 
-def packed_bytes(w_shape: Sequence[int], spec: ConvSpec, dtype: np.dtype[Any]) -> int:
+def packed_bytes(w_shape: Sequence[int], spec: ConvSpec, dtype: np.dtype[np.generic]) -> int:
     """The size of the memory that ``pack`` asks ``room`` for; depthwise weights ask for none."""
     if classify(spec, w_shape) == "depthwise":
         return 0

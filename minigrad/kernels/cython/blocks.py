@@ -83,14 +83,16 @@ def _packed(stage: Stage) -> Any:
     return stage.w if packed else pack(stage.w, cast(ConvSpec, stage.spec))
 
 
-def block_bytes(stages: Sequence[Stage], dtype: np.dtype[Any]) -> int:
+def block_bytes(stages: Sequence[Stage], dtype: np.dtype[np.generic]) -> int:
     """The size of the buffers that one thread needs for a block."""
     shapes, _, capacities = _layout(stages, dtype)
     rows = [c * w * dtype.itemsize for _, c, _, w in shapes]
     return sum((n * row + 127) & ~63 for n, row in zip(capacities, rows[:-1], strict=True))
 
 
-def _layout(stages: Sequence[Stage], dtype: np.dtype[Any]) -> tuple[list[Shape], int, list[int]]:
+def _layout(
+    stages: Sequence[Stage], dtype: np.dtype[np.generic]
+) -> tuple[list[Shape], int, list[int]]:
     """Of each stage the shape; output rows at a time; of each stage the rows of its buffer."""
     shapes = map_shapes(stages)
     chunk = rows_at_a_time(shapes, dtype.itemsize)
@@ -153,7 +155,7 @@ def _under(stage: Stage, low: int, high: int) -> tuple[int, int]:
     return first, first + (high - 1 - low) * stride + reach
 
 
-def ghost(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def ghost(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """A map without memory: a shape, channels-last steps, and an address nobody uses."""
     _, c, h, w = shape
     steps = (h * w * c, 1, w * c, c)

@@ -180,7 +180,7 @@ def _product(x: Array, w: Array, bias: Array | None) -> Array:
 # What follows prepares, once for each shape, what does not depend on the numbers.
 
 Shape = tuple[int, ...]
-Signature = tuple[Shape, "np.dtype[Any]"]
+Signature = tuple[Shape, "np.dtype[np.generic]"]
 
 
 def _sign(array: Array | PackedWeights | None) -> Any:

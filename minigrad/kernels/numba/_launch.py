@@ -56,7 +56,7 @@ class Kernel:
         self.template, self.lanes = template, lanes
         self.of = functools.cache(self._of)
 
-    def _of(self, dtype: np.dtype[Any], *constants: Any) -> Any:
+    def _of(self, dtype: np.dtype[np.generic], *constants: Any) -> Any:
         size = np.dtype(dtype).itemsize
         vector = Vector(size, self.lanes or vector_bytes() // size)
         source = self.template.function
@@ -312,6 +312,6 @@ def vector_bytes() -> int:
     return 32 if features.get("avx2") and asked != "baseline" else 16
 
 
-def lanes_of(dtype: np.dtype[Any]) -> int:
+def lanes_of(dtype: np.dtype[np.generic]) -> int:
     """How many numbers a vector holds."""
     return vector_bytes() // dtype.itemsize

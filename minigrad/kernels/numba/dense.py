@@ -19,7 +19,7 @@ import functools
 import math
 from collections import namedtuple
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def choose_tile(vectors: int, width: int) -> Tile:
 
 @functools.lru_cache(maxsize=512)
 def packing(
-    weights: tuple[int, ...], dtype: np.dtype[Any], groups: int, adjoint: bool
+    weights: tuple[int, ...], dtype: np.dtype[np.generic], groups: int, adjoint: bool
 ) -> tuple[Tile, Pack]:
     """The tile for weights of a shape, and what packs them for it."""
     outputs, lanes = weights[1] if adjoint else weights[0] // groups, lanes_of(dtype)
@@ -92,7 +92,7 @@ class DenseSum:
     def __init__(
         self, source: Sequence[int], weights: Sequence[int], out: Sequence[int],
         rows: tuple[Segment, ...], cols: tuple[Segment, ...], groups: int, adjoint: bool,
-        dtype: np.dtype[Any],
+        dtype: np.dtype[np.generic],
     ) -> None:  # fmt: skip
         size = dtype.itemsize
         outputs, inputs = out[3] // groups, source[3] // groups

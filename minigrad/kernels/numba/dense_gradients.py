@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class DenseWeightGrad:
 
     def __init__(
         self, x: Sequence[int], weights: Sequence[int], g: Sequence[int],
-        rows: Axis, cols: Axis, groups: int, dtype: np.dtype[Any],
+        rows: Axis, cols: Axis, groups: int, dtype: np.dtype[np.generic],
     ) -> None:  # fmt: skip
         cout, cin, kh, kw = weights
         lanes, self.dtype = lanes_of(dtype), dtype

@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -67,7 +66,7 @@ class DepthwiseSum:
     def __init__(
         self, source: Sequence[int], window: Sequence[int], out: Sequence[int],
         rows: tuple[Segment, ...], cols: tuple[Segment, ...], columns: Axis, adjoint: bool,
-        dtype: np.dtype[Any],
+        dtype: np.dtype[np.generic],
     ) -> None:  # fmt: skip
         size, lanes = dtype.itemsize, lanes_of(dtype)
         channels, taps = out[3], math.prod(window)

@@ -20,7 +20,7 @@ import math
 from collections import namedtuple
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -129,7 +129,12 @@ class DepthwiseWeightGrad:
     """
 
     def __init__(
-        self, x: Sequence[int], g: Sequence[int], rows: Axis, cols: Axis, dtype: np.dtype[Any]
+        self,
+        x: Sequence[int],
+        g: Sequence[int],
+        rows: Axis,
+        cols: Axis,
+        dtype: np.dtype[np.generic],
     ) -> None:
         size, lanes, channels = dtype.itemsize, lanes_of(dtype), x[3]
         self.dtype, self.channels, self.window = dtype, channels, (rows.kernel, cols.kernel)

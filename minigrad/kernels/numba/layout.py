@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class Pack:
     """
 
     def __init__(
-        self, shape: Sequence[int], dtype: np.dtype[Any], groups: int, adjoint: bool,
+        self, shape: Sequence[int], dtype: np.dtype[np.generic], groups: int, adjoint: bool,
         panel: int, last: int,
     ) -> None:  # fmt: skip
         cout, inputs, kh, kw = shape

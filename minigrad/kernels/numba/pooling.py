@@ -17,7 +17,6 @@ import itertools
 import math
 from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -109,7 +108,7 @@ def _axes(window: PoolWindow, x_shape: Sequence[int]) -> list[Axis]:
     return [Axis(*axis) for axis in zip(*parts, strict=True)]
 
 
-def _empty(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+def _empty(shape: Sequence[int], dtype: np.dtype[np.generic]) -> Array:
     """(N, H, W, C) for an NCHW shape."""
     n, c, h, w = shape
     return np.empty((n, h, w, c), dtype)

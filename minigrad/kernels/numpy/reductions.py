@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def product(a: Array, b: Array) -> Array:
     return rounded(y, a.dtype)
 
 
-def rounded(y: Array, dtype: np.dtype[Any]) -> Array:
+def rounded(y: Array, dtype: np.dtype[np.generic]) -> Array:
     """float64 in ``dtype``; what is too large for it is infinite, as IEEE 754 has it."""
     with np.errstate(over="ignore"):
         result: Array = y.astype(dtype, copy=False)

@@ -52,7 +52,7 @@ TABLE = (
 
 TENSORFLOW = {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.01, "init": "tensorflow"}
 SYMMETRIC = {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1}
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, object]] = {
     "tensorflow": TENSORFLOW,
     "efficientnet_pytorch": TENSORFLOW,
     "torchvision": {**SYMMETRIC, "init": "torchvision_efficientnet"},

@@ -80,7 +80,7 @@ BASE = (
 
 TABLES = {"s": (S, 24), "m": (MEDIUM, 24), "l": (L, 32), "xl": (XL, 32), "base": (BASE, 32)}
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, object]] = {
     "tensorflow": {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.1, "init": "tensorflow"},
     "torchvision": {"padding": "symmetric", "bn_eps": 1e-3, "bn_momentum": 0.1,
                     "init": "torchvision_efficientnet"},
@@ -118,11 +118,11 @@ def _round(channels: float) -> int:
     return make_divisible(channels, limit=0)
 
 
-def _table(name: str, dropout: float) -> dict[str, Any]:
+def _table(name: str, dropout: float) -> dict[str, object]:
     return {"table": name, "dropout": dropout}
 
 
-def _scaled(w: float, d: float, dropout: float) -> dict[str, Any]:
+def _scaled(w: float, d: float, dropout: float) -> dict[str, object]:
     return {"table": "base", "width": w, "depth": d, "dropout": dropout}
 
 

@@ -56,7 +56,7 @@ SMALL = (
 
 TABLES = {"a1": (A1, 32), "b1": (B1, 32), "small": (SMALL, 8)}
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, object]] = {
     "tensorflow": {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.01, "init": "tensorflow"},
     "torchvision": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 3e-4,
                     "init": "torchvision_mnasnet"},

@@ -39,7 +39,7 @@ TABLE = (
     (6, 320, 1, 1),
 )  # fmt: skip
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, object]] = {
     "slim": {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.003, "init": "slim"},
     "torchvision": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
                     "init": "torchvision"},

@@ -72,7 +72,7 @@ SMALL = (
 RULES = ("slim", "torchvision", "pytorchcv")
 TABLES = {"large": (LARGE, 1280), "small": (SMALL, 1024)}
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, object]] = {
     "slim": {"padding": "same", "bn_eps": 1e-3, "bn_momentum": 0.01, "init": "slim"},
     "torchvision": {"padding": "symmetric", "bn_eps": 1e-3, "bn_momentum": 0.01,
                     "init": "torchvision", "channel_rule": "torchvision"},

@@ -82,7 +82,7 @@ def small(
     )
 
 
-def _stage(row: Row, cin: int, style: dict[str, Any]) -> Sequential:
+def _stage(row: Row, cin: int, style: dict[str, object]) -> Sequential:
     ratio, channels, count, stride = row
     make: Callable[..., Module] = InvertedResidual if ratio else SqueezeNeXtBlock
     more = {"expand_ratio": ratio} if ratio else {}
