@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from _thread import get_ident
+from _thread import RLock, get_ident
 from importlib import _bootstrap
 
 __all__ = ["Lock", "forget_imports_after_fork"]
@@ -32,7 +31,7 @@ class Lock:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def __enter__(self) -> None:
         self._lock.acquire()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 
 __all__ = ["is_program"]
@@ -23,5 +22,7 @@ def is_program() -> bool:
 
 
 if is_program():
+    import signal
+
     with contextlib.suppress(ValueError):  # in a thread that may not
         signal.signal(signal.SIGINT, signal.SIG_DFL)

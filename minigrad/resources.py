@@ -12,7 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TypeAlias
 
 from minigrad.errors import NotEnoughMemory
 
@@ -20,7 +20,9 @@ __all__ = ["available_cpus", "available_memory", "check_memory", "cpu_quota"]
 
 UNLIMITED = sys.maxsize
 SMALL = 64 * 2**20  # bytes that are asked for without a look at the limits, which takes 0.2 ms
-ROOT = Path("/")
+ROOT = "/"
+
+Folder: TypeAlias = "str | os.PathLike[str]"  # pathlib takes a sixth of minigrad's import
 
 
 def available_cpus() -> int:
@@ -49,29 +51,29 @@ def _quota_at_start() -> float:
     return cpu_quota()
 
 
-def cpu_quota(root: Path = ROOT) -> float:
+def cpu_quota(root: Folder = ROOT) -> float:
     """CPU seconds a second that the control groups grant, infinity without a limit.
 
     Parameters
     ----------
-    root : Path
+    root : path
         Where ``proc`` and ``sys`` are; another folder only for a test.
     """
     return min((_quota(folder) for folder in _groups("cpu", root)), default=math.inf)
 
 
-def _quota(folder: Path) -> float:
+def _quota(folder: Folder) -> float:
     """The quota of one group: ``cpu.max`` of version 2, or version 1's two files."""
-    words = _words(folder / "cpu.max") or [
-        *_words(folder / "cpu.cfs_quota_us"),
-        *_words(folder / "cpu.cfs_period_us"),
+    words = _words(folder, "cpu.max") or [
+        *_words(folder, "cpu.cfs_quota_us"),
+        *_words(folder, "cpu.cfs_period_us"),
     ]
     if len(words) != 2 or not all(word.isdecimal() for word in words) or "0" in words:
         return math.inf  # "max", or -1
     return int(words[0]) / int(words[1])
 
 
-def available_memory(root: Path = ROOT) -> int:
+def available_memory(root: Folder = ROOT) -> int:
     """Bytes that this process may still take, as far as the system tells.
 
     Returns
@@ -110,11 +112,11 @@ def _gigabytes(size: int) -> str:
     return f"{size / 2**30:,.1f} GiB"
 
 
-def _free(root: Path) -> int:
+def _free(root: Folder) -> int:
     """Memory and swap that the system could give."""
     free = {
         words[0]: int(words[1]) * 1024
-        for line in _lines(root / "proc/meminfo")
+        for line in _lines(root, "proc/meminfo")
         if len(words := line.split()) >= 2 and words[1].isdecimal()
     }
     if "MemAvailable:" in free:
@@ -125,27 +127,27 @@ def _free(root: Path) -> int:
         return UNLIMITED
 
 
-def _room(folder: Path) -> int:
+def _room(folder: Folder) -> int:
     """What a group's limit leaves; files in the page cache make way and do not count."""
     for limit, usage, prefix in (
         ("memory.max", "memory.current", ""),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ):
-        words = [*_words(folder / limit), *_words(folder / usage)]
+        words = [*_words(folder, limit), *_words(folder, usage)]
         if len(words) == 2 and all(word.isdecimal() for word in words):
             cached = (f"{prefix}inactive_file", f"{prefix}active_file")
-            lines = (line.split() for line in _lines(folder / "memory.stat"))
+            lines = (line.split() for line in _lines(folder, "memory.stat"))
             return int(words[0]) - int(words[1]) + sum(int(v) for k, v in lines if k in cached)
     return UNLIMITED
 
 
-def _limits(root: Path) -> Iterator[int]:
+def _limits(root: Folder) -> Iterator[int]:
     """What is left of the limits on the address space and on data."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    pages = _words(root / "proc/self/statm")
+    pages = _words(root, "proc/self/statm")
     for limit, place in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
         soft, _ = resource.getrlimit(limit)
         if soft != resource.RLIM_INFINITY:
@@ -153,13 +155,13 @@ def _limits(root: Path) -> Iterator[int]:
             yield soft - used
 
 
-def _groups(controller: str, root: Path) -> Iterator[Path]:
+def _groups(controller: str, root: Folder) -> Iterator[str]:
     """The folders of the control groups around this process that limit ``controller``."""
     member = {}
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in _lines(root, "proc/self/cgroup"):
         _, names, path = (*line.split(":", 2), "", "")[:3]
         member.update(dict.fromkeys(names.split(","), path))
-    for line in _lines(root / "proc/self/mountinfo"):
+    for line in _lines(root, "proc/self/mountinfo"):
         place, _, kind = line.partition(" - ")
         words, kinds = place.split(), kind.split()
         if len(words) < 5 or len(kinds) < 3:
@@ -167,10 +169,10 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
         version_1 = kinds[0] == "cgroup" and controller in kinds[2].split(",")
         if version_1 or kinds[0] == "cgroup2":
             path = member.get(controller if version_1 else "", "/")
-            yield from _around(root / words[4].lstrip("/"), path, words[3])
+            yield from _around(os.path.join(root, words[4].lstrip("/")), path, words[3])
 
 
-def _around(mount: Path, path: str, mounted: str) -> Iterator[Path]:
+def _around(mount: str, path: str, mounted: str) -> Iterator[str]:
     """The folder of a group below its mount point, and of every group around it.
 
     ``mounted`` is the group that the mount point shows.  A process that a namespace hides
@@ -180,16 +182,17 @@ def _around(mount: Path, path: str, mounted: str) -> Iterator[Path]:
     inside = path[len(base) :] if f"{path}/".startswith(f"{base}/") else ""
     parts = [part for part in inside.split("/") if part not in ("", ".", "..")]
     for depth in range(len(parts), -1, -1):
-        yield mount.joinpath(*parts[:depth])
+        yield os.path.join(mount, *parts[:depth])
 
 
-def _words(path: Path) -> list[str]:
-    return [word for line in _lines(path) for word in line.split()]
+def _words(folder: Folder, name: str) -> list[str]:
+    return [word for line in _lines(folder, name) for word in line.split()]
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(folder: Folder, name: str) -> list[str]:
     """The lines of a file, none if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
     except OSError:
         return []
