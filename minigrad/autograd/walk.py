@@ -140,17 +140,18 @@ def steps(
     pending: dict[Source, Tensor] = {root: _cotangent(y, cotangent)}
     nodes = ancestors(root)
     reached = _leading_to(nodes, wanted)
+    mode = enable_grad() if create_graph else no_grad()
     for node in reversed(nodes):
         incoming = pending.get(node)
         if incoming is None or not reached[node]:
             continue
-        if not is_among(node, wanted or ()):
+        if not wanted or not is_among(node, wanted):
             del pending[node]
         for index, target in enumerate(node.sources):
-            if target is None or not reached.get(target, _is_wanted(target, wanted)):
+            if target is None or not _leads(target, reached, wanted):
                 continue
             argument, rule = _rule(node, index)
-            with enable_grad() if create_graph else no_grad():
+            with mode:
                 outgoing = _call(rule, node, index, incoming)
                 before = pending.get(target)
                 running = outgoing if before is None else before + outgoing
@@ -181,15 +182,20 @@ def _is_wanted(target: Source, wanted: Sequence[Source] | None) -> bool:
     return isinstance(target, Tensor) if wanted is None else is_among(target, wanted)
 
 
-def _leading_to(nodes: list[Node], wanted: Sequence[Source] | None) -> dict[Source, bool]:
+def _leading_to(nodes: list[Node], wanted: Sequence[Source] | None) -> dict[Node, bool]:
     """For each node, whether some path from it ends in a wanted source."""
-    reached: dict[Source, bool] = {}
+    if wanted is None:  # a step is recorded where a leaf behind it is
+        return dict.fromkeys(nodes, True)
+    reached: dict[Node, bool] = {}
     for node in nodes:
         inputs = (s for s in node.sources if s is not None)
-        reached[node] = _is_wanted(node, wanted) or any(
-            reached.get(s, _is_wanted(s, wanted)) for s in inputs
-        )
+        reached[node] = is_among(node, wanted) or any(_leads(s, reached, wanted) for s in inputs)
     return reached
+
+
+def _leads(target: Source, reached: dict[Node, bool], wanted: Sequence[Source] | None) -> bool:
+    """Whether ``target`` is wanted, or some path from it ends in a wanted source."""
+    return reached[target] if isinstance(target, Node) else _is_wanted(target, wanted)
 
 
 def _rule(node: Node, index: int) -> tuple[str, Rule]:
@@ -208,7 +214,7 @@ def _call(rule: Rule, node: Node, index: int, g: Tensor) -> Tensor:
             f"the graph at {node!r} was freed by an earlier backward: "
             "pass retain_graph=True to the first one"
         )
-    return rule.function(*(_argument(name, node, saved, index, g) for name in rule.needs))
+    return rule.function(*[_argument(name, node, saved, index, g) for name in rule.needs])
 
 
 def _argument(name: str, node: Node, saved: Saved, index: int, g: Tensor) -> Any:
@@ -239,7 +245,7 @@ def _as_output(node: Node, y: Tensor) -> Tensor:
 
 def _cotangent(y: Tensor, cotangent: Tensor | Array | None) -> Tensor:
     if cotangent is None:
-        if y.size != 1:
+        if y.array.size != 1:
             raise GraphError(
                 f"the output has shape {y.shape}: a gradient starts from a scalar, "
                 "or from a cotangent of the output's shape, which you must give"

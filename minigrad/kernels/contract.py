@@ -109,6 +109,7 @@ __all__ = [
 
 Array: TypeAlias = "npt.NDArray[Any]"
 KINDS = ("pointwise", "depthwise", "dense", "general")
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class PoolWindow(NamedTuple):
@@ -152,10 +153,11 @@ def classify(spec: ConvSpec, w_shape: Sequence[int]) -> str:
 
 def one_dtype(function: str, **arrays: Array | None) -> np.dtype[np.generic]:
     """The float dtype that all given arrays share, or a DtypeError naming each."""
-    dtypes = {name: a.dtype for name, a in arrays.items() if a is not None}
-    first = next(iter(dtypes.values()))
-    if any(d != first for d in dtypes.values()) or first not in (np.float32, np.float64):
-        got = ", ".join(f"{name} is {d}" for name, d in dtypes.items())
+    dtypes = [a.dtype for a in arrays.values() if a is not None]
+    first = dtypes[0]
+    if first not in _FLOATS or dtypes.count(first) != len(dtypes):
+        given = ((name, a.dtype) for name, a in arrays.items() if a is not None)
+        got = ", ".join(f"{name} is {d}" for name, d in given)
         raise DtypeError(f"{function} takes float32 or float64, one for all arrays; {got}")
     return first
 
@@ -278,6 +280,8 @@ def _drop(_: object) -> None:
 def check_sum(x: Array, axes: Sequence[int], keepdims: bool) -> None:
     """Axes of x, each once."""
     one_dtype("sum", x=x)
+    if axes == tuple(range(x.ndim)):
+        return
     if not all(-x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) != len(axes):
         raise ShapeError(f"sum: axes must be axes of x {x.shape}, each once, got {tuple(axes)}")
 

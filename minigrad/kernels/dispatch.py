@@ -141,7 +141,7 @@ def find(function: str, kind: str | None = None) -> Kernel:
 
 def run(function: str, *args: Any) -> Array:
     """Call the function that serves ``function`` now."""
-    y: Array = find(function).call(*args)
+    y: Array = _find(_choice.get() or _default(), function, None).call(*args)
     return y
 
 

@@ -35,6 +35,10 @@ def broadcast(a: Operand, b: Operand, function: str) -> tuple[Tensor, Tensor]:
     a, b = as_tensor(a, dtype, function), as_tensor(b, dtype, function)
     if a.shape == b.shape:
         return a, b
+    if b.shape == ():  # mostly a number
+        return a, broadcast_to(b, a.shape)
+    if a.shape == ():
+        return broadcast_to(a, b.shape), b
     try:
         shape = np.broadcast_shapes(a.shape, b.shape)
     except ValueError:

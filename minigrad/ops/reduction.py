@@ -25,7 +25,9 @@ def axes_of(function: str, x: Tensor, axis: object, dim: object = None) -> tuple
     """``axis`` as a sorted tuple of axes >= 0; None means all."""
     expect_tensor(function, "x", x)
     given = one_axis(function, axis, dim)
-    several = range(x.ndim) if given is None else integers(function, "axis", given)
+    if given is None:
+        return tuple(range(x.ndim))
+    several = integers(function, "axis", given)
     if any(not -x.ndim <= a < x.ndim for a in several):
         raise ShapeError(f"{function}: axis {quoted(given)} is out of range for shape {x.shape}")
     axes = tuple(sorted(a % x.ndim for a in several))

@@ -104,11 +104,13 @@ def reshape(x: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """
     expect_tensor("reshape", "x", x)
     lengths = listed("reshape", "shape", shape)
-    known = math.prod(n for n in lengths if n != -1)
-    if lengths.count(-1) == 1 and known > 0 and x.size % known == 0:
-        lengths = tuple(x.size // known if n == -1 else n for n in lengths)
-    if min(lengths, default=0) < 0 or math.prod(lengths) != x.size:
-        raise ShapeError(f"reshape: {x.shape} has {x.size} elements and cannot become {lengths}")
+    size = math.prod(x.shape)
+    if lengths.count(-1) == 1:
+        known = -math.prod(lengths)
+        if known > 0 and size % known == 0:
+            lengths = tuple(size // known if n == -1 else n for n in lengths)
+    if min(lengths, default=0) < 0 or math.prod(lengths) != size:
+        raise ShapeError(f"reshape: {x.shape} has {size} elements and cannot become {lengths}")
     return _reshape(x, shape=lengths)
 
 

@@ -59,7 +59,12 @@ class Setting(Generic[Value]):
         self.variable.set(self.value)
 
     def __exit__(self, *_: object) -> None:
-        stack = list(_entered.get())
+        entered = _entered.get()
+        if entered and entered[-1][0] is self:  # as with blocks nest
+            self.variable.set(cast("Value", entered[-1][1]))
+            _entered.set(entered[:-1])
+            return
+        stack = list(entered)
         last = max(k for k, (setting, _) in enumerate(stack) if setting is self)
         before = stack.pop(last)[1]
         above = [k for k in range(last, len(stack)) if stack[k][0].variable is self.variable]

@@ -235,7 +235,7 @@ def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> 
     """What ``apply`` does where no other interpreter stands in between."""
     try:
         _one_dtype(op, inputs)
-        result = op.forward(*(None if x is None else x.array for x in inputs), **params)
+        result = op.forward(*[None if x is None else x.array for x in inputs], **params)
     except MinigradError as error:
         raise under_scope(error) from None
     array, extra = result if type(result) is tuple else (result, None)
@@ -252,7 +252,7 @@ def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> 
 
 def _is_wanted(op: Primitive, inputs: Sequence[Tensor | None]) -> bool:
     """Whether a gradient is sought in some input."""
-    return any(x is not None and x.requires_grad for x in op.without_flat(inputs))
+    return True in [x is not None and x.requires_grad for x in op.without_flat(inputs)]
 
 
 def _kept(
@@ -275,13 +275,13 @@ def _kept(
 def _one_dtype(op: Primitive, inputs: Sequence[Tensor | None]) -> None:
     first = None
     for k, x in enumerate(inputs):
-        if x is None and k >= op.required:
-            continue
         if not isinstance(x, Tensor):
+            if x is None and k >= op.required:
+                continue
             raise DtypeError(f"{op.name} takes Tensors, not {type(x).__name__}: use mg.Tensor(...)")
         if first is None:
             first = x.dtype
-        elif x.dtype != first:
+        elif x.dtype is not first and x.dtype != first:
             raise DtypeError(
                 f"{op.name}: the inputs are of {first} and {x.dtype}; "
                 "minigrad never casts in silence: use astype"

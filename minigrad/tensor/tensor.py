@@ -387,7 +387,7 @@ def _scaled(other: Operand, alpha: float) -> Operand:
 def wrap(array: Array, version: Version | None = None) -> Tensor:
     """A leaf around ``array`` itself, without checks or a copy."""
     t = Tensor.__new__(Tensor)
-    t.array = np.asarray(array)
+    t.array = array if type(array) is np.ndarray else np.asarray(array)
     t.version = version or Version()
-    t.grad, t.node, t.requires_grad = None, None, False
+    t._grad, t.node, t.requires_grad = None, None, False
     return t
