@@ -10,11 +10,35 @@ Reading order, each file opening with its formula:
     geometry             the arithmetic of windows
     kernels/reference    the definition of convolution, in loops
     ops/conv             convolution as one trilinear form
-    kernels/numpy, kernels/numba, ext/            the same sums, made fast
+    kernels/numpy, kernels/numba, kernels/cython    the same sums, made fast; the last from ext/
     nn/blocks            the inverted residual and the SqueezeNeXt block
     models               tables that became networks
     engine               a network recorded, rewritten, placed, bound and run
+    optim                what a step does to the parameters
+    data                 pictures and labels, in batches
+    training             steps, epochs, and a run that can be stopped and go on
     verify               the judge
+
+The packages that they stand on, and those around them:
+
+    ops, nn, kernels     the other operations and layers; the contract of all kernels
+    formats              files of weights
+    graphs               ONNX and TFLite files, read
+    vision               from a photograph to a network's batch
+    cli                  the command line
+
+and the files that stand by themselves:
+
+    errors               every error that minigrad raises on purpose
+    arguments            what an argument may be, checked where a user hands it in
+    shaped               tensors whose shape is known before their values
+    threads              how many threads a compiled kernel may use
+    resources            the CPUs and the memory that this process may use
+    forks                a child that is forked while another thread imports
+    interrupts           Ctrl-C while the command line is still being imported
+    columns              tables of text that fit their page
+    version              the name and the version
+    __main__             ``python -m minigrad``
 """
 
 from __future__ import annotations

@@ -8,7 +8,24 @@ A module of a command has ``configure(parser)``, which declares its arguments, a
     2   something the user can put right, in one sentence on stderr
     3   a fault of minigrad's own (MINIGRAD_TRACEBACK=1 shows where)
 
-No command uses the internet.
+No command uses the internet.  The commands:
+
+    classify                   what is in a photograph
+    models, weights, summary   the networks, the packages of weights, the layers of a network
+    convert, export, compile   weights, ONNX files and plans, written
+    train                      a network learns from a folder of pictures
+    bench, doctor              how fast a network runs here; what is on this machine
+    vectors, judge, compare    verdicts on kernels and on runs of networks elsewhere
+
+What they share:
+
+    arguments                  a network, the shape of its input, numbers, files
+    files                      what a command may write, and what it may not replace
+    terminal                   text that is safe to print, JSON, a progress bar
+    photographs, labels        photographs prepared ahead; the names of the classes
+    packages                   the packages that are known to carry weights
+    engines, stopwatch         other engines for ONNX files, and how a time is taken
+    training_data, training_setup    what ``train`` learns from, and with what
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Data to train on: pictures and labels, changed at random, in batches, prepared ahead.
 
-    datasets     arrays, folders of images (a class a folder), IDX files
+    datasets     arrays, and folders of images (a class a folder)
+    idx          IDX files, the format of MNIST
     transforms   crop, flip, colour jitter, normalise; mixup of a batch
     loader       batches in an order that the seed and the epoch fix
 

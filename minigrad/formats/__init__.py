@@ -13,8 +13,8 @@ runs, and its sizes are held against the file and a budget before memory is take
 source, writing                   bytes of a file: snapshot or mapping; whole or not at all
 limits                            the budget of bytes and work that one file has
 zip_directory, zip_reader         records of a zip archive
-pickle_machine, pickle_opcodes,   pickles, read as data and never run
-pickle_reader
+pickle_reader, pickle_machine     pickles, read as data and never run
+pickle_opcodes                    what each opcode does
 tensors, numbers                  from what a file says to arrays
 pth, pth_writer                   PyTorch's containers
 npz, safetensors                  the two others

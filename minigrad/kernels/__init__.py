@@ -4,7 +4,7 @@ contract     what every function means, what a call must fulfil: the table of al
 tables       constants, element types, functions of one number, which ext/ reads too
 dispatch     which backend's function runs
 reference    the definition, in plain loops
-numpy, numba, cython    the others, in files of the same names
+numpy, numba, cython    the others, in files of the same names (that of cython calls ext/)
 """
 
 from minigrad.kernels.contract import classify

@@ -3,8 +3,8 @@
 module       a function with parameters
 parameter    tensors that belong to a module
 layers       convolution, linear, batch norm
-activations  functions  pools  losses    layers without weights
-blocks/      the two blocks
+activations, functions, pools, losses    layers without weights
+blocks       the two blocks
 init         how the weights of a new network are drawn
 """
 

@@ -1,7 +1,7 @@
 """Optimisers: what a step does to the parameters, given their gradients.
 
     optimizer   groups of parameters, their state, what every optimiser shares
-    sgd  rmsprop  adam   one update each, formula first
+    sgd, rmsprop, adam    one update each, formula first
     groups      which parameters decay, and at what rate each layer learns
     schedules   how the rate changes from step to step
     clipping    gradients that are too long

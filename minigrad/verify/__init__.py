@@ -15,7 +15,9 @@ and behind them, one idea a file:
     integers     int8: exact or wrong
     operations   a call of a public function on anybody's arrays
     definitions  compositions that are judged too: the two blocks, a depthwise convolution
-    verdict      the decision, with the theorem's premise; patterns: what wrong elements share
+    judgement    ``judge`` itself
+    verdict      the decision, with the theorem's premise
+    patterns     what the wrong elements of an array share
     geometries   the sizes and words of the cases of every operation
     trials       a geometry, a way to draw the values, a seed: one case of ``examine``
     problems     a case with its arrays and the values that are expected of it

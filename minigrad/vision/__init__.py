@@ -5,6 +5,11 @@
 as float32 of shape (N, 3, S, S), where the S x S pixels are cut out and scaled as a
 `Preparation` says.  Every network of `minigrad.models` knows its own.  Files are read by
 Pillow, by the decoders of a few formats alone (`minigrad.vision.photos`).
+
+    containers   what the bytes of a file say, read before any decoder sees them
+    photos       which files are opened, how large they may be, which way is up
+    pixels       red, green and blue in 8 bits
+    squares      the square that a network sees
 """
 
 from __future__ import annotations

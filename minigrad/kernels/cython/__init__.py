@@ -1,9 +1,22 @@
 """Every function of the contract in the compiled core, ext/.
 
-The files have the names that they have in every backend.  ``core`` is the one door to the
-extension modules, ``layout`` says what a kernel can read as it lies; ``blocks`` and
-``program`` are for plans, as are the functions called ``bind_...``: they take every decision
-once, and give a call ``.run(threads)``.
+The files have the names that they have in every backend.  Read in this order:
+
+    _ext             the extension modules, one for each instruction set
+    core             the one door to them
+    layout           what a kernel can read as it lies in memory
+    depthwise, depthwise_gradients    one input channel for each output channel
+    dense, dense_gradients    sums that mix channels, and linear
+    _convolution     what all convolutions have in common: packed weights, bound calls
+    elementwise      functions of one number
+    reductions       sums, and softmax
+    normalisation    batch norm, and its sums
+    pooling          the largest, or the mean, of each window
+    blocks           for plans: a block of convolutions as one call
+    program          for plans: bound calls one after the other
+
+The functions called ``bind_...`` are for plans: they take every decision once, and give a
+call ``.run(threads)``.
 
 What each function returns is fixed to the bit by the values and the shape of its arguments:
 not by the number of threads, the memory order of the arrays, the other images of a batch, or

@@ -7,6 +7,7 @@ mobilenet_v3       searched inverted residuals with squeeze and excitation
 mnasnet            chosen by a search that measured latency
 efficientnet       one network scaled in width, depth and size; also Lite
 efficientnet_v2    fused blocks where the maps are large
+small              networks of ours for pictures of 28 to 64 pixels a side
 =================  ==============================================================
 
 Each file has the paper's table, ``PRESETS`` (how the authors and each library pad, normalise
