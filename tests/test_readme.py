@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import minigrad as mg
 from minigrad.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/judge.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/judge.md", "docs/training.md"])
 def test_the_examples_print_what_they_say(name):
     assert doctest.testfile(str(ROOT / name), module_relative=False).failed == 0
 
@@ -29,10 +30,18 @@ def test_the_table_is_what_classify_prints(capsys):
         assert 100 * best["probability"] == pytest.approx(float(percent), abs=0.051)
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/judge.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/judge.md", "docs/training.md"]
+)
 def test_every_file_that_is_pointed_to_is_there(name):
     text = (ROOT / name).read_text("utf-8")
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", text)
     assert links
     folder = (ROOT / name).parent
     assert [link for pair in links for link in pair if link and not (folder / link).exists()] == []
+
+
+def test_the_number_of_networks_is_right():
+    ours = ("inverted_residual_small", "squeezenext_small")
+    papers = len(set(mg.models.names()) - set(ours))
+    assert f"{papers} of the papers, and two small ones of ours (`{'`, `'.join(ours)}`)" in README
