@@ -43,5 +43,5 @@ def test_every_file_that_is_pointed_to_is_there(name):
 
 def test_the_number_of_networks_is_right():
     ours = ("inverted_residual_small", "squeezenext_small")
-    papers = len(set(mg.models.names()) - set(ours))
-    assert f"{papers} of the papers, and two small ones of ours (`{'`, `'.join(ours)}`)" in README
+    others = len(set(mg.models.names()) - set(ours))
+    assert f"{others} from papers and libraries, and two small ones of ours (`{'`, `'.join(ours)}`)" in README
