@@ -44,4 +44,5 @@ def test_every_file_that_is_pointed_to_is_there(name):
 def test_the_number_of_networks_is_right():
     ours = ("inverted_residual_small", "squeezenext_small")
     others = len(set(mg.models.names()) - set(ours))
-    assert f"{others} from papers and libraries, and two small ones of ours (`{'`, `'.join(ours)}`)" in README
+    names = "`, `".join(ours)
+    assert f"{others} from papers and libraries, and two small ones of ours (`{names}`)" in README
