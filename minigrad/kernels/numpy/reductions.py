@@ -13,18 +13,22 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigrad.kernels.contract import INNER, Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "log_softmax", "log_softmax_input_grad", "softmax", "softmax_input_grad", "sum",
 ]  # fmt: skip
 
 
-def total(x: Array, axes: Sequence[int]) -> Array:
-    """The sum over ``axes`` in float64.
+def total(x: Array, axes: Sequence[int], dtype: npt.DTypeLike = np.float64) -> Array:
+    """The sum over ``axes`` in float64, rounded to ``dtype`` as ``rounded`` does.
 
     NumPy adds in pairs only along memory, so the summed axes are laid side by side first.
     """
@@ -33,8 +37,8 @@ def total(x: Array, axes: Sequence[int]) -> Array:
     shape = terms.shape[: len(kept)]
     rows = np.ascontiguousarray(terms.reshape(*shape, math.prod(terms.shape[len(kept) :])))
     with np.errstate(over="ignore", invalid="ignore"):
-        y: Array = np.asarray(rows.sum(axis=-1, dtype=np.float64)).reshape(shape)
-    return y
+        y = np.asarray(rows.sum(axis=-1, dtype=np.float64), dtype)
+    return y.reshape(shape)
 
 
 def product(a: Array, b: Array) -> Array:
@@ -60,7 +64,7 @@ def rounded(y: Array, dtype: np.dtype[np.generic]) -> Array:
 
 def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum over ``axes``."""
-    y = rounded(total(x, axes), x.dtype)
+    y = total(x, axes, x.dtype)
     return np.expand_dims(y, axes) if keepdims else y
 
 
