@@ -216,3 +216,4 @@ def test_import_minigrad_imports_numpy_and_the_standard_library_alone(run_python
     assert "minigrad" in imported
     strangers = set(imported) - sys.stdlib_module_names - {"numpy", "minigrad"}
     assert strangers == set()
+    assert not {"dataclasses", "inspect", "pathlib"} & set(imported), "these take milliseconds"

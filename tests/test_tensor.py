@@ -288,3 +288,16 @@ def test_any_integer_is_an_integer():
     assert t.sum(axis=one).shape == (2,)
     image = t.reshape(1, 1, two, 3)
     assert mg.max_pool2d(image, (two, 3), stride=one).shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("shape", [(10,), (1, 1, 5), (3, 0), (2**29, 2**30 - 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_repeated_number_lies_in_memory_as_numpy_has_it(shape, dtype):
+    strided = np.arange(8, dtype=dtype)[3:4]
+    for number in (np.array(2.5, dtype), strided, np.broadcast_to(strided, (1,))):
+        found = mg.broadcast_to(mg.from_numpy(number), shape).array
+        expected = np.broadcast_to(number, shape)
+        assert (found.shape, found.dtype, found.strides) == (shape, dtype, expected.strides)
+        assert not found.flags.writeable
+        assert np.may_share_memory(found, number) or not found.size
+        assert np.array_equal(found[:2].T[:2], expected[:2].T[:2])

@@ -250,7 +250,10 @@ def _check_cotangent(
 
 
 def _one(function: str) -> Callable[[Array], None]:
-    return lambda x: _drop(one_dtype(function, x=x))
+    def check(x: Array) -> None:
+        one_dtype(function, x=x)
+
+    return check
 
 
 def _slope(function: str, name: str) -> Callable[[Array, Array], None]:
@@ -271,10 +274,6 @@ def _along_the_last_axis(function: str, name: str = "x") -> Callable[..., None]:
             raise ShapeError(f"{function}: {name} must have an axis, got shape ()")
 
     return check
-
-
-def _drop(_: object) -> None:
-    """A check returns nothing."""
 
 
 def check_sum(x: Array, axes: Sequence[int], keepdims: bool) -> None:

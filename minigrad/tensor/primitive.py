@@ -88,7 +88,7 @@ class Node:
         self.primitive, self.params = op, params
         self.scope, self.shape, self.dtype = current_scope(), y.shape, y.dtype
         self.sources = tuple(map(source, op.without_flat(inputs)))
-        self.given = tuple(x is not None for x in inputs)
+        self.given = tuple([x is not None for x in inputs])
         self.saved: Saved | None = {}
 
     @property

@@ -37,8 +37,9 @@ def total(x: Array, axes: Sequence[int], dtype: npt.DTypeLike = np.float64) -> A
     shape = terms.shape[: len(kept)]
     rows = np.ascontiguousarray(terms.reshape(*shape, math.prod(terms.shape[len(kept) :])))
     with np.errstate(over="ignore", invalid="ignore"):
-        y = np.asarray(rows.sum(axis=-1, dtype=np.float64), dtype)
-    return y.reshape(shape)
+        sums: Array = np.asarray(rows.sum(axis=-1, dtype=np.float64), dtype)
+    y: Array = sums.reshape(shape)
+    return y
 
 
 def product(a: Array, b: Array) -> Array:
