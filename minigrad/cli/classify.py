@@ -29,8 +29,10 @@ from minigrad.cli.terminal import print_json, print_lines, printable, progress, 
 from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
 from minigrad.errors import MinigradError
+from minigrad.formats import load
 from minigrad.kernels import BACKENDS, backend, current_backend, unavailable
 from minigrad.models import Network, Preparation, create, resolve
+from minigrad.models.metadata import Description
 from minigrad.nn.layers import Linear
 from minigrad.tensor import Tensor, no_grad
 from minigrad.threads import num_threads, threads
@@ -41,6 +43,7 @@ __all__ = ["configure", "run"]
 Batch = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
 Call = Callable[[Batch], Logits]
+MODEL = "efficientnet_lite0"  # whose weights come with the demo
 WARM = ("cython", "numba")  # backends whose first call does more than the later ones
 
 
@@ -57,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("photos", nargs="*", type=file_name, metavar="PHOTO",
         help="file or folder (default: a photograph that comes with minigrad)")  # fmt: skip
-    add("--model", default="efficientnet_lite0", help="default: %(default)s")
+    add("--model", help=f"default: the one that the weights' file names, or {MODEL}")
     add("--weights", type=file_name, metavar="FILE", help="default: those of an installed package")
     add("--labels", type=file_name, metavar="FILE",
         help="the names of the classes: a line each, or JSON (default: ImageNet's)")  # fmt: skip
@@ -72,7 +75,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify each photograph; 0 if all could be read, else 2."""
-    name = resolve(args.model)[0]
+    given = weights_file(args.weights) if args.weights else None
+    model = _named(given) if args.model is None else args.model
+    name = resolve(model)[0]
     if unavailable("cython") and not args.backend:
         print("minigrad: the compiled core is missing, so this takes much longer than it could; "
               "minigrad doctor says more", file=sys.stderr)  # fmt: skip
@@ -82,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
             stack.enter_context(backend(args.backend))
         if args.threads:
             stack.enter_context(threads(args.threads))
-        weights = weights_file(args.weights) if args.weights else installed_weights(name)
-        network = _load(args.model, weights, args.preset)
+        network = _load(model, given or installed_weights(name), args.preset)
         preparation = _preparation(args.preparation, network)
         labels = labels_for(_classes(network), args.labels, network.labels)
         call = _call(network, preparation, len(photos))
@@ -98,6 +102,13 @@ def run(args: argparse.Namespace) -> int:
         for result in results:
             _show(result, name)
     return 2 if any("error" in result for result in results) else 0
+
+
+def _named(weights: Path | None) -> str:
+    """The network that a file of weights names, else the default."""
+    if weights is None or not weights.is_file():
+        return MODEL
+    return Description.of(load(weights).metadata).network or MODEL
 
 
 def _load(name: str, weights: Path, preset: str | None) -> Network:

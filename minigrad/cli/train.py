@@ -225,7 +225,7 @@ class _Training:
         if self.last is not None:
             print_lines(_confusion(self.last, self.parts.training.classes))
         print(f"wrote {path}; name photographs with")
-        print(f"  minigrad classify --model {self.network.name} --weights {path} PHOTO")
+        print(f"  minigrad classify --weights {path} PHOTO")
 
 
 def _options(args: argparse.Namespace) -> dict[str, object]:

@@ -58,10 +58,21 @@ def test_it_learns_and_writes_what_it_says(trained):
 def test_the_file_classifies_without_another_word(trained, pictures, capsys):
     weights = str(trained / "model.safetensors")
     photo = str(pictures / "below" / "0.png")
-    command = ["classify", "--model", "inverted_residual_small", "--weights", weights, "--json"]
+    command = ["classify", "--weights", weights, "--json"]
     assert main([*command, photo]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["top"][0]["label"] == "below"
+
+
+def test_a_network_that_the_file_names_and_nobody_knows_is_one_sentence(tmp_path, capsys):
+    path = tmp_path / "strange.safetensors"
+    name = "\x1b[31m" + "n" * 500
+    mg.formats.save(path, {"w": np.ones(2)}, metadata={"minigrad.network": name})
+    assert main(["classify", "--weights", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "\x1b" not in error
+    assert len(error) < 300
 
 
 def test_the_preparation_in_the_file_is_the_one_of_validation(trained, pictures):
