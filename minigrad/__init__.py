@@ -63,7 +63,6 @@ from minigrad.errors import (
     StateDictError,
 )
 from minigrad.explain import explain
-from minigrad.gradcheck import check_grads
 from minigrad.kernels import backend, backends, current_backend
 from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
 from minigrad.tensor import (
@@ -87,6 +86,7 @@ if TYPE_CHECKING:
     from minigrad.engine import compile
     from minigrad.engine.loading import load_plan
     from minigrad.formats import load
+    from minigrad.gradcheck import check_grads
     from minigrad.models import summary
     from minigrad.ops.activation import *  # noqa: F403  ops.__all__ computes their names
 
@@ -95,6 +95,7 @@ forks.forget_imports_after_fork()
 # Where a name lives that is imported when it is first asked for: the engine alone starts
 # in the time NumPy takes.
 _ON_DEMAND = {
+    "check_grads": "minigrad.gradcheck",
     "compile": "minigrad.engine",
     "data": "minigrad.data",
     "engine": "minigrad.engine",
