@@ -76,7 +76,7 @@ the operation does not care, of any shape):
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -249,11 +249,10 @@ def _check_cotangent(
         raise ShapeError(f"{function}: g must have the output's shape {expected}, got {tuple(g)}")
 
 
-def _one(function: str) -> Callable[[Array], None]:
-    def check(x: Array) -> None:
-        one_dtype(function, x=x)
-
-    return check
+def _check_float(function: str, x: Array) -> None:
+    """x is of float32 or float64."""
+    if x.dtype not in _FLOATS:
+        one_dtype(function, x=x)  # which says so
 
 
 def _slope(function: str, name: str) -> Callable[[Array, Array], None]:
@@ -278,7 +277,7 @@ def _along_the_last_axis(function: str, name: str = "x") -> Callable[..., None]:
 
 def check_sum(x: Array, axes: Sequence[int], keepdims: bool) -> None:
     """Axes of x, each once."""
-    one_dtype("sum", x=x)
+    _check_float("sum", x)
     if axes == tuple(range(x.ndim)):
         return
     if not all(-x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) != len(axes):
@@ -344,7 +343,7 @@ def _check_pool(function: str, x_shape: Sequence[int], window: PoolWindow) -> No
 
 def check_max_pool2d(x: Array, window: PoolWindow) -> None:
     """x (N, C, H, W), of fewer than 2^31 positions, which an index numbers."""
-    one_dtype("max_pool2d", x=x)
+    _check_float("max_pool2d", x)
     _check_pool("max_pool2d", x.shape, window)
     if x.shape[2] * x.shape[3] > LARGEST:
         raise ShapeError(f"max_pool2d: a map of {x.shape[2:]} has too many positions to number")
@@ -359,7 +358,7 @@ def _check_index(function: str, index: Array, x_shape: Sequence[int]) -> None:
 
 def check_max_pool2d_gather(x: Array, index: Array) -> None:
     """x (N, C, H, W), index (N, C, Ho, Wo) of integers."""
-    one_dtype("max_pool2d_gather", x=x)
+    _check_float("max_pool2d_gather", x)
     _check_index("max_pool2d_gather", index, x.shape)
 
 
@@ -372,7 +371,7 @@ def check_max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) 
 
 def check_avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> None:
     """x (N, C, H, W)."""
-    one_dtype("avg_pool2d", x=x)
+    _check_float("avg_pool2d", x)
     _check_pool("avg_pool2d", x.shape, window)
 
 
@@ -389,7 +388,7 @@ def check_avg_pool2d_input_grad(
 
 def check_global_avg_pool(x: Array) -> None:
     """x (N, C, H, W)."""
-    one_dtype("global_avg_pool", x=x)
+    _check_float("global_avg_pool", x)
     if x.ndim != 4:
         raise ShapeError(f"global_avg_pool: x must be (N, C, H, W), got shape {x.shape}")
 
@@ -423,7 +422,7 @@ FUNCTIONS: dict[str, Function] = {
     "conv2d": _function("x w bias spec", check_conv2d, True),
     "conv2d_input_grad": _function("g w x_shape spec", check_input_grad, True),
     "conv2d_weight_grad": _function("g x w_shape spec", check_weight_grad, True),
-    **{f.name: _function("x", _one(f.name)) for f in FUNCTIONS_OF_ONE},
+    **{f.name: _function("x", partial(_check_float, f.name)) for f in FUNCTIONS_OF_ONE},
     **{
         f.input_grad: _function(f"g {f.slope}", _slope(f.input_grad, f.slope))
         for f in FUNCTIONS_OF_ONE
