@@ -103,7 +103,7 @@ def test_a_run_in_two_halves_ends_as_one(trained, pictures, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, command), "--epochs", "12", "--lr", "0.05"],
         env={**os.environ, "PYTHONPATH": str(Path(mg.__file__).parents[1])},
-        capture_output=True, text=True, check=False,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 128 + signal.SIGINT
     assert "stopped and saved; `minigrad train --resume" in done.stderr

@@ -246,7 +246,9 @@ def test_a_killed_run_loses_at_most_the_running_epoch(unbroken, tmp_path, kind):
     for moment in range(10):
         file = tmp_path / f"{moment}.safetensors"
         command = [sys.executable, "-c", KILLED, str(file), str(Path(__file__).parent), kind]
-        with subprocess.Popen(command, env={**os.environ, **home}, stdout=subprocess.PIPE) as child:
+        with subprocess.Popen(
+            command, env={**os.environ, **home}, cwd=tmp_path, stdout=subprocess.PIPE
+        ) as child:  # in an empty folder: an unbuilt minigrad in this one would come first
             child.stdout.readline()
             try:
                 child.wait(0.015 * moment)
