@@ -23,7 +23,7 @@ The packages that they stand on, and those around them:
 
     ops, nn, kernels     the other operations and layers; the contract of all kernels
     formats              files of weights
-    graphs               ONNX and TFLite files, read
+    graphs               ONNX and TFLite files, read, and ONNX networks as modules
     vision               from a photograph to a network's batch
     cli                  the command line
 
@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from minigrad.engine.loading import load_plan
     from minigrad.formats import load
     from minigrad.gradcheck import check_grads
+    from minigrad.graphs.imported import load_graph
     from minigrad.models import summary
     from minigrad.ops.activation import *  # noqa: F403  ops.__all__ computes their names
 
@@ -101,6 +102,7 @@ _ON_DEMAND = {
     "engine": "minigrad.engine",
     "formats": "minigrad.formats",
     "load": "minigrad.formats",
+    "load_graph": "minigrad.graphs.imported",
     "load_plan": "minigrad.engine.loading",
     "models": "minigrad.models",
     "nn": "minigrad.nn",
@@ -143,6 +145,7 @@ __all__ = [
     "is_grad_enabled",
     "jvp",
     "load",
+    "load_graph",
     "load_plan",
     "models",
     "nn",

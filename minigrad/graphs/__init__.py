@@ -5,6 +5,14 @@ wire, flatbuffer            the two ways in which such files are written
 data                        networks as plain data
 onnx_file, onnx_tensors     an ONNX file as plain data
 tflite_file, tflite_schema  a TFLite file as plain data
+attributes                  what a node says of itself
+onnx_windows                ONNX's convolutions and pools as calls of our ops
+onnx_functions              its functions of elements, channels and matrices
+onnx_shapes                 its changes of shape
+onnx_operators              all of them as a table
+onnx_folding                operators on numbers that are known
+onnx_steps                  a graph as steps, constants and weights
+imported                    the network as a module, and ``load_graph``
 ==========================  =========================================================
 
 A file is untrusted input, as a file of weights is: one sentence, little time and memory.

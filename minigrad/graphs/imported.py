@@ -1,0 +1,229 @@
+"""A network of a file as a Module: the file's graph, run by minigrad's ops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from minigrad.arguments import integers, quoted
+from minigrad.engine.trace import trace
+from minigrad.errors import ArgumentError, FormatError, GraphError, MinigradError, ShapeError, shown
+from minigrad.formats.numbers import Array
+from minigrad.graphs.data import Value
+from minigrad.graphs.onnx_file import read_onnx
+from minigrad.graphs.onnx_folding import MAX_FOLDED
+from minigrad.graphs.onnx_steps import Step, Steps, read_steps
+from minigrad.nn import Buffer, Module, Parameter
+from minigrad.nn.parameter import Stored
+from minigrad.tensor import Tensor, expect_tensor, scope, tensor, under_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ImportedGraph", "load_graph"]
+
+Known: TypeAlias = "Tensor | Array"
+Sizes: TypeAlias = "tuple[int | None, ...]"
+FLOATS = ("float32", "float64")
+
+
+class ImportedGraph(Module["Tensor | list[Tensor]"]):
+    """The network of a file, in evaluation mode; ``load_graph`` makes it.
+
+    Its parameters and buffers have the file's names.  Calling it runs the file's nodes one after
+    another, each under its own name; what depends on shapes alone is computed for the shape of
+    the input that comes.
+
+    Attributes
+    ----------
+    inputs, outputs : dict
+        Name to the sizes that the file gives, None for one that is free.
+    """
+
+    def __init__(
+        self, steps: Steps, inputs: Mapping[str, Sizes | None], outputs: Sequence[Value]
+    ) -> None:
+        self.inputs = dict(inputs)
+        self.outputs = {value.name: _sizes(value) for value in outputs}
+        self._steps = steps.steps
+        self._stored: dict[str, Stored] = {
+            name: Buffer(value) if name in steps.buffers else Parameter(value)
+            for name, value in steps.constants.items()
+            if name in steps.weights
+        }
+        self._known = {n: v for n, v in steps.constants.items() if n not in steps.weights}
+        self.eval()
+
+    def _named_stored(self, prefix: str = "") -> Iterator[tuple[str, Stored]]:
+        yield from ((prefix + name, value) for name, value in self._stored.items())
+
+    def forward(self, *xs: Tensor) -> Tensor | list[Tensor]:
+        """The outputs for one Tensor an input, in the file's order; a list if they are several."""
+        if len(xs) != len(self.inputs):
+            raise ArgumentError(f"the network takes {len(self.inputs)} inputs, got {len(xs)}")
+        values: dict[str, Known] = {**self._known, **self._stored}
+        for (name, sizes), x in zip(self.inputs.items(), xs, strict=True):
+            values[name] = _fitting(name, sizes, expect_tensor("the network", shown(name, 60), x))
+        folded = 0
+        for step in self._steps:
+            made = _run(step, values, xs[0])
+            folded += 0 if step.computed else sum(np.size(y) for y in made)
+            if folded > MAX_FOLDED:
+                raise FormatError(f"the constants take more than {MAX_FOLDED:,} elements")
+            values.update(zip(step.outputs, made, strict=False))
+            for name in step.last:
+                values.pop(name, None)
+        several = [_output(name, values[name]) for name in self.outputs]
+        return several[0] if len(several) == 1 else several
+
+    def extra_repr(self) -> str:
+        """The inputs, the outputs and the number of nodes."""
+        inputs, outputs = (
+            ", ".join(shown(name, 60) for name in names) for names in (self.inputs, self.outputs)
+        )
+        return f"{inputs} -> {outputs}, {len(self._steps):,} nodes"
+
+
+def _run(step: Step, values: Mapping[str, Known], like: Tensor) -> Sequence[Known]:
+    """What the step makes, a value for each output that it has a value for."""
+    arguments = [_argument(step, i, values, like) for i in range(len(step.inputs))]
+    with scope(step.label):
+        try:
+            made = step.function(*arguments)
+        except MinigradError as error:
+            raise under_scope(error) from None
+        except (ValueError, IndexError, TypeError) as error:
+            if step.computed:
+                raise
+            raise under_scope(ShapeError(f"its constants do not fit: {error}")) from None
+    if isinstance(made, list):
+        return made
+    assert isinstance(made, (Tensor, np.ndarray, np.generic))
+    return [made if isinstance(made, Tensor) else np.asarray(made)]
+
+
+def _argument(step: Step, i: int, values: Mapping[str, Known], like: Tensor) -> Known | None:
+    """Input i as the step takes it: a Tensor, or an array that is known."""
+    if not step.inputs[i]:
+        return None
+    value = values[step.inputs[i]]
+    if i < step.computed:
+        return value if isinstance(value, Tensor) else tensor(value, dtype=like.dtype)
+    return value.array if isinstance(value, Stored) else value
+
+
+def _output(name: str, value: Known) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    raise GraphError(f"the output {shown(name, 60)} does not depend on values of the input")
+
+
+def _sizes(value: Value) -> Sizes | None:
+    if value.shape is None:
+        return None
+    return tuple(n if isinstance(n, int) and n > 0 else None for n in value.shape)
+
+
+def _fitting(name: str, sizes: Sizes | None, x: Tensor) -> Tensor:
+    """x, if it has the sizes."""
+    if sizes is not None and (
+        x.ndim != len(sizes)
+        or any(n is not None and n != m for n, m in zip(sizes, x.shape, strict=True))
+    ):
+        says = "x".join("?" if n is None else str(n) for n in sizes)
+        raise ShapeError(
+            f"the input {shown(name, 60)} is {says}, got {x.shape}; if the network takes other "
+            "sizes than its file says, load_graph(path, shape=...) says so, None being a free size"
+        )
+    return x
+
+
+def load_graph(
+    path: str | os.PathLike[str], shape: Sequence[int | None] | None = None
+) -> ImportedGraph:
+    """Read the network of an ONNX file as a Module in evaluation mode.
+
+    The initialisers that computed values need are its parameters and buffers, under the file's
+    names; ``state_dict``, ``to``, ``grad`` and ``mg.compile`` work as for other modules.
+
+    Parameters
+    ----------
+    path : path
+        The file, of opset 7 or newer.
+    shape : sequence of int or None, optional
+        The sizes of the input, None for one that is free, where the file says too much or too
+        little.  Default: the file's.
+
+    Returns
+    -------
+    ImportedGraph
+
+    Raises
+    ------
+    FormatError
+        If the file is broken, or has nodes that are not read, all of which are named.
+    ShapeError
+        If the network does not fit an input of this shape.
+    GraphError
+        If its output does not depend on its input.
+    ArgumentError
+        If ``shape`` is no shape, or the network has several inputs.
+    OSError
+        If the file cannot be opened.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import minigrad as mg
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "relu.onnx")
+    ...     with open(path, "wb") as file:
+    ...         _ = file.write(bytes.fromhex(
+    ...             "3a290a0c0a0178120179220452656c755a140a0178120f0a"
+    ...             "0d080112090a0312014e0a02080262030a017942021011"
+    ...         ))
+    ...     net = mg.load_graph(path)
+    >>> net(mg.tensor([[1.0, -2.0]])).numpy()
+    array([[1., 0.]], dtype=float32)
+    """
+    model = read_onnx(path)
+    try:
+        inputs = _inputs(model.graph.inputs, shape)
+        net = ImportedGraph(read_steps(model), inputs, model.graph.outputs)
+        if len(inputs) == 1:
+            _try(net, next(iter(inputs.values())), np.dtype(model.graph.inputs[0].dtype))
+    except FormatError as error:
+        raise FormatError(f"{shown(os.fspath(path), 5000)}: {error}") from None
+    return net
+
+
+def _inputs(values: Sequence[Value], shape: Sequence[int | None] | None) -> dict[str, Sizes | None]:
+    if not values:
+        raise FormatError("the graph has no input")
+    for value in values:
+        if value.dtype not in FLOATS:
+            raise FormatError(
+                f"the input {shown(value.name, 60)} is {value.dtype or 'no tensor'}, "
+                "and float32 or float64 is read"
+            )
+    sizes = {value.name: _sizes(value) for value in values}
+    if shape is None:
+        return sizes
+    if len(values) > 1:
+        raise ArgumentError(f"load_graph: shape is for one input, and there are {len(values)}")
+    if not isinstance(shape, (tuple, list)):
+        raise ArgumentError(f"load_graph: shape must be a tuple, not {quoted(shape)}")
+    lengths = iter(integers("load_graph", "shape", [n for n in shape if n is not None]))
+    given = tuple(None if n is None else next(lengths) for n in shape)
+    if any(n is not None and n < 1 for n in given):
+        raise ArgumentError(f"load_graph: sizes are at least 1, got {quoted(shape)}")
+    return {values[0].name: given}
+
+
+def _try(net: ImportedGraph, sizes: Sizes | None, dtype: np.dtype[np.generic]) -> None:
+    """Run the shape rules, if the sizes are all known, so that misfits are told now."""
+    if sizes is not None and None not in sizes:
+        trace(net, tuple(n for n in sizes if n is not None), dtype)
