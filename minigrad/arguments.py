@@ -21,9 +21,12 @@ from typing import SupportsFloat, cast
 
 from minigrad.errors import ArgumentError
 
-__all__ = ["LARGEST", "flag", "integer", "integers", "is_number", "number", "one_of", "quoted"]
+__all__ = [
+    "LARGEST", "flag", "index", "integer", "integers", "is_number", "number", "one_of", "quoted",
+]  # fmt: skip
 
 LARGEST = 2**31 - 1  # of a size, a stride, a pad: what a kernel can count with
+_TRUTHS = ("bool", "bool_")  # the types of Python's and NumPy's truth values
 
 
 def quoted(value: object, longest: int = 60) -> str:
@@ -56,14 +59,19 @@ def _range(least: float | None, most: float | None) -> str:
     return "" if least is None else f" >= {least:g}"
 
 
+def index(value: object) -> int:
+    """``value`` as an int; a TypeError for what is no integer, and for truth values."""
+    if type(value).__name__ in _TRUTHS:  # NumPy 1.26 takes its own as an index
+        raise TypeError(f"{value!r} is no integer")
+    return operator.index(value)  # type: ignore[arg-type]
+
+
 def integer(
     function: str, name: str, value: object, least: int | None = None, most: int = LARGEST
 ) -> int:
     """``value`` as an int between ``least`` and ``most``."""
     try:
-        if isinstance(value, bool):
-            raise TypeError
-        found = operator.index(value)  # type: ignore[arg-type]
+        found = index(value)
     except TypeError:
         raise ArgumentError(
             f"{function}: {name} must be an integer{_range(least, most)}, not {quoted(value)}"
@@ -124,7 +132,7 @@ def number(
 
 def flag(function: str, name: str, value: object) -> bool:
     """``value`` as a bool: True, False, or NumPy's."""
-    if value is True or value is False or type(value).__name__ in ("bool_", "bool"):
+    if value is True or value is False or type(value).__name__ in _TRUTHS:
         return bool(value)
     raise ArgumentError(f"{function}: {name} must be True or False, not {quoted(value)}")
 

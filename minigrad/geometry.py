@@ -19,11 +19,10 @@ Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from minigrad.arguments import LARGEST, integer, quoted
+from minigrad.arguments import LARGEST, index, integer, quoted
 from minigrad.errors import ShapeError
 
 __all__ = [
@@ -72,9 +71,7 @@ def pair(value: object, name: str, least: int = 1) -> Pair:
     try:
         two: Any = value if _is_sequence(value) else (value, value)
         first, second = two
-        if isinstance(first, bool) or isinstance(second, bool):
-            raise TypeError
-        v = operator.index(first), operator.index(second)
+        v = index(first), index(second)
     except (TypeError, ValueError):
         v = least - 1, least - 1
     if min(v) < least or max(v) > LARGEST:

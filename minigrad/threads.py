@@ -16,7 +16,6 @@ or set it in each worker: ``ThreadPoolExecutor(4, initializer=...)``, see ``set_
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import SupportsIndex
 
+from minigrad.arguments import index
 from minigrad.errors import ArgumentError
 from minigrad.resources import available_cpus
 
@@ -80,10 +80,8 @@ def _integer(value: SupportsIndex | str) -> int | None:
     if isinstance(value, str):
         text = re.fullmatch(r"\s*([+-]?)0*([0-9]+)\s*", value, re.ASCII)
         return int(text[1] + text[2][:9]) if text else None  # nine digits are too many already
-    if isinstance(value, bool):
-        return None
     try:
-        return operator.index(value)
+        return index(value)
     except TypeError:
         return None
 
