@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
-from minigrad.arguments import one_of, quoted
+from minigrad.arguments import index, one_of, quoted
 from minigrad.engine.design import design
 from minigrad.engine.fuse import rewrite
 from minigrad.engine.plan import Plan
@@ -276,7 +275,7 @@ def _snapshot(model: Model) -> Model:
 def _sizes(shape: Sequence[int]) -> Shape:
     """The shape as a tuple of int."""
     try:
-        sizes = tuple(operator.index(n) for n in shape)
+        sizes = tuple(index(n) for n in shape)
     except TypeError:
         sizes = (-1,)
     if any(n < 0 for n in sizes):
