@@ -11,6 +11,7 @@ A module of a command has ``configure(parser)``, which declares its arguments, a
 No command uses the internet.  The commands:
 
     classify                   what is in a photograph
+    run                        a network of an ONNX file on arrays and photographs
     models, weights, summary   the networks, the packages of weights, the layers of a network
     convert, export, compile   weights, ONNX files and plans, written
     train                      a network learns from a folder of pictures
@@ -51,6 +52,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 
 COMMANDS = {
     "classify": "name what is in photographs",
+    "run": "run a network of an ONNX file on arrays and photographs",
     "models": "list every network: its cost, its accuracy, where weights may come from",
     "weights": "list the packages that carry weights for these networks",
     "summary": "show what each layer of a network costs, as a table or a picture",

@@ -22,8 +22,10 @@ __all__ = [
     "add_json",
     "add_network",
     "add_output",
+    "add_shape",
     "build",
     "file_name",
+    "finite",
     "input_shape",
     "positive",
     "seconds",
@@ -55,6 +57,11 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", type=_shape, metavar="NxCxHxW", help="default: one image of the network's size"
     )
+
+
+def add_shape(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """--shape."""
+    parser.add_argument("--shape", type=_shape, metavar="NxCxHxW", help=purpose)
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
@@ -156,6 +163,17 @@ def seconds(text: str) -> float:
         value = 0.0
     if not 0 < value <= LONGEST:
         raise argparse.ArgumentTypeError(f"expected seconds, above 0 and up to 3600, got {text!r}")
+    return value
+
+
+def finite(text: str) -> float:
+    """A number that is neither infinite nor NaN."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or abs(value) > 1e30:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of common size")
     return value
 
 

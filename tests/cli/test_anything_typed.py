@@ -46,6 +46,13 @@ FILES = (
 )  # fmt: skip
 
 
+# y = relu(x) of an x with four axes.
+RELU = bytes.fromhex(
+    "3a340a0c0a0178120179220452656c755a1f0a0178121a0a18080112140a0312014e0a0312014e0a"
+    "0312014e0a0312014e62030a017942021011"
+)
+
+
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     """A folder with everything that FILES names."""
@@ -65,6 +72,8 @@ def places(tmp_path_factory):
     (here / "cut.npz").write_bytes((here / "weights.npz").read_bytes()[:99])
     (here / "secret.npz").write_bytes(b"secret")
     (here / "secret.npz").chmod(0)
+    (here / "relu.onnx").write_bytes(RELU)
+    np.save(here / "x.npy", np.ones((2, 3, 4, 5), np.float32))
     (here / "labels.txt").write_text("cat\ndog\n")
     (here / "binary.json").write_bytes(b"\xff\xfe[")
     (here / "sealed").mkdir(mode=0o500)
@@ -106,6 +115,10 @@ FITTING = {
     "results": ("folder", "nowhere"),
     "seed": ("0", "7"),
     "preparation": ("imagenet", "efficientnet_lite1"),
+    "graph": ("relu.onnx",),
+    "values": ("photo.png", "x.npy"),
+    "shape": ("1x3x9x7", "1x3x2x3"),
+    "output": ("new", "sealed/new"),
 }  # fmt: skip
 
 

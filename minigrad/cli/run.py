@@ -1,0 +1,154 @@
+"""``minigrad run``: a network of a file on arrays and photographs, and what it says of them."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minigrad.cli.arguments import add_json, add_output, add_shape, file_name, finite
+from minigrad.cli.files import check_output
+from minigrad.cli.terminal import print_json, print_lines, printable
+from minigrad.columns import Column, fit, width
+from minigrad.engine import compile
+from minigrad.errors import MinigradError, ShapeError
+from minigrad.formats.writing import write_bytes
+from minigrad.graphs.imported import ImportedGraph, load_graph
+from minigrad.tensor import Array, require_room
+from minigrad.verify.files import read_npy
+from minigrad.vision import read_photo
+
+__all__ = ["configure", "run"]
+
+
+class Result(NamedTuple):
+    """One output for one input."""
+
+    source: Path
+    name: str
+    values: Array
+    file: Path | None
+
+    def row(self) -> dict[str, object]:
+        """What a program is told of it."""
+        y = self.values
+        some = y.size > 0
+        return {
+            "input": str(self.source),
+            "output": self.name,
+            "shape": list(y.shape),
+            "least": float(y.min()) if some else None,
+            "mean": float(y.mean(dtype=np.float64)) if some else None,
+            "largest": float(y.max()) if some else None,
+            "file": None if self.file is None else str(self.file),
+        }
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    add = parser.add_argument
+    add("graph", type=file_name, metavar="FILE.onnx", help="the network")
+    add("--input", dest="values", type=file_name, nargs="+", required=True, metavar="X",
+        help="an .npy file, which is a whole batch, or a photograph; each is a run")  # fmt: skip
+    add_shape(parser, "of photographs, if the file says too much or too little")
+    add("--mean", type=finite, default=0.0, help="taken from the pixels, 0 to 255; default: 0")
+    add("--std", type=finite, default=255.0, help="which then divides them; default: 255")
+    add("--output", type=file_name, metavar="DIR", help="where to write the outputs, as .npy")
+    add_output(parser)
+    add_json(parser, "an object for each output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the network on each input, and print what came out; 0."""
+    if args.std == 0:
+        raise MinigradError("--std must not be 0")
+    results = [result for source in args.values for result in _results(source, args)]
+    _write(results, args.force)
+    if args.json:
+        print_json([result.row() for result in results])
+    else:
+        print_lines(_table(results))
+    return 0
+
+
+def _write(results: Sequence[Result], force: bool) -> None:
+    """Write the outputs that have a file, unless one of them is there already."""
+    files = {result.file: result.values for result in results if result.file is not None}
+    if files and len(files) < len(results):
+        raise MinigradError("two inputs have the same name, so their outputs cannot share a folder")
+    for file in files:
+        check_output(file, (".npy",), force)
+    for file, values in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, _npy(values))
+
+
+def _results(source: Path, args: argparse.Namespace) -> Iterator[Result]:
+    if source.suffix == ".npy":
+        x = read_npy(source)
+        if x.dtype not in (np.float32, np.float64):
+            raise MinigradError(f"{source}: expected float32 or float64, got {x.dtype}")
+        net = load_graph(args.graph, shape=x.shape)
+    else:
+        net = load_graph(args.graph, shape=args.shape)
+        x = _photograph(source, net, args)
+    if len(net.inputs) > 1:
+        raise MinigradError(
+            f"{args.graph}: run takes a network of one input, not {len(net.inputs)}"
+        )
+    x = np.ascontiguousarray(x)
+    y = compile(net.to(x.dtype), x.shape, dtype=x.dtype)(x)
+    several = list(y) if isinstance(y, (list, tuple)) else [y]
+    for i, (name, values) in enumerate(zip(net.outputs, several, strict=True)):
+        safe = re.sub(r"[^0-9A-Za-z_]+", "_", name)[:60].strip("_") or "output"
+        file = args.output / f"{source.stem}.{i}.{safe}.npy" if args.output else None
+        yield Result(source, name, np.asarray(values), file)
+
+
+def _photograph(source: Path, net: ImportedGraph, args: argparse.Namespace) -> Array:
+    """(pixels - mean) / std, scaled to the size of the network's input, if it has one."""
+    name, sizes = next(iter(net.inputs.items()))
+    if sizes is None or len(sizes) != 4 or sizes[0] not in (None, 1):
+        raise ShapeError(f"the input {printable(name)} is {sizes}, not one photograph: use --shape")
+    last = sizes[3] == 3 and sizes[1] != 3
+    if not last and sizes[1] not in (None, 3):
+        raise ShapeError(f"the input {printable(name)} is {sizes}: its channels are not three")
+    image = read_photo(source)
+    height, width = sizes[1:3] if last else sizes[2:]
+    size = (width or image.width, height or image.height)
+    require_room("run", (size[1], size[0], 3), np.dtype(np.float32))
+    pixels = np.asarray(image if size == image.size else image.resize(size, resample=2))
+    x = (pixels.astype(np.float32) - np.float32(args.mean)) / np.float32(args.std)
+    batch: Array = x[None] if last else x.transpose(2, 0, 1)[None]
+    return batch
+
+
+def _npy(values: Array) -> bytes:
+    content = io.BytesIO()
+    np.save(content, values, allow_pickle=False)
+    return content.getvalue()
+
+
+def _table(results: Sequence[Result]) -> Iterator[str]:
+    rows = [result.row() for result in results]
+
+    def numbers(name: str) -> list[str]:
+        return [f"{row[name]:.6g}" if row[name] is not None else "" for row in rows]
+
+    yield from fit(
+        [
+            Column("input", [printable(r.source.name) for r in results], rank=2, right=False),
+            Column("output", [printable(r.name) for r in results], right=False),
+            Column("shape", ["x".join(map(str, r.values.shape)) for r in results]),
+            Column("least", numbers("least"), rank=1),
+            Column("mean", numbers("mean"), rank=1),
+            Column("largest", numbers("largest"), rank=1),
+        ],
+        width(),
+    )
+    yield from (f"wrote {printable(str(r.file))}" for r in results if r.file is not None)
