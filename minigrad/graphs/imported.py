@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,8 +10,17 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from minigrad.arguments import integers, quoted
-from minigrad.engine.trace import trace
-from minigrad.errors import ArgumentError, FormatError, GraphError, MinigradError, ShapeError, shown
+from minigrad.engine.graph import Value as SymbolValue
+from minigrad.engine.trace import Symbol
+from minigrad.errors import (
+    ArgumentError,
+    DtypeError,
+    FormatError,
+    GraphError,
+    MinigradError,
+    ShapeError,
+    shown,
+)
 from minigrad.formats.numbers import Array
 from minigrad.graphs.data import Value
 from minigrad.graphs.onnx_file import read_onnx
@@ -18,7 +28,17 @@ from minigrad.graphs.onnx_folding import MAX_FOLDED
 from minigrad.graphs.onnx_steps import Step, Steps, read_steps
 from minigrad.nn import Buffer, Module, Parameter
 from minigrad.nn.parameter import Stored
-from minigrad.tensor import Tensor, expect_tensor, scope, tensor, under_scope
+from minigrad.tensor import (
+    Primitive,
+    Shape,
+    Tensor,
+    expect_tensor,
+    interpreting,
+    no_grad,
+    scope,
+    tensor,
+    under_scope,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -224,6 +244,31 @@ def _inputs(values: Sequence[Value], shape: Sequence[int | None] | None) -> dict
 
 
 def _try(net: ImportedGraph, sizes: Sizes | None, dtype: np.dtype[np.generic]) -> None:
-    """Run the shape rules, if the sizes are all known, so that misfits are told now."""
-    if sizes is not None and None not in sizes:
-        trace(net, tuple(n for n in sizes if n is not None), dtype)
+    """Run the shape rules, if the sizes are all known, so that misfits are told now.
+
+    Weights are shapes too, so that a file cannot ask for memory by what it computes from them;
+    single numbers stay, which may be limits or factors.
+    """
+    if sizes is None or None in sizes:
+        return
+    shapes = copy.copy(net)
+    shapes.__dict__["_stored"] = {
+        name: value if value.size == 1 else _symbol(value.shape, value.dtype)
+        for name, value in net._stored.items()
+    }
+    with no_grad(), interpreting(_shape_of):
+        shapes.forward(_symbol(tuple(n for n in sizes if n is not None), dtype))
+
+
+def _symbol(shape: Shape, dtype: np.dtype[np.generic]) -> Symbol:
+    return Symbol(SymbolValue(0, shape, dtype))
+
+
+def _shape_of(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, object]) -> Tensor:
+    """What an operation makes, by its shape rule."""
+    given = [x for x in inputs if x is not None]
+    dtypes = sorted({str(x.dtype) for x in given})
+    if len(dtypes) > 1:
+        raise DtypeError(f"{op.name}: {' and '.join(dtypes)} do not go together")
+    shape = op.shape_rule(*(None if x is None else x.shape for x in inputs), **params)
+    return _symbol(tuple(shape), given[0].dtype)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
+import random
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -352,6 +355,39 @@ def test_what_does_not_fit_is_told_when_the_file_is_read(
     with pytest.raises(error, match=told) as caught:
         load(nodes, constants, **options)
     assert isinstance(caught.value, mg.MinigradError)
+
+
+def test_a_small_file_cannot_ask_for_memory_by_what_it_computes_from_weights(load):
+    n = 1 << 14
+    nodes = [node("Mul", ["p", "q"], ["m"]), node("Add", ["x", "m"], ["y"])]
+    weights = {"p": np.ones((n, 1), "f4"), "q": np.ones((1, n), "f4")}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ShapeError, match="broadcast"):
+            load(nodes, weights)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def damaged(content, seed):
+    """The content with up to three bytes changed."""
+    chance, raw = random.Random(seed), bytearray(content)
+    for _ in range(chance.choice([1, 1, 2, 3])):
+        raw[chance.randrange(len(raw))] = chance.randrange(256)
+    return bytes(raw)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers that were damaged
+@pytest.mark.parametrize("name", CASES)
+def test_a_damaged_network_is_read_or_refused(tmp_path, name):
+    nodes, constants, _, options = CASES[name]
+    sound = content(nodes, constants, **{k: v for k, v in options.items() if k != "of"})
+    path, x = tmp_path / "net.onnx", mg.tensor(options.get("of", X))
+    for seed in range(20):
+        path.write_bytes(damaged(sound, seed))
+        with contextlib.suppress(mg.MinigradError):
+            mg.load_graph(path)(x)
 
 
 def test_sizes_are_the_files_unless_shape_says_otherwise(load):
