@@ -22,6 +22,7 @@ from minigrad.errors import (
     shown,
 )
 from minigrad.formats.numbers import Array
+from minigrad.formats.source import source
 from minigrad.graphs.data import Value
 from minigrad.graphs.onnx_file import read_onnx
 from minigrad.graphs.onnx_folding import MAX_FOLDED
@@ -209,7 +210,15 @@ def load_graph(
     >>> net(mg.tensor([[1.0, -2.0]])).numpy()
     array([[1., 0.]], dtype=float32)
     """
-    model = read_onnx(path)
+    try:
+        model = read_onnx(path)
+    except FormatError:
+        if not _is_tflite(os.fspath(path)):
+            raise
+        raise FormatError(
+            f"{shown(os.fspath(path), 5000)}: this is a TFLite file, and ONNX files are run; "
+            "minigrad.graphs.tflite_file.read_tflite reads it as plain data"
+        ) from None
     try:
         inputs = _inputs(model.graph.inputs, shape)
         net = ImportedGraph(read_steps(model), inputs, model.graph.outputs)
@@ -218,6 +227,14 @@ def load_graph(
     except FormatError as error:
         raise FormatError(f"{shown(os.fspath(path), 5000)}: {error}") from None
     return net
+
+
+def _is_tflite(path: str) -> bool:
+    try:
+        with source(path) as file:
+            return bytes(file.read(0, min(8, file.size))[4:]) == b"TFL3"
+    except FormatError:
+        return False
 
 
 def _inputs(values: Sequence[Value], shape: Sequence[int | None] | None) -> dict[str, Sizes | None]:
