@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 
+import numpy as np
+
 from minigrad import ops
 from minigrad.errors import ShapeError
 from minigrad.formats.numbers import Array
@@ -114,8 +116,11 @@ def _elu(alpha: float, x: Tensor) -> Tensor:
 
 
 def hard_sigmoid(a: Attributes) -> Made:
-    """y = max(0, min(1, alpha x + beta))."""
-    return partial(_hard_sigmoid, a.real("alpha", 0.2), a.real("beta", 0.5))
+    """y = max(0, min(1, alpha x + beta)); for a sixth and a half there is an op."""
+    alpha, beta = a.real("alpha", 0.2), a.real("beta", 0.5)
+    if np.float32(alpha) == np.float32(1 / 6) and beta == 0.5:
+        return ops.hardsigmoid
+    return partial(_hard_sigmoid, alpha, beta)
 
 
 def _hard_sigmoid(alpha: float, beta: float, x: Tensor) -> Tensor:

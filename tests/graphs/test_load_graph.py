@@ -293,7 +293,7 @@ def test_several_outputs_are_a_list_and_several_inputs_are_arguments(tmp_path):
         net(mg.tensor([1.0, 2.0]))
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2_0_35", "efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["mobilenet_v2_0_35", "mobilenet_v3_small", "efficientnet_lite0"])
 def test_what_export_wrote_is_read_back(tmp_path, name):
     model, shape = create(name, num_classes=5, rng=1).eval(), (1, 3, 64, 64)
     path = tmp_path / "net.onnx"
