@@ -68,6 +68,8 @@ def pair(value: object, name: str, least: int = 1) -> Pair:
     >>> pair(2, "stride")
     (2, 2)
     """
+    if type(value) is int and least <= value <= LARGEST:  # nearly always
+        return value, value
     try:
         two: Any = value if _is_sequence(value) else (value, value)
         first, second = two
