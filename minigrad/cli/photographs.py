@@ -20,11 +20,10 @@ import numpy.typing as npt
 from minigrad.errors import MinigradError
 from minigrad.models import Preparation
 from minigrad.vision import preprocess
+from minigrad.vision.photos import SUFFIXES
 
 __all__ = ["Prepared", "expand", "prepared"]
 
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
-            ".webp")  # fmt: skip
 AHEAD = 16  # photographs for each thread: a large one at the head leaves the others work
 
 Batch = npt.NDArray[np.float32]

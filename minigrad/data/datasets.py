@@ -16,13 +16,11 @@ import numpy.typing as npt
 
 from minigrad.errors import DtypeError, FormatError, ShapeError
 from minigrad.vision import read_photo
+from minigrad.vision.photos import SUFFIXES
 
 __all__ = ["ArrayDataset", "Dataset", "ImageFolder", "Picture", "Subset"]
 
 Picture = npt.NDArray[np.uint8]
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 
 
 class Dataset(Protocol):

@@ -36,8 +36,11 @@ if TYPE_CHECKING:
         str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[np.generic]
     )
 
-__all__ = ["MAX_PIXELS", "Photo", "open_photo", "read_photo"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "Photo", "open_photo", "read_photo"]
 
+# The endings by which a folder is searched for photographs.
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+            ".webp")  # fmt: skip
 MAX_PIXELS = 128_000_000
 RUN_LENGTH_PIXELS = 4_000_000  # of a compressed BMP, which Pillow decodes in Python
 MODULES = {"JPEG": "Jpeg", "PNG": "Png", "GIF": "Gif", "WebP": "WebP", "TIFF": "Tiff",
