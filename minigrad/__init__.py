@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     from minigrad.models import summary
     from minigrad.ops.activation import *  # noqa: F403  ops.__all__ computes their names
 
-forks.forget_imports_after_fork()
+forks.await_imports_at_fork()
 
 # Where a name lives that is imported when it is first asked for: the engine alone starts
 # in the time NumPy takes.

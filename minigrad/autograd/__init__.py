@@ -1,7 +1,7 @@
 """The chain rule: a walk over what was recorded, and the derivatives made of it.
 
-    walk          the steps of a graph, visited from the youngest to the oldest
-    transforms    a function turned into its derivatives: vjp, jvp, grad, hvp
+walk          the steps of a graph, visited from the youngest to the oldest
+transforms    a function turned into its derivatives: vjp, jvp, grad, hvp
 """
 
 from __future__ import annotations

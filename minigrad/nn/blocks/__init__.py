@@ -1,7 +1,7 @@
 """The two blocks.
 
-    inverted_residual    widen, look around, narrow, add (MobileNetV2 and its descendants)
-    squeezenext          squeeze twice, look along rows and columns, expand, add
+inverted_residual    widen, look around, narrow, add (MobileNetV2 and its descendants)
+squeezenext          squeeze twice, look along rows and columns, expand, add
 """
 
 from minigrad.nn.blocks.inverted_residual import FusedMBConv, InvertedResidual, SqueezeExcite
