@@ -8,6 +8,7 @@ Reading order, each file opening with its formula:
     explain              the backward pass told step by step
     gradcheck            why to believe it
     geometry             the arithmetic of windows
+    sampling             the arithmetic of resizing
     kernels/reference    the definition of convolution, in loops
     ops/conv             convolution as one trilinear form
     kernels/numpy, kernels/numba, kernels/cython    the same sums, made fast; the last from ext/

@@ -25,6 +25,7 @@ FLOORS = (
         "arguments",
         "forks",
         "geometry",
+        "sampling",
         "resources",
         "threads",
         "columns",

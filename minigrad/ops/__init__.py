@@ -6,19 +6,24 @@ the public functions, which check their arguments.
     creation        new tensors
     elementwise     a + b and its like: a rule for each argument
     selection       masks, the larger of two, bounds
+    comparison      comparisons, integers nearby
     powers          powers, exponentials, logarithms
     activation      functions of one element that networks use
+    leaks           activations that leak below 0
     softmax         and its logarithm
     shaping         other shapes for the same elements
     axes            axes in another order, axes that repeat
+    blocks          channels that become pixels
     indexing        slices, and their transpose
     joining         one after another
     casting         to another dtype
     reduction       sums, means, variances
     extrema         maxima, minima, and where they are
+    ranking         the k largest, and where they are
     matmul          products of matrices
     conv            convolution as one trilinear form
     pool            windows' maxima and means
+    resampling      maps in another size
     normalization   batch norm
     regularization  noise on purpose
     loss            what is minimised
@@ -29,20 +34,25 @@ from __future__ import annotations
 from minigrad.ops import activation
 from minigrad.ops.activation import *
 from minigrad.ops.axes import broadcast_to, permute, sum_to, transpose
+from minigrad.ops.blocks import depth_to_space, space_to_depth
 from minigrad.ops.casting import astype
+from minigrad.ops.comparison import choose, compare, dequantize, quantize, rounded
 from minigrad.ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 from minigrad.ops.creation import full, ones, ones_like, randn, zeros, zeros_like
 from minigrad.ops.elementwise import add, div, mul, neg, sub
 from minigrad.ops.extrema import argmax, argmin, max, min
 from minigrad.ops.indexing import embed, getitem
 from minigrad.ops.joining import concat, stack
+from minigrad.ops.leaks import elu, leaky_relu, prelu
 from minigrad.ops.loss import cross_entropy, mse_loss
 from minigrad.ops.matmul import linear, matmul
 from minigrad.ops.normalization import batch_norm
 from minigrad.ops.pool import avg_pool2d, global_avg_pool, max_pool2d
 from minigrad.ops.powers import exp, log, power, sqrt
+from minigrad.ops.ranking import places, take_along, topk
 from minigrad.ops.reduction import mean, std, sum, var
 from minigrad.ops.regularization import dropout, stochastic_depth
+from minigrad.ops.resampling import resize
 from minigrad.ops.selection import absolute, clamp, mask, maximum, minimum, where
 from minigrad.ops.shaping import clone, flatten, pad, reshape, squeeze, unsqueeze
 from minigrad.ops.softmax import log_softmax, softmax
@@ -50,13 +60,15 @@ from minigrad.tensor import OPERATIONS
 
 __all__ = [
     "absolute", "add", "argmax", "argmin", "astype", "avg_pool2d", "batch_norm", "broadcast_to",
-    "clamp", "clone", "concat", "conv2d", "conv2d_input_grad", "conv2d_weight_grad",
-    "cross_entropy", "div", "dropout", "embed", "exp", "flatten", "full", "getitem",
-    "global_avg_pool", "linear", "log", "log_softmax", "mask",
-    "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg",
-    "ones", "ones_like", "pad", "permute", "power", "randn", "reshape",
-    "softmax", "sqrt", "squeeze", "stack", "std", "stochastic_depth", "sub",
-    "sum", "sum_to", "transpose", "unsqueeze", "var", "where", "zeros", "zeros_like",
+    "choose", "clamp", "clone", "compare", "concat", "conv2d", "conv2d_input_grad",
+    "conv2d_weight_grad", "cross_entropy", "depth_to_space", "dequantize", "div", "dropout",
+    "elu", "embed", "exp", "flatten", "full", "getitem", "global_avg_pool", "leaky_relu",
+    "linear", "log", "log_softmax", "mask", "matmul", "max", "max_pool2d", "maximum", "mean",
+    "min", "minimum", "mse_loss", "mul", "neg", "ones", "ones_like", "pad", "permute", "places",
+    "power", "prelu", "quantize", "randn", "reshape", "resize", "rounded", "softmax",
+    "space_to_depth", "sqrt", "squeeze", "stack", "std", "stochastic_depth", "sub", "sum",
+    "sum_to", "take_along", "topk", "transpose", "unsqueeze", "var", "where", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 __all__ += activation.__all__
 

@@ -8,6 +8,7 @@ says: what counts there is how deep a sum is, not how long.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from minigrad.geometry import ConvSpec
 from minigrad.kernels import numpy as kernels
 from minigrad.kernels.contract import PoolWindow
-from minigrad.tensor import Array
+from minigrad.sampling import Taps
+from minigrad.tensor import PRIMITIVES, Array
 from minigrad.verify.theorem import Roundings, gamma, unit_roundoff
 
 __all__ = [
@@ -85,9 +87,9 @@ def _abs(x: Array) -> Array:
 
 # Copies, signs, comparisons: nothing is rounded.
 _EXACT = {
-    "absolute", "alias", "broadcast_to", "clone", "concat", "embed", "gather", "getitem", "mask",
-    "max", "max_pool2d", "maximum", "minimum", "neg", "relu", "relu6", "reshape", "transpose",
-    "where",
+    "absolute", "alias", "broadcast_to", "choose", "clone", "compare", "concat", "embed", "gather",
+    "getitem", "mask", "max", "max_pool2d", "maximum", "minimum", "neg", "places", "relu", "relu6",
+    "reshape", "rounded", "take_along", "transpose", "where",
 }  # fmt: skip
 
 
@@ -213,6 +215,39 @@ def _scatter(y: Array, x: Array, *, where: Array, x_shape: Sequence[int]) -> Rou
     return Roundings(hits, kernels.max_pool2d_input_grad(np.abs(x), where, x_shape))
 
 
+def _put_along(y: Array, x: Array, at: Array, *, shape: Sequence[int], axis: int) -> Roundings:
+    put = PRIMITIVES["put_along"].forward
+    hits = put(np.ones_like(x), at, shape=shape, axis=axis)
+    return Roundings(hits, put(np.abs(x), at, shape=shape, axis=axis))
+
+
+def _prelu(y: Array, x: Array, slope: Array) -> Roundings:
+    return Roundings(1, np.abs(y), 1)
+
+
+def _resampled(name: str) -> Callable[..., Roundings]:
+    """Two products with rounded weights, and sums over the taps of each axis."""
+
+    def count(y: Array, x: Array, *, rows: Taps, columns: Taps) -> Roundings:
+        sizes = {"rows": _magnitudes(rows), "columns": _magnitudes(columns)}
+        size = PRIMITIVES[name].forward(np.abs(x), **sizes)
+        n = sum(_most_terms(taps, name == "resample") for taps in (rows, columns))
+        return Roundings(n + 4, size, n + 2, n)
+
+    return count
+
+
+def _magnitudes(taps: Taps) -> Taps:
+    return taps._replace(weights=tuple(tuple(map(abs, w)) for w in taps.weights))
+
+
+def _most_terms(taps: Taps, forward: bool) -> int:
+    """The most terms of a sum along one axis, or of the transposed sum."""
+    if forward:
+        return max(map(len, taps.pixels), default=0)
+    return max(Counter(i for row in taps.pixels for i in row).values(), default=0)
+
+
 def _avg_pool2d(y: Array, x: Array, *, window: PoolWindow, count_include_pad: bool) -> Roundings:
     size = kernels.avg_pool2d(np.abs(x), window, count_include_pad)
     n = math.prod(window.kernel)
@@ -304,6 +339,10 @@ _TABLE: dict[str, Callable[..., Roundings]] = {
         g, x, w_shape, spec
     ),
     "scatter": _scatter,
+    "put_along": _put_along,
+    "prelu": _prelu,
+    "resample": _resampled("resample"),
+    "resample_input_grad": _resampled("resample_input_grad"),
     "avg_pool2d": _avg_pool2d,
     "avg_pool2d_input_grad": _avg_pool2d_input_grad,
     "global_avg_pool": _global_avg_pool,

@@ -164,6 +164,15 @@ _case("clamp", "from below", ops.clamp, (3, 4), domain=across(0.5), min=0.5)
 _case("absolute", "", ops.absolute, (3, 4), domain=across(0))
 _case("astype", "to its own dtype", _astype, (2, 3))
 
+_case("compare", "as a gate", lambda a, b: a * ops.compare(a, b, "<"), (3, 4), (3, 4),
+      domain=distinct)  # fmt: skip
+_case("choose", "a condition that is computed", lambda a, b: ops.choose(ops.compare(a, b, ">="),
+      a, b * b), (3, 4), (4,), domain=distinct)  # fmt: skip
+_case("rounded", "what is left", lambda x: x - ops.rounded(x, "down"), (3, 4),
+      domain=across(0.3, 0.6))  # fmt: skip
+_case("rounded", "quantised beside itself", lambda x: x * ops.quantize(x, 0.5, 3, 0, 15), (3, 4),
+      domain=across(0.3, 0.7))  # fmt: skip
+
 # --- shapes -----------------------------------------------------------------------------
 
 _case("clone", "", ops.clone, (2, 3))
@@ -181,6 +190,9 @@ _case(
 )  # fmt: skip
 _case("getitem", "a new axis after an Ellipsis", ops.getitem, (2, 3), index=(..., None, 0))
 _case("getitem", "one element", ops.getitem, (3,), index=1)
+_case("transpose", "depth to space", ops.depth_to_space, (1, 8, 2, 3), block=2)
+_case("transpose", "space to depth, side by side", ops.space_to_depth, (2, 1, 4, 6), block=2,
+      order="CRD")  # fmt: skip
 _case("embed", "rows with a step", ops.embed, (2, 3), shape=(5, 3), index=(slice(1, None, 2),))
 _case("pad", "asymmetric", ops.pad, (2, 3), pads=((1, 0), (2, 3)), value=0.5)
 _case(
@@ -201,6 +213,18 @@ _case("sum", "mse loss", ops.mse_loss, (4, 3), (4, 3))
 _case("max", "all", ops.max, (3, 4), domain=distinct)
 _case("max", "min, one axis", ops.min, (3, 4, 2), domain=distinct, axis=1)
 _case("max", "one axis", ops.max, (3, 4, 2), domain=distinct, axis=1)
+_case("places", "beside their values", lambda x: x * ops.places(x, 4, 1), (3, 4), domain=distinct)
+_case("take_along", "the largest two", lambda x: ops.topk(x, 2, 0)[0], (4, 3), domain=distinct)
+_case("take_along", "the smallest of each row", lambda x: ops.topk(x, 1, largest=False)[0], (4, 3),
+      domain=distinct)  # fmt: skip
+_PLACES = np.array([[0.0, 2.0, 0.0], [1.0, 1.0, 3.0]])
+
+
+def _put(x: Tensor, *, shape: Shape, axis: int) -> Tensor:
+    return PRIMITIVES["put_along"](x, Tensor(_PLACES.astype(x.dtype)), shape=shape, axis=axis)
+
+
+_case("put_along", "some twice", _put, (2, 3), shape=(2, 4), axis=1)
 _case("linear", "with bias", ops.linear, (3, 4), (5, 4), (5,))
 _case("linear", "a stack of rows", ops.linear, (2, 3, 4), (2, 4))
 _case("linear", "two matrices", ops.matmul, (2, 3), (3, 4))
@@ -211,6 +235,11 @@ _case("matmul", "a stack and a vector", ops.matmul, (2, 3, 4), (4,))
 
 # --- activations and loss ---------------------------------------------------------------
 
+
+def _with_slopes(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+    return [*nonzero(rng, shapes[:1]), *normal(rng, shapes[1:])]
+
+
 _case("relu", "below and above 0", ops.relu, (3, 4), domain=across(0))
 _case("relu6", "below 0, between, above 6", ops.relu6, (4, 5), domain=across(0, 6))
 _case("hardsigmoid", "below -3, between, above 3", ops.hardsigmoid, (4, 5), domain=across(-3, 3))
@@ -218,6 +247,10 @@ _case("hardswish", "below -3, between, above 3", ops.hardswish, (4, 5), domain=a
 _case("sigmoid", "", ops.sigmoid, (3, 4), domain=across(-2, 2))
 _case("silu", "", ops.silu, (3, 4), domain=across(-2, 2))
 _case("tanh", "", ops.tanh, (3, 4), domain=across(-1, 1))
+_case("prelu", "a slope for each channel", ops.prelu, (2, 3, 2, 2), (3,), domain=_with_slopes)
+_case("prelu", "one slope for all", ops.prelu, (2, 3), (1,), domain=_with_slopes)
+_case("prelu", "leaky_relu", ops.leaky_relu, (3, 4), domain=across(0), negative_slope=0.2)
+_case("exp", "elu", ops.elu, (3, 4), domain=across(0), alpha=1.5)
 _case("softmax", "the last axis", ops.softmax, (3, 4))
 _case("softmax", "the first axis", ops.softmax, (3, 4), axis=0)
 _case("log_softmax", "the last axis", ops.log_softmax, (3, 4))
@@ -323,6 +356,30 @@ _case("avg_pool2d_input_grad", "2x2", _spread, (1, 2, 2, 2), x_shape=(1, 2, 4, 4
 _case("avg_pool2d_input_grad", "3x3, stride 2, padding 1, no pad counted", _spread, (1, 2, 3, 3),
      x_shape=(1, 2, 5, 6), kernel_size=3, stride=2, padding=1, count_include_pad=False)  # fmt: skip
 _case("global_avg_pool", "", ops.global_avg_pool, (2, 3, 3, 4))
+
+# --- resizing ---------------------------------------------------------------------------
+
+_SIZES: tuple[tuple[str, Shape, dict[str, Any]], ...] = (
+    ("nearest, twice", (1, 2, 2, 3), {"size": (4, 6)}),
+    ("linear, odd factors", (2, 1, 3, 2), {"size": (5, 3), "mode": "linear"}),
+    ("linear, corners aligned", (1, 2, 3, 4),
+     {"size": (6, 2), "mode": "linear", "coordinates": "align_corners"}),
+    ("cubic, nothing outside", (1, 1, 4, 3), {"size": (3, 7), "mode": "cubic",
+     "coordinates": "asymmetric", "exclude_outside": True}),
+    ("linear, smaller, wide kernel", (1, 1, 6, 5),
+     {"size": (2, 3), "mode": "linear", "antialias": True}),
+)  # fmt: skip
+
+
+def _resize_back(dy: Tensor, *, x_shape: Shape, **how: Any) -> Tensor:
+    """dy pulled back through a resize."""
+    return vjp(lambda x: ops.resize(x, **how), np.zeros(x_shape, dy.dtype))[1](dy)[0]
+
+
+for _label, _x, _how in _SIZES:
+    _case("resample", _label, ops.resize, _x, **_how)
+    _case("resample_input_grad", _label, _resize_back, (*_x[:2], *_how["size"]), x_shape=_x,
+         **_how)  # fmt: skip
 
 # --- normalization ----------------------------------------------------------------------
 

@@ -194,6 +194,23 @@ def _bilinear(call: _Call) -> Array:
     return np.asarray(passed)
 
 
+def _resampled(call: _Call) -> Array:
+    """The weights with their absolute values."""
+    params = {
+        k: t._replace(weights=tuple(tuple(map(abs, w)) for w in t.weights))
+        for k, t in call.params.items()
+    }
+    return _forward(call.op, call.errors, params)
+
+
+def _leaked(call: _Call) -> Array:
+    """The steeper side, and the error of the slope."""
+    (x, slope), (e_x, e_slope) = call.inputs, call.errors
+    wide = (-1,) + (1,) * (x.ndim - 2)
+    steep, near = np.maximum(np.abs(slope) + e_slope, 1), np.abs(x) + e_x
+    return np.asarray(steep.reshape(wide) * e_x + e_slope.reshape(wide) * near)
+
+
 def _quotient(call: _Call) -> Array:
     da, db = call.errors
     room = np.abs(call.inputs[1]) - db
@@ -288,9 +305,11 @@ _PASSED: dict[str, Callable[[_Call], Array]] = {
         ["mul", "matmul", "linear", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"], _bilinear
     ),
     **dict.fromkeys(
-        [*(f.name for f in FUNCTIONS_OF_ONE if f.monotone), "sqrt", "clamp"],
+        [*(f.name for f in FUNCTIONS_OF_ONE if f.monotone), "sqrt", "clamp", "rounded"],
         _monotone,
     ),
+    **dict.fromkeys(["resample", "resample_input_grad"], _resampled),
+    "prelu": _leaked,
     "div": _quotient,
     "power": _powered,
     "silu": _slope(1.1),
