@@ -2,7 +2,8 @@
 
 Decoding takes longer than most of these networks do, and Pillow lets other threads run while
 it decodes.  So as many threads as the command may use prepare photographs ahead, in order,
-and the network reads them on one more.
+and the network reads them on one more.  Pillow keeps the memory of the last pictures for the
+next ones: memory that is new for each picture is zeroed page by page by the system first.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import resources
+from contextlib import contextmanager
+from importlib import import_module, resources
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from minigrad.vision.photos import SUFFIXES
 __all__ = ["Prepared", "expand", "prepared"]
 
 AHEAD = 16  # photographs for each thread: a large one at the head leaves the others work
+KEPT = 8  # blocks of 16 MiB for each thread: two pictures of 12 megapixels
 
 Batch = npt.NDArray[np.float32]
 Prepared = tuple[Path, "Batch | Exception"]
@@ -55,7 +58,7 @@ def prepared(photos: Sequence[Path], preparation: Preparation, workers: int) -> 
     if len(photos) == 1:
         yield _prepare(photos[0], preparation)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, _kept_memory(KEPT * workers):
         waiting: deque[Future[Prepared]] = deque()
         try:
             for photo in photos:
@@ -67,6 +70,22 @@ def prepared(photos: Sequence[Path], preparation: Preparation, workers: int) -> 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextmanager
+def _kept_memory(blocks: int) -> Iterator[None]:
+    """Pillow keeps so many freed blocks of memory, and gives them back at the end."""
+    try:
+        pillow = import_module("PIL.Image").core
+    except ImportError:  # each photograph will say so
+        yield
+        return
+    before = pillow.get_blocks_max()
+    pillow.set_blocks_max(max(before, blocks))
+    try:
+        yield
+    finally:
+        pillow.set_blocks_max(before)
 
 
 def _prepare(photo: Path, preparation: Preparation) -> Prepared:

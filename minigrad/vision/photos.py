@@ -186,7 +186,8 @@ def _bytes(source: str | os.PathLike[str] | bytes | IO[bytes], limit: int) -> tu
         with _regular(name) as file:
             sniff(file.read(32))
             file.seek(0)
-            return name, _checked_length(file.read(most + 1), most, name)
+            size = os.fstat(file.fileno()).st_size  # read() makes room for all that it may read
+            return name, _checked_length(file.read(min(size, most) + 1), most, name)
     except ValueError as error:
         if isinstance(error, FormatError):
             raise FormatError(f"{name}: {error}") from None

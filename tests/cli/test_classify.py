@@ -13,7 +13,7 @@ from PIL import Image
 
 import minigrad
 from minigrad import formats, nn
-from minigrad.cli import classify, main, terminal
+from minigrad.cli import classify, main, photographs, terminal
 from minigrad.cli.packages import imagenet_labels
 from minigrad.kernels import current_backend
 from minigrad.models import convert, create
@@ -106,6 +106,20 @@ def test_an_unreadable_photo_is_told_and_the_others_still_run(network, photo, tm
     for told, name in zip(err.splitlines(), ("broken.jpg", "missing.png", "empty"), strict=True):
         assert told.startswith("minigrad: ")
         assert name in told
+
+
+def test_a_folder_reuses_memory_and_leaves_pillow_as_it_was(network, tmp_path, monkeypatch):
+    for name in "abc":
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    kept, read = [], photographs.preprocess
+    monkeypatch.setattr(
+        photographs, "preprocess",
+        lambda *args: (kept.append(Image.core.get_blocks_max()), read(*args))[1],
+    )  # fmt: skip
+    before = Image.core.get_blocks_max()
+    assert main(["classify", str(tmp_path), "--weights", "w.pth", "--threads", "1"]) == 0
+    assert kept == [max(before, photographs.KEPT)] * 3
+    assert Image.core.get_blocks_max() == before
 
 
 def test_a_folder_is_its_images_in_order(network, tmp_path, capsys):
