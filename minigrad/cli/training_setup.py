@@ -86,7 +86,7 @@ def _sized(preparation: Preparation, options: argparse.Namespace, parts: Parts) 
     if size == preparation.size:
         return preparation
     margin = round(preparation.margin * size / preparation.size)
-    return preparation._replace(size=size, margin=margin, crop_first=False)
+    return preparation._replace(size=size, margin=margin, crop_first=False, squash=False)
 
 
 def frozen_parts(network: Network, asked: list[str]) -> list[str]:

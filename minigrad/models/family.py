@@ -24,7 +24,7 @@ class Family(NamedTuple):
         Name to switches: how the authors (the first) and each library pad, normalise
         and initialise.  A library with a preset is one whose weights can be read.
     photographs : callable
-        From an input size to the `Preparation` of each preset.
+        From an entry to the `Preparation` of each preset.
     others : mapping
         What each library calls the layers.
     aliases : mapping
@@ -33,7 +33,7 @@ class Family(NamedTuple):
 
     build: Callable[..., Network]
     presets: Presets
-    photographs: Callable[[int], Mapping[str, Preparation]]
+    photographs: Callable[[Entry], Mapping[str, Preparation]]
     others: Mapping[str, Names]
     aliases: Mapping[str, tuple[str, str]] = {}
 
@@ -80,7 +80,7 @@ class Entry(NamedTuple):
         preset = next(iter(self.presets)) if preset is None else preset
         if preset not in self.presets:
             raise UnknownNameError(f"the presets are {', '.join(self.presets)}, not {preset!r}")
-        return self.family.photographs(self.input_size)[preset]
+        return self.family.photographs(self)[preset]
 
 
 def entries(

@@ -107,6 +107,8 @@ def _labels(text: str) -> tuple[str, ...]:
 def _preparation(text: str) -> Preparation:
     value = _read(text, "preparation")
     wrong = StateDictError(f"the preparation that the file states is none: {quote(text)}")
+    if isinstance(value, dict):
+        value = {"squash": False, **value}  # files from before there was a choice
     if not isinstance(value, dict) or set(value) != set(Preparation._fields):
         raise wrong
     numbers = [value["mean"], value["std"]]
@@ -119,6 +121,8 @@ def _preparation(text: str) -> Preparation:
     if not whole or not (1 <= made.size <= LARGEST_SIDE and 0 <= made.margin <= LARGEST_SIDE):
         raise wrong
     named = made.resample in ("bilinear", "bicubic") and made.order in ("RGB", "BGR")
-    if not named or min(made.std) <= 0 or not isinstance(made.crop_first, bool):
+    if not named or min(made.std) <= 0:
+        raise wrong
+    if not isinstance(made.crop_first, bool) or not isinstance(made.squash, bool):
         raise wrong
     return made

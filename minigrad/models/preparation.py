@@ -4,6 +4,11 @@ A network keeps the accuracy of its paper only with the preparation it was train
 gets quietly worse with another.  It depends on the weights as well as on the network:
 torchvision's MobileNetV2 was trained otherwise than TensorFlow's.  Each family states one
 preparation for each of its presets; ``minigrad.vision`` carries it out.
+
+They were read in the libraries' own files; each family says which beside its table.  Where a
+library has several weights under one name (torchvision's V1 and V2, timm's tags), it is the
+preparation of the first, or of the one that timm takes by default, at the size that it is
+tested at.
 """
 
 from __future__ import annotations
@@ -21,7 +26,9 @@ class Preparation(NamedTuple):
     Of an upright photograph of h x w pixels the network sees a square of S x S.  With
     ``crop_first`` (TensorFlow) the centre square of side ``floor(S / (S + m) min(h, w))`` is
     cut out and scaled to S.  Otherwise (torchvision) the short side is scaled to ``S + m`` and
-    the centre square of side S is cut out.  Then, for each channel c,
+    the centre square of side S is cut out.  With ``squash`` the two sides are scaled apart, and
+    a long photograph becomes a square: of each side the middle ``S / (S + m)`` is kept, cut out
+    before it is scaled to S or after it is scaled to ``S + m``.  Then, for each channel c,
 
         x[c, i, j] = (pixel[i, j, c] - mean[c]) / std[c],        pixel in 0..255.
 
@@ -39,6 +46,8 @@ class Preparation(NamedTuple):
         Of the three channels, on the scale 0..255.
     order : {"RGB", "BGR"}
         The order of the channels, also in ``mean`` and ``std``.
+    squash : bool
+        Scale height and width apart, instead of cutting off what is outside of a square.
 
     Examples
     --------
@@ -53,9 +62,10 @@ class Preparation(NamedTuple):
     mean: Triple = (123.675, 116.28, 103.53)
     std: Triple = (58.395, 57.12, 57.375)
     order: str = "RGB"
+    squash: bool = False
 
 
 IMAGENET = Preparation()
 """torchvision's for most networks: bilinear, 256 to 224, the mean and deviation of ImageNet."""
-SIGNED = Preparation(crop_first=True, mean=(127.5,) * 3, std=(127.5,) * 3)
-"""TensorFlow slim's: seven eighths of the photograph, on the scale -1..1."""
+SIGNED = Preparation(crop_first=True, squash=True, mean=(127.5,) * 3, std=(127.5,) * 3)
+"""TensorFlow slim's: seven eighths of each side, scaled apart, on the scale -1..1."""

@@ -104,38 +104,62 @@ def _scaled(w: float, d: float, dropout: float) -> dict[str, float]:
     return {"width": w, "depth": d, "dropout": dropout}
 
 
-# torchvision's (size, margin) for the authors' size.
+# (size, margin) for the authors' size, where it is not (size, 0) and (size, 32).
 TORCHVISION_SIZES = {224: (224, 32), 240: (240, 16), 260: (288, 0), 300: (300, 20), 380: (380, 4)}
+TIMM_SIZES = {240: (288, 0), 260: (288, 0), 300: (320, 0), 380: (384, 0), 456: (448, 0)}
+TIMM_TF_SIZES = {300: (300, 31)}  # floor(300 / 0.904) - 300
+HALVES: dict[str, Any] = {"mean": (127.5,) * 3, "std": (127.5,) * 3}  # of B1 and tf_B8 in timm
+TIMM_LITE_SIZES = {280: (300, 31), 300: (380, 32)}
 LITE = Preparation(crop_first=True, resample="bicubic", mean=(127.0,) * 3, std=(128.0,) * 3)
-TIMM_LITE_SIZES = {280: 300, 300: 380}
 
 
-def photographs(size: int) -> dict[str, Preparation]:
-    """How each library prepared the photographs that its weights were trained on."""
+def photographs(entry: Entry) -> dict[str, Preparation]:
+    """How each library prepared the photographs that its weights were trained on.
+
+    The authors' is ``models/official/efficientnet/preprocessing.py`` of tensorflow/tpu, which
+    efficientnet_pytorch has a copy of beside the weights that it converted; torchvision's those
+    of ``IMAGENET1K_V1`` (0.29); timm's those of ``models/efficientnet.py`` (1.0.31);
+    pytorchcv's ``imagenet1k_cls_dataset.py`` of osmr/imgclsmob.
+    """
+    size = entry.input_size
     cut = IMAGENET._replace(size=size, resample="bicubic")
-    theirs, margin = TORCHVISION_SIZES.get(size, (size, 0))
     tensorflow = cut._replace(crop_first=True)
+    pytorchcv = cut._replace(resample="bilinear", margin=ceil(size / 0.875) - size)
+    timm = _sized(cut, TIMM_SIZES.get(size, (size, 32)))._replace(squash=size == 456)
+    timm_tf = _sized(cut, TIMM_TF_SIZES.get(size, (size, 32)))
     return {
         "tensorflow": tensorflow,
         "efficientnet_pytorch": tensorflow,
-        "torchvision": cut._replace(size=theirs, margin=margin),
-        "timm": cut,
-        "timm_tf": cut,
-        "pytorchcv": cut._replace(resample="bilinear"),
-        "pytorchcv_b": cut._replace(resample="bilinear"),
+        "torchvision": _sized(cut, TORCHVISION_SIZES.get(size, (size, 0))),
+        "timm": timm._replace(**HALVES) if size == 240 else timm,
+        "timm_tf": timm_tf._replace(**HALVES) if size == 672 else timm_tf,
+        "pytorchcv": pytorchcv,
+        "pytorchcv_b": pytorchcv,
     }
 
 
-def lite_photographs(size: int) -> dict[str, Preparation]:
-    """The same for EfficientNet-Lite; timm has other sizes for Lite3 and Lite4."""
+def lite_photographs(entry: Entry) -> dict[str, Preparation]:
+    """The same for EfficientNet-Lite; timm has other sizes for Lite3 and Lite4.
+
+    The authors' mean and deviation are those of ``lite/efficientnet_lite_builder.py``.
+    """
+    size = entry.input_size
     authors = LITE._replace(size=size)
-    timm = IMAGENET._replace(size=TIMM_LITE_SIZES.get(size, size), resample="bicubic")
+    timm = IMAGENET._replace(resample="bicubic")
+    timm = _sized(timm, TIMM_LITE_SIZES.get(size, (size, 32)))
+    converted = timm._replace(**HALVES)
+    if size >= 280:
+        converted = converted._replace(resample="bilinear", margin=31 if size == 280 else 33)
     return {
         "tensorflow": authors,
         "efficientnet_pytorch": authors,
         "timm": timm,
-        "timm_tf": timm._replace(mean=(127.5,) * 3, std=(127.5,) * 3),
+        "timm_tf": converted,
     }
+
+
+def _sized(preparation: Preparation, how: tuple[int, int]) -> Preparation:
+    return preparation._replace(size=how[0], margin=how[1])
 
 
 def _torchvision(model: Module) -> Pairs:

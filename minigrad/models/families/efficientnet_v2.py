@@ -126,23 +126,28 @@ def _scaled(w: float, d: float, dropout: float) -> dict[str, object]:
     return {"table": "base", "width": w, "depth": d, "dropout": dropout}
 
 
-def photographs(size: int) -> dict[str, Preparation]:
+def photographs(entry: Entry) -> dict[str, Preparation]:
     """How each library prepared the photographs that its weights were trained on.
 
-    B0 to B3 (up to 300 pixels) keep EfficientNet's preparation; S to XL have another scale,
-    and timm and torchvision scale the whole photograph for them.
+    B0 to B3 keep EfficientNet's preparation; S to XL have another scale, and of them the
+    authors and torchvision see the whole photograph.  The authors' is ``preprocessing.py`` of
+    google/automl's efficientnetv2 (``preprocess_legacy.py`` for B0 to B3); torchvision's those
+    of ``IMAGENET1K_V1`` (0.29); timm's those of ``models/efficientnet.py`` (1.0.31).
     """
+    size, table = entry.input_size, str(entry.switches["table"])
     cut = IMAGENET._replace(size=size, resample="bicubic")
-    if size <= 300:
+    if table == "base":
+        halves = cut._replace(mean=(127.5,) * 3, std=(127.5,) * 3, margin=33, squash=True)
         return {"tensorflow": cut._replace(crop_first=True), "torchvision": cut, "timm": cut,
-                "timm_tf": cut}  # fmt: skip
+                "timm_tf": halves if size == 300 else cut}  # fmt: skip
     whole = cut._replace(margin=0)
     signed = whole._replace(mean=(127.5,) * 3, std=(127.5,) * 3)
+    authors = whole._replace(resample="bilinear", mean=(128.0,) * 3, std=(128.0,) * 3)
     return {
-        "tensorflow": cut._replace(crop_first=True, mean=(128.0,) * 3, std=(128.0,) * 3),
-        "torchvision": whole._replace(resample="bilinear"),
+        "tensorflow": authors._replace(squash=True),
+        "torchvision": signed if table == "l" else whole._replace(resample="bilinear"),
         "timm": whole,
-        "timm_tf": signed,
+        "timm_tf": signed._replace(squash=table != "s"),
     }
 
 

@@ -64,6 +64,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "pytorchcv": {"padding": "symmetric", "bn_eps": 1e-5, "bn_momentum": 0.1,
                   "init": "pytorchcv"},
 }  # fmt: skip
+WIDE = (0.75, 1.3)  # the widths that torchvision added later, with another scale
 # torchvision has none with squeeze and excitation.
 WITH_SE = {name: how for name, how in PRESETS.items() if name != "torchvision"}
 
@@ -87,12 +88,18 @@ def mnasnet(table: str = "a1", width: float = 1.0, **how: Any) -> Network:
     )
 
 
-def photographs(size: int) -> dict[str, Preparation]:
-    """How each library prepared the photographs that its weights were trained on."""
-    torch = IMAGENET._replace(size=size)
+def photographs(entry: Entry) -> dict[str, Preparation]:
+    """How each library prepared the photographs that its weights were trained on.
+
+    TensorFlow's is ``models/official/mnasnet/preprocessing.py`` of tensorflow/tpu (bilinear,
+    by default of ``tf.image.resize``); torchvision's those of 0.29, which scales to 232 for two
+    widths; timm's the default of ``models/efficientnet.py`` (1.0.31); pytorchcv's
+    ``imagenet1k_cls_dataset.py`` of osmr/imgclsmob.
+    """
+    torch = IMAGENET._replace(size=entry.input_size)
     return {
-        "tensorflow": torch._replace(crop_first=True, resample="bicubic"),
-        "torchvision": torch,
+        "tensorflow": torch._replace(crop_first=True),
+        "torchvision": torch._replace(margin=8 if entry.switches.get("width") in WIDE else 32),
         "timm": torch._replace(resample="bicubic"),
         "pytorchcv": torch,
     }

@@ -73,8 +73,15 @@ def mobilenet_v2(
     return mobile(table, stem=scaled(32), head=head, activation="relu6", **how)
 
 
-def photographs(size: int) -> dict[str, Preparation]:
-    """How each library prepared the photographs that its weights were trained on."""
+def photographs(entry: Entry) -> dict[str, Preparation]:
+    """How each library prepared the photographs that its weights were trained on.
+
+    slim's is ``preprocess_for_eval`` of ``inception_preprocessing.py`` (tensorflow/models);
+    torchvision's that of ``IMAGENET1K_V1`` (0.29; V2 has a margin of 8); timm's the default of
+    ``models/efficientnet.py`` (1.0.31); pytorchcv's ``imagenet1k_cls_dataset.py`` of
+    osmr/imgclsmob.  tonylins/pytorch-mobilenet-v2 states none: torchvision's is usual.
+    """
+    size = entry.input_size
     torch = IMAGENET._replace(size=size)
     return {
         "slim": SIGNED._replace(size=size),

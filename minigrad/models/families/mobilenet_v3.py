@@ -153,14 +153,21 @@ def _rows(
     return rows
 
 
-def photographs(size: int) -> dict[str, Preparation]:
-    """How each library prepared the photographs that its weights were trained on."""
+def photographs(entry: Entry) -> dict[str, Preparation]:
+    """How each library prepared the photographs that its weights were trained on.
+
+    slim's is ``preprocess_for_eval`` of ``inception_preprocessing.py`` (tensorflow/models);
+    torchvision's that of ``IMAGENET1K_V1`` (0.29; Large has a V2 with a margin of 8); timm's
+    those of ``models/mobilenetv3.py`` (1.0.31); pytorchcv's ``imagenet1k_cls_dataset.py`` of
+    osmr/imgclsmob.
+    """
+    size = entry.input_size
     torch, signed = IMAGENET._replace(size=size), SIGNED._replace(size=size)
     return {
         "slim": signed,
         "torchvision": torch,
         "timm": torch._replace(resample="bicubic"),
-        "timm_tf": signed._replace(crop_first=False),
+        "timm_tf": signed._replace(crop_first=False, squash=False),
         "pytorchcv": torch,
     }
 

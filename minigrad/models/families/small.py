@@ -94,9 +94,10 @@ def _stage(row: Row, cin: int, style: dict[str, object]) -> Sequential:
     )  # fmt: skip
 
 
-def photographs(size: int) -> dict[str, Preparation]:
-    """The whole picture, to -1..1."""
-    return {"minigrad": SIGNED._replace(size=size, margin=0, crop_first=False)}
+def photographs(entry: Entry) -> dict[str, Preparation]:
+    """The middle square, to -1..1."""
+    ours = SIGNED._replace(size=entry.input_size, margin=0, crop_first=False, squash=False)
+    return {"minigrad": ours}
 
 
 FAMILY = Family(

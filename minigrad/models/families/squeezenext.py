@@ -140,8 +140,14 @@ def _of(variant: str, width: float, **more: Any) -> dict[str, Any]:
     return {"variant": variant, "width": width, **more}
 
 
-def photographs(size: int) -> dict[str, Preparation]:
-    """Caffe's blue comes first and is not scaled; pytorchcv prepares as torchvision does."""
+def photographs(entry: Entry) -> dict[str, Preparation]:
+    """Caffe's blue comes first and is not scaled; pytorchcv prepares as torchvision does.
+
+    Size and means are those of ``train_val.prototxt`` in amirgholami/SqueezeNext, which reads
+    pictures that were scaled before; 256 is Caffe's usual side.  pytorchcv's are those of
+    ``pytorch/datasets/imagenet1k_cls_dataset.py`` in osmr/imgclsmob.
+    """
+    size = entry.input_size
     return {
         "caffe": Preparation(
             size, 256 - size, mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, order="BGR"
