@@ -150,13 +150,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="minigrad", description="Run, study and check small networks on a CPU.")
     parser.add_argument("--version", action="version", version=f"minigrad {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = parser
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
         if name in argv[:1]:
             module = importlib.import_module(f"minigrad.cli.{name}")
             module.configure(command)
             command.set_defaults(run=module.run)
-    return parser.parse_args(argv)
+            chosen = command
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args
 
 
 def _report(message: str, code: int) -> int:

@@ -74,7 +74,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(capsys, tmp_path, m
         (["mobilenet", "x.onnx"], "there is no network 'mobilenet'"),
         (["mobilenet_v2", "no/such/folder/x.onnx"], "no such file"),
         (["mobilenet_v2", "x.onnx", "--input", "1x3x0x4"], "is not of the form"),
-        (["mobilenet_v2", "x.txt"], "OUT must end in one of .onnx"),
+        (["mobilenet_v2", "x.txt"], "name must end in .onnx"),
     ],
 )
 def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, argv, told):

@@ -49,6 +49,12 @@ def test_a_mistyped_command_is_one_sentence_that_points_to_help(argv, capsys):
     assert "--help" in one_sentence(err)
 
 
+def test_an_unknown_option_is_of_its_command_whose_help_lists_the_others(capsys):
+    assert main(["summary", "mobilenet_v2", "--depth", "1"]) == 2
+    told = "minigrad summary: unrecognized arguments: --depth 1 (see minigrad summary --help)\n"
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
