@@ -118,9 +118,11 @@ def number(
             found = float(cast("SupportsFloat", value))
         except OverflowError:
             found = math.nan
-        limited = math.isfinite(least) or math.isfinite(most) or (above, below) != (None, None)
         inside = (above is None or found > above) and (below is None or found < below)
-        if (least <= found <= most and inside) or (not limited and value != value):
+        if inside and least <= found <= most:
+            return found
+        limited = math.isfinite(least) or math.isfinite(most) or (above, below) != (None, None)
+        if not limited and value != value:
             return found
     low = f"> {above:g}" if above is not None else f">= {least:g}" if least > -math.inf else ""
     high = f"< {below:g}" if below is not None else f"<= {most:g}" if most < math.inf else ""

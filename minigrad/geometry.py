@@ -20,6 +20,7 @@ Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from minigrad.arguments import LARGEST, index, integer, quoted
@@ -173,11 +174,40 @@ def conv_spec(
     ShapeError
         If x is not (N, Cin, H, W), w not (Cout, Cin/groups, kh, kw), or they do not fit.
     """
+    known = type(x_shape) is type(w_shape) is tuple and _plain((stride, padding, dilation, groups))
+    make = _known_spec if known else _conv_spec
+    return make(x_shape, w_shape, stride, padding, dilation, groups)
+
+
+def _plain(value: object) -> bool:
+    """Whether ``value`` is text, an int or a tuple of such: what is equal to it means the same.
+
+    1.0 and True are equal to 1 too, and refused.
+    """
+    if type(value) is not tuple:
+        return type(value) is int or type(value) is str
+    for part in value:  # noqa: SIM110  a third of the time that all() takes
+        if type(part) is not int and not _plain(part):
+            return False
+    return True
+
+
+def _conv_spec(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    stride: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    groups: int,
+) -> ConvSpec:
     groups = integer("conv2d", "groups", groups)
     _check_shapes(x_shape, w_shape, groups)
     s, d = pair(stride, "stride"), pair(dilation, "dilation")
     size, kernel = (x_shape[2], x_shape[3]), (w_shape[2], w_shape[3])
     return ConvSpec(s, resolve_padding(padding, size, kernel, s, d), d, groups)
+
+
+_known_spec = lru_cache(maxsize=4096)(_conv_spec)
 
 
 def _check_shapes(x_shape: Sequence[int], w_shape: Sequence[int], groups: int) -> None:
@@ -204,13 +234,14 @@ def conv_output_shape(
     >>> conv_output_shape((1, 3, 224, 224), (32, 3, 3, 3), ConvSpec((2, 2), ((0, 1), (0, 1))))
     (1, 32, 112, 112)
     """
-    ho, wo = (
-        output_size(*args)
-        for args in zip(
-            x_shape[2:], w_shape[2:], spec.stride, spec.padding, spec.dilation, strict=True
-        )
-    )
-    return x_shape[0], w_shape[0], ho, wo
+    return _output_shape(tuple(x_shape), tuple(w_shape), spec)
+
+
+@lru_cache(maxsize=4096)
+def _output_shape(x: Sequence[int], w: Sequence[int], spec: ConvSpec) -> tuple[int, int, int, int]:
+    axes = zip(x[2:], w[2:], spec.stride, spec.padding, spec.dilation, strict=True)
+    ho, wo = (output_size(*axis) for axis in axes)
+    return x[0], w[0], ho, wo
 
 
 def valid_range(size: int, out: int, tap: int, stride: int, before: int, dilation: int) -> Pair:

@@ -12,6 +12,8 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
+from time import monotonic
 from typing import TypeAlias
 
 from minigrad.errors import NotEnoughMemory
@@ -21,6 +23,7 @@ __all__ = ["available_cpus", "available_memory", "check_memory", "cpu_quota"]
 UNLIMITED = sys.maxsize
 SMALL = 64 * 2**20  # bytes that are asked for without a look at the limits, which takes 0.2 ms
 ROOT = "/"
+HOLDS = 0.02  # seconds for which a look at the affinity mask holds, which takes 0.3 us
 
 Folder: TypeAlias = "str | os.PathLike[str]"  # pathlib takes a sixth of minigrad's import
 
@@ -32,13 +35,25 @@ def available_cpus() -> int:
     -------
     int
         The smaller of the affinity mask's size and the CPU quota of its control groups,
-        rounded up.  The quota is read once in a process.
+        rounded up.  The quota is read once in a process, the mask every 20 ms at most.
 
     Examples
     --------
     >>> available_cpus() >= 1
     True
     """
+    count, until = _cpus.get()
+    if monotonic() >= until:
+        count = _count_cpus()
+        _cpus.set((count, monotonic() + HOLDS))
+    return count
+
+
+# Of this thread, whose affinity mask may be its own, and until when it holds.
+_cpus: ContextVar[tuple[int, float]] = ContextVar("minigrad_cpus", default=(1, -math.inf))
+
+
+def _count_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
@@ -86,7 +101,7 @@ def available_memory(root: Folder = ROOT) -> int:
     return max(0, min(rooms))
 
 
-def check_memory(size: int, purpose: str) -> None:
+def check_memory(size: int, purpose: str, *shape: tuple[int, ...]) -> None:
     """Refuse what cannot fit, before any work is done for it.
 
     Parameters
@@ -95,6 +110,8 @@ def check_memory(size: int, purpose: str) -> None:
         Bytes.  Under 64 MiB nothing is asked.
     purpose : str
         The subject of the error's sentence.
+    *shape : tuple of int
+        What ends the subject, put into words only where there is an error.
 
     Raises
     ------
@@ -102,8 +119,9 @@ def check_memory(size: int, purpose: str) -> None:
         If the process may not have so many more bytes.
     """
     if size > SMALL and size > (room := available_memory()):
+        subject = " ".join((purpose, *map(str, shape)))
         raise NotEnoughMemory(
-            f"{purpose} needs {_gigabytes(size)} of memory, and this process may have "
+            f"{subject} needs {_gigabytes(size)} of memory, and this process may have "
             f"{_gigabytes(room)} more; use a smaller batch or size"
         )
 

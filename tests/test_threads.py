@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,28 @@ def test_the_default_honours_quota_and_affinity(quota: float, cpus: int) -> None
         patch.setattr(os, "sched_getaffinity", lambda pid: range(cpus), raising=False)
         patch.setattr(resources, "_quota_at_start", lambda: quota)
         patch.delenv("MINIGRAD_NUM_THREADS", raising=False)
-        assert num_threads() == min(cpus, math.ceil(quota), MOST_THREADS)
+        assert Context().run(num_threads) == min(cpus, math.ceil(quota), MOST_THREADS)
+
+
+def test_a_change_of_the_affinity_is_seen_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIGRAD_NUM_THREADS", raising=False)
+    monkeypatch.setattr(resources, "_quota_at_start", lambda: math.inf)
+    now = 5.0
+    monkeypatch.setattr(resources, "monotonic", lambda: now)
+
+    def look(cpus: int) -> int:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(cpus), raising=False)
+        return num_threads()
+
+    def in_turn() -> None:
+        nonlocal now
+        assert look(3) == 3
+        now += resources.HOLDS / 2
+        assert look(5) == 3
+        now += resources.HOLDS / 2
+        assert look(5) == 5
+
+    Context().run(in_turn)
 
 
 def test_no_control_groups_limit_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ Source: Griewank & Walther, "Evaluating Derivatives" (2008), chapter 3.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,9 +29,8 @@ from minigrad.tensor import (
     Rule,
     Tensor,
     as_tensor,
-    enable_grad,
     expect_tensor,
-    no_grad,
+    recording,
     source,
     wrap,
 )
@@ -112,12 +112,12 @@ def backward(
             sums[step.target] = step.running
     if isinstance(root := source(y), Tensor):
         sums[root] = _cotangent(y, cotangent)
-    with _accumulating, enable_grad() if create_graph else no_grad():
+    with _accumulating:
         for leaf, total in sums.items():
             if leaf.grad is not None:
-                leaf.grad = leaf.grad + total
+                leaf.grad = recording(create_graph, add, leaf.grad, total)
             else:  # a copy, as rules may hand on a view, or one array to several
-                leaf.grad = total if create_graph else Tensor(total)
+                leaf.grad = total if create_graph else wrap(np.array(total.array))
 
 
 OPERATIONS["backward"] = backward  # type: ignore[assignment]
@@ -140,7 +140,6 @@ def steps(
     pending: dict[Source, Tensor] = {root: _cotangent(y, cotangent)}
     nodes = ancestors(root)
     reached = _leading_to(nodes, wanted)
-    mode = enable_grad() if create_graph else no_grad()
     for node in reversed(nodes):
         incoming = pending.get(node)
         if incoming is None or not reached[node]:
@@ -151,10 +150,9 @@ def steps(
             if target is None or not _leads(target, reached, wanted):
                 continue
             argument, rule = _rule(node, index)
-            with mode:
-                outgoing = _call(rule, node, index, incoming)
-                before = pending.get(target)
-                running = outgoing if before is None else before + outgoing
+            outgoing = recording(create_graph, _call, rule, node, index, incoming)
+            before = pending.get(target)
+            running = outgoing if before is None else recording(create_graph, add, before, outgoing)
             pending[target] = running
             yield Step(node, argument, rule, incoming, outgoing, target, running)
         if not retain_graph:

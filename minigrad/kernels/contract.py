@@ -123,15 +123,17 @@ class PoolWindow(NamedTuple):
 
     def output_shape(self, x_shape: Sequence[int]) -> tuple[int, int, int, int]:
         """(N, C, Ho, Wo) of the pooled map."""
-        if len(x_shape) != 4:
-            raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {tuple(x_shape)}")
-        ho, wo = (
-            output_size(*args, self.ceil_mode)
-            for args in zip(
-                x_shape[2:], self.kernel, self.stride, self.padding, self.dilation, strict=True
-            )
-        )
-        return x_shape[0], x_shape[1], ho, wo
+        return _pooled_shape(tuple(x_shape), self)
+
+
+@lru_cache(maxsize=4096)
+def _pooled_shape(x_shape: Sequence[int], window: PoolWindow) -> tuple[int, int, int, int]:
+    if len(x_shape) != 4:
+        raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {x_shape}")
+    kernel, stride, padding, dilation, ceil_mode = window
+    axes = zip(x_shape[2:], kernel, stride, padding, dilation, strict=True)
+    ho, wo = (output_size(*axis, ceil_mode) for axis in axes)
+    return x_shape[0], x_shape[1], ho, wo
 
 
 def classify(spec: ConvSpec, w_shape: Sequence[int]) -> str:
@@ -229,7 +231,9 @@ def _check_window(
             )
 
 
+@lru_cache(maxsize=4096)
 def _check_pair(function: str, x: Sequence[int], w: Sequence[int], spec: ConvSpec) -> None:
+    """x and w are what ``spec`` can be a convolution of; remembered, as calls repeat."""
     _check_window(function, *spec)
     fits = len(x) == 4 and len(w) == 4 and x[1] == w[1] * spec.groups and not w[0] % spec.groups
     if not fits or min(w[2:]) < 1:
@@ -243,6 +247,7 @@ def _check_pair(function: str, x: Sequence[int], w: Sequence[int], spec: ConvSpe
 def _check_cotangent(
     function: str, g: Sequence[int], x: Sequence[int], w: Sequence[int], spec: ConvSpec
 ) -> None:
+    x, w = tuple(x), tuple(w)
     _check_pair(function, x, w, spec)
     expected = conv_output_shape(x, w, spec)
     if tuple(g) != expected:
@@ -263,16 +268,27 @@ def _slope(function: str, name: str) -> Callable[[Array, Array], None]:
     return check
 
 
-def _along_the_last_axis(function: str, name: str = "x") -> Callable[..., None]:
-    def check(*arrays: Array) -> None:
-        last = arrays[-1]
-        one_dtype(function, **dict(zip(("g", name)[-len(arrays) :], arrays, strict=True)))
-        if len(arrays) == 2:
-            same_shape(function, arrays[0], last, name)
-        if last.ndim == 0:
-            raise ShapeError(f"{function}: {name} must have an axis, got shape ()")
+def _along_the_last_axis(function: str) -> Callable[[Array], None]:
+    def check(x: Array) -> None:
+        _check_float(function, x)
+        _check_an_axis(function, "x", x)
 
     return check
+
+
+def _slope_along_the_last_axis(function: str) -> Callable[[Array, Array], None]:
+    slope = _slope(function, "y")
+
+    def check(g: Array, y: Array) -> None:
+        slope(g, y)
+        _check_an_axis(function, "y", y)
+
+    return check
+
+
+def _check_an_axis(function: str, name: str, x: Array) -> None:
+    if x.ndim == 0:
+        raise ShapeError(f"{function}: {name} must have an axis, got shape ()")
 
 
 def check_sum(x: Array, axes: Sequence[int], keepdims: bool) -> None:
@@ -335,6 +351,11 @@ def _check_g(function: str, g: Array, x: Array) -> None:
 
 
 def _check_pool(function: str, x_shape: Sequence[int], window: PoolWindow) -> None:
+    _check_pool_of(function, tuple(x_shape), window)
+
+
+@lru_cache(maxsize=4096)
+def _check_pool_of(function: str, x_shape: Sequence[int], window: PoolWindow) -> None:
     _check_window(function, window.stride, window.padding, window.dilation)
     if not 1 <= min(window.kernel) <= max(window.kernel) <= LARGEST:
         raise ShapeError(f"{function}: kernel must be from 1 to {LARGEST}, got {window.kernel}")
@@ -430,7 +451,7 @@ FUNCTIONS: dict[str, Function] = {
     },
     **{name: _function("x", _along_the_last_axis(name)) for name in ("softmax", "log_softmax")},
     **{
-        name: _function("g y", _along_the_last_axis(name, "y"))
+        name: _function("g y", _slope_along_the_last_axis(name))
         for name in ("softmax_input_grad", "log_softmax_input_grad")
     },
     "sum": _function("x axes keepdims", check_sum),

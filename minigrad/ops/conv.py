@@ -42,12 +42,12 @@ def _conv2d_shape(x: Shape, w: Shape, bias: Shape | None = None, *, spec: ConvSp
 
 @_conv2d.vjp("x", "x̄[n,c,h,v] = Σ ȳ[n,o,p,q] w[o,i,a,b]")
 def _conv2d_x(g: Tensor, w: Tensor, x_shape: Shape, spec: ConvSpec) -> Tensor:
-    return conv2d_input_grad(g, w, x_shape, spec)
+    return _conv2d_input_grad(g, w, x_shape=x_shape, spec=spec)
 
 
 @_conv2d.vjp("w", "w̄[o,i,a,b] = Σ ȳ[n,o,p,q] x[n,c,h,v]")
 def _conv2d_w(g: Tensor, x: Tensor, w_shape: Shape, spec: ConvSpec) -> Tensor:
-    return conv2d_weight_grad(g, x, w_shape, spec)
+    return _conv2d_weight_grad(g, x, w_shape=w_shape, spec=spec)
 
 
 @_conv2d.vjp("bias", "bias̄[o] = Σ ȳ[n,o,p,q]")
@@ -75,7 +75,7 @@ def _input_grad_dy(g: Tensor, w: Tensor, spec: ConvSpec) -> Tensor:
 
 @_conv2d_input_grad.vjp("w", "w̄[o,i,a,b] = Σ dy[n,o,p,q] ȳ[n,c,h,v]")
 def _input_grad_w(g: Tensor, dy: Tensor, w_shape: Shape, spec: ConvSpec) -> Tensor:
-    return conv2d_weight_grad(dy, g, w_shape, spec)
+    return _conv2d_weight_grad(dy, g, w_shape=w_shape, spec=spec)
 
 
 @primitive
@@ -98,7 +98,7 @@ def _weight_grad_dy(g: Tensor, x: Tensor, spec: ConvSpec) -> Tensor:
 
 @_conv2d_weight_grad.vjp("x", "x̄[n,c,h,v] = Σ dy[n,o,p,q] ȳ[o,i,a,b]")
 def _weight_grad_x(g: Tensor, dy: Tensor, x_shape: Shape, spec: ConvSpec) -> Tensor:
-    return conv2d_input_grad(dy, g, x_shape, spec)
+    return _conv2d_input_grad(dy, g, x_shape=x_shape, spec=spec)
 
 
 def conv2d(

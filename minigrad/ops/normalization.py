@@ -192,6 +192,10 @@ def _update(running: Tensor, batch: Array, momentum: float) -> None:
     running.copy_(new)
 
 
+def _constant(value: float, x: Tensor) -> Tensor:
+    return wrap(np.full(x.shape[1], value, x.dtype))
+
+
 def _checked(x: Tensor, vectors: dict[str, Tensor | None]) -> None:
     expect_tensor("batch_norm", "x", x)
     if x.ndim < 2:
@@ -257,8 +261,8 @@ def batch_norm(
     _checked(x, vectors | {"weight": weight, "bias": bias})
     momentum = number("batch_norm", "momentum", momentum, least=0, most=1)
     eps = number("batch_norm", "eps", eps, least=0, below=math.inf)
-    one, zero = (wrap(np.full(x.shape[1], v, x.dtype)) for v in (1, 0))
-    gamma, beta = one if weight is None else weight, zero if bias is None else bias
+    gamma = _constant(1, x) if weight is None else weight
+    beta = _constant(0, x) if bias is None else bias
     if flag("batch_norm", "training", training):
         return _train(x, running_mean, running_var, gamma, beta, momentum, eps)
     if running_mean is None or running_var is None:

@@ -14,6 +14,7 @@ mean unless ``count_include_pad=False``; what lies beyond the padding never does
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from minigrad.arguments import flag
 from minigrad.errors import ShapeError
@@ -149,14 +150,14 @@ def _window(
     pads = resolve_padding(padding, (x.shape[2], x.shape[3]), kernel, s, d)
     window = PoolWindow(kernel, s, pads, d, ceil)
     _check_no_window_is_empty(x.shape, window)
-    if 0 in x.shape[2:] or 0 in window.output_shape(x.shape)[2:]:
-        raise ShapeError(f"pool2d: there is nothing to pool in {x.shape}")
     return window
 
 
+@lru_cache(maxsize=1024)
 def _check_no_window_is_empty(x_shape: Shape, window: PoolWindow) -> None:
     """Every window must touch the map: the maximum or the mean of nothing is no number."""
-    for axis, out in enumerate(window.output_shape(x_shape)[2:]):
+    shape = window.output_shape(x_shape)
+    for axis, out in enumerate(shape[2:]):
         reached: set[int] = set()
         for tap in range(window.kernel[axis]):
             how = window.stride[axis], window.padding[axis][0], window.dilation[axis]
@@ -166,6 +167,8 @@ def _check_no_window_is_empty(x_shape: Shape, window: PoolWindow) -> None:
                 f"pool2d: some window (kernel {window.kernel}, dilation {window.dilation}, "
                 f"padding {window.padding}) touches nothing of {x_shape}"
             )
+    if 0 in x_shape[2:] or 0 in shape[2:]:
+        raise ShapeError(f"pool2d: there is nothing to pool in {x_shape}")
 
 
 def max_pool2d(

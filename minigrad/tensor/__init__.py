@@ -32,6 +32,7 @@ from minigrad.tensor.modes import (
     interpreting,
     is_grad_enabled,
     no_grad,
+    recording,
     scope,
 )
 from minigrad.tensor.primitive import (
@@ -80,6 +81,7 @@ __all__ = [
     "is_grad_enabled",
     "no_grad",
     "primitive",
+    "recording",
     "require_room",
     "scope",
     "set_default_dtype",

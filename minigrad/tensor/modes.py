@@ -23,6 +23,7 @@ __all__ = [
     "interpreting",
     "is_grad_enabled",
     "no_grad",
+    "recording",
     "scope",
 ]
 
@@ -142,6 +143,15 @@ def is_grad_enabled() -> bool:
     False
     """
     return _grad_enabled.get()
+
+
+def recording(enabled: bool, function: Callable[..., Value], *args: object) -> Value:
+    """``function(*args)``, with its operations recorded or not: a ``with`` block, but shorter."""
+    token = _grad_enabled.set(enabled)
+    try:
+        return function(*args)
+    finally:
+        _grad_enabled.reset(token)
 
 
 def current_scope() -> str:

@@ -252,7 +252,8 @@ def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> 
 
 def _is_wanted(op: Primitive, inputs: Sequence[Tensor | None]) -> bool:
     """Whether a gradient is sought in some input."""
-    return True in [x is not None and x.requires_grad for x in op.without_flat(inputs)]
+    several = op.without_flat(inputs) if op.flat else inputs
+    return True in [x is not None and x.requires_grad for x in several]
 
 
 def _kept(
@@ -279,11 +280,12 @@ def _one_dtype(op: Primitive, inputs: Sequence[Tensor | None]) -> None:
             if x is None and k >= op.required:
                 continue
             raise DtypeError(f"{op.name} takes Tensors, not {type(x).__name__}: use mg.Tensor(...)")
+        dtype = x.array.dtype
         if first is None:
-            first = x.dtype
-        elif x.dtype is not first and x.dtype != first:
+            first = dtype
+        elif dtype is not first and dtype != first:
             raise DtypeError(
-                f"{op.name}: the inputs are of {first} and {x.dtype}; "
+                f"{op.name}: the inputs are of {first} and {dtype}; "
                 "minigrad never casts in silence: use astype"
             )
 

@@ -34,8 +34,8 @@ def pack(w: Array, spec: ConvSpec, room: Callable[[int], Array] | None = None) -
         w = np.array(w, order="C")
     if classify(spec, w.shape) == "depthwise":
         return core.DepthwiseWeights(w, spec)
-    size = packed_bytes(w.shape, spec, w.dtype)
-    return core.DenseWeights(w, spec, room(size) if room else None)
+    memory = room(packed_bytes(w.shape, spec, w.dtype)) if room else None
+    return core.DenseWeights(w, spec, memory)
 
 
 def packed_bytes(w_shape: Sequence[int], spec: ConvSpec, dtype: np.dtype[np.generic]) -> int:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.geometry import ConvSpec
+from minigrad.geometry import ConvSpec, Pair
 from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import channels_last, empty_channels_last, regular
@@ -38,6 +38,8 @@ __all__ = [
     "conv2d_input_grad",
     "conv2d_weight_grad",
 ]
+
+ALL = slice(None)
 
 
 def conv2d_input_grad(
@@ -161,28 +163,48 @@ def remainders(
     return tuple(found)
 
 
+class Part(NamedTuple):
+    """The pixels of dx with one pair of remainders, backwards; their taps; the convolution."""
+
+    pixels: tuple[slice, ...]
+    taps: tuple[slice, ...]
+    spec: ConvSpec | None  # None where no tap reaches them
+
+
+@functools.lru_cache(maxsize=1024)
+def _parts(size: Pair, out: Pair, kernel: Pair, spec: ConvSpec) -> tuple[Part, ...]:
+    (sh, sw), ((top, _), (left, _)), (dh, dw), groups = spec
+    found = []
+    for r in remainders(size[0], out[0], kernel[0], sh, top, dh):
+        for c in remainders(size[1], out[1], kernel[1], sw, left, dw):
+            last = (r.first + (r.length - 1) * sh, c.first + (c.length - 1) * sw)
+            pads = (r.before, r.after(out[0])), (c.before, c.after(out[1]))
+            each = ConvSpec((1, 1), pads, (r.apart, c.apart), groups) if r.taps and c.taps else None
+            pixels = slice(last[0], None, -sh), slice(last[1], None, -sw)
+            taps = slice(r.tap, None, r.every), slice(c.tap, None, c.every)
+            found.append(Part((ALL, ALL, *pixels), (ALL, ALL, *taps), each))
+    return tuple(found)
+
+
 def bind_remainders(weights: Any, g: Array, w: Array, dx: Array, spec: ConvSpec) -> Iterator[Any]:
     """One forward call for each pair of remainders, on maps that are walked backwards.
 
     ``weights`` packs what w, (Cin, Cout/groups, kh, kw), is for one of them.
     """
-    (sh, sw), ((top, _), (left, _)), (dh, dw), groups = spec
     backwards = g[:, :, ::-1, ::-1]
-    for r in remainders(dx.shape[2], g.shape[2], w.shape[2], sh, top, dh):
-        for c in remainders(dx.shape[3], g.shape[3], w.shape[3], sw, left, dw):
-            part = dx[:, :, r.first :: sh, c.first :: sw]
-            if r.taps == 0 or c.taps == 0:
-                yield Zeros(part)
-                continue
-            pads = (r.before, r.after(g.shape[2])), (c.before, c.after(g.shape[3]))
-            each = ConvSpec((1, 1), pads, (r.apart, c.apart), groups)
-            taps = w[:, :, r.tap :: r.every, c.tap :: c.every]
-            yield weights(taps, each).bind(backwards, part[:, :, ::-1, ::-1])
+    for pixels, taps, each in _parts(dx.shape[2:], g.shape[2:], w.shape[2:], spec):
+        if each is None:
+            yield Zeros(dx[pixels])
+        else:
+            yield weights(w[taps], each).bind(backwards, dx[pixels])
 
 
 def _swap_channels(w: Array, groups: int) -> Array:
     """(Cout, Cin/groups, kh, kw) as (Cin, Cout/groups, kh, kw): what maps g back to x."""
+    swapped: Array = w.swapaxes(0, 1)
+    if groups == 1:
+        return swapped
     cout, cin, kh, kw = w.shape
     parts = w.reshape(groups, cout // groups, cin, kh, kw).transpose(0, 2, 1, 3, 4)
-    swapped: Array = parts.reshape(groups * cin, cout // groups, kh, kw)
+    swapped = parts.reshape(groups * cin, cout // groups, kh, kw)
     return swapped

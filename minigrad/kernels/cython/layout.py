@@ -7,6 +7,7 @@ A kernel reads numbers at whole steps from an aligned address.  Maps it reads ch
 from __future__ import annotations
 
 import math
+from ctypes import addressof, c_char
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ LINE = 64  # bytes of a cache line: a register that lies across two is loaded tw
 
 def regular(x: Array) -> bool:
     """Whether every number of x lies at a whole number of items from the first."""
-    return x.flags.aligned and not any(step % x.itemsize for step in x.strides)
+    return x.flags.aligned and math.gcd(*x.strides, x.itemsize) == x.itemsize
 
 
 def dense(x: Array) -> Array:
@@ -70,11 +71,11 @@ def in_order_of(x: Array, y: Array) -> Array:
 def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
     """An uninitialised array of NCHW shape, its channels adjacent, on a cache line."""
     n, c, h, w = shape
-    size = np.dtype(dtype).itemsize
-    check_memory(math.prod(shape) * size, f"a map of shape {shape}")
-    memory = np.empty(math.prod(shape) + LINE // size, dtype)
-    start = -memory.__array_interface__["data"][0] % LINE // size
-    return nchw(memory[start : start + math.prod(shape)].reshape(n, h, w, c))
+    count, size = math.prod(shape), np.dtype(dtype).itemsize
+    check_memory(count * size, "a map of shape", shape)
+    memory = np.empty(count + LINE // size, dtype)
+    start = -addressof(c_char.from_buffer(memory)) % LINE // size
+    return nchw(memory[start : start + count].reshape(n, h, w, c))
 
 
 def is_channels_last(x: Array) -> bool:

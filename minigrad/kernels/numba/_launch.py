@@ -161,7 +161,7 @@ if ctypes.c_int64.from_address(id(_probe) + _HEAD).value == _probe.ctypes.data:
 def empty(shape: Sequence[int], dtype: Any) -> Array:
     """An uninitialised array that begins on a cache line: no vector of it lies across two."""
     size, count = np.dtype(dtype).itemsize, math.prod(shape)
-    check_memory(count * size, f"a map of shape {tuple(shape)}")
+    check_memory(count * size, "a map of shape", tuple(shape))
     memory = np.empty(count + _LINE // size, dtype)
     start = -address(memory) % _LINE // size
     return memory[start : start + count].reshape(shape)
