@@ -201,10 +201,10 @@ def bind_remainders(weights: Any, g: Array, w: Array, dx: Array, spec: ConvSpec)
 
 def _swap_channels(w: Array, groups: int) -> Array:
     """(Cout, Cin/groups, kh, kw) as (Cin, Cout/groups, kh, kw): what maps g back to x."""
-    swapped: Array = w.swapaxes(0, 1)
     if groups == 1:
-        return swapped
+        turned: Array = w.swapaxes(0, 1)
+        return turned
     cout, cin, kh, kw = w.shape
     parts = w.reshape(groups, cout // groups, cin, kh, kw).transpose(0, 2, 1, 3, 4)
-    swapped = parts.reshape(groups * cin, cout // groups, kh, kw)
+    swapped: Array = parts.reshape(groups * cin, cout // groups, kh, kw)
     return swapped
