@@ -22,7 +22,8 @@ from minigrad.verify.operations import OPERATIONS
 
 __all__ = ["ENGINES", "judge_engine"]
 
-LOGISTIC = 2.0**-17  # an absolute error of sigmoid and tanh, where an engine approximates them
+DETOUR = {"functions": "absolute"}
+"""ONNX Runtime's logistic function is 1/2 + tanh(x / 2) / 2, ncnn's tanh 2 s(2 x) - 1."""
 
 
 class Ours:
@@ -88,17 +89,13 @@ ENGINES: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "torch": ("torch", _torch, {}),
     "torch channels_last": ("torch", lambda: _torch(channels_last=True), {}),
     "torch medium": ("torch", lambda: _torch(precision="medium"), {}),
-    "onnxruntime": ("onnxruntime", lambda: _onnx("OnnxRuntime"), {"functions": LOGISTIC}),
-    "jax": ("jax", _jax, {"functions": LOGISTIC}),
-    "litert": ("ai_edge_litert", _litert, {"functions": LOGISTIC}),
-    "ncnn": ("ncnn", lambda: _ncnn(False), {"functions": LOGISTIC}),
-    "ncnn winograd": (
-        "ncnn",
-        lambda: _ncnn(True),
-        {"algorithm": "winograd", "functions": LOGISTIC},
-    ),
-    "openvino f32": ("openvino", lambda: _onnx("OpenVINO", "f32"), {"functions": LOGISTIC}),
-    "openvino default": ("openvino", lambda: _onnx("OpenVINO", None), {"functions": LOGISTIC}),
+    "onnxruntime": ("onnxruntime", lambda: _onnx("OnnxRuntime"), DETOUR),
+    "jax": ("jax", _jax, {}),
+    "litert": ("ai_edge_litert", _litert, {}),
+    "ncnn": ("ncnn", lambda: _ncnn(False), DETOUR),
+    "ncnn winograd": ("ncnn", lambda: _ncnn(True), {"algorithm": "winograd", **DETOUR}),
+    "openvino f32": ("openvino", lambda: _onnx("OpenVINO", "f32"), {}),
+    "openvino default": ("openvino", lambda: _onnx("OpenVINO", None), {}),
 }
 
 

@@ -9,6 +9,7 @@ and behind them, one idea a file:
     arithmetic   number formats: float32, float16, bfloat16, TF32, with their accumulators
     theorem      how far a correctly written sum of products may be from the exact value
     bounds       how many roundings each primitive has
+    curves       the same of activations and softmax, and which formulas are allowed
     own          the smaller bound of our compiled kernels, whose sums are cut
     propagation  errors through a composition, and so through a gradient
     normwise     the wider bounds of Winograd's algorithm and the FFT

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.errors import DtypeError
+from minigrad.errors import DtypeError, MinigradError
 from minigrad.tensor import Array
 
 __all__ = ["FORMATS", "Arithmetic", "Format", "arithmetic"]
@@ -97,6 +97,9 @@ FORMATS = {
 }
 
 
+FUNCTIONS = ("relative", "absolute")
+
+
 class Arithmetic(NamedTuple):
     """How a kernel computes.
 
@@ -108,17 +111,21 @@ class Arithmetic(NamedTuple):
         What every operation is rounded to.
     output : Format
         What the result is rounded to.
-    functions : float
-        An absolute error that the logistic function and tanh may have beyond their ULPs, as
-        rational approximations have it.
+    functions : {"relative", "absolute"}
+        Whether the logistic function and tanh are within a few ULPs, or may be computed from
+        each other, as 1/2 + tanh(x / 2) / 2 and 2 s(2 x) - 1, which leaves an error of a few u
+        beside values that are far smaller than 1.
     """
 
     inputs: Format | None
     accumulator: Format
     output: Format
-    functions: float = 0.0
+    functions: str = "relative"
 
     def __str__(self) -> str:
+        if self.functions == "absolute":
+            plain = self._replace(functions="relative")
+            return f"{plain}, logistic function and tanh from each other"
         if self.inputs:
             return f"products of {self.inputs.name}, sums in {self.accumulator.name}"
         if self.output is self.accumulator:
@@ -126,7 +133,9 @@ class Arithmetic(NamedTuple):
         return f"{self.output.name}, sums in {self.accumulator.name}"
 
 
-def arithmetic(dtype: str, accumulator: str | None = None) -> Arithmetic:
+def arithmetic(
+    dtype: str, accumulator: str | None = None, functions: str = "relative"
+) -> Arithmetic:
     """The arithmetic of ``dtype``, with sums in ``accumulator``.
 
     Parameters
@@ -134,6 +143,8 @@ def arithmetic(dtype: str, accumulator: str | None = None) -> Arithmetic:
     dtype : {"float64", "float32", "float16", "bfloat16", "tf32"}
     accumulator : str, optional
         One of the same names; float64 for float64, float32 for the others.
+    functions : {"relative", "absolute"}
+        What errors the logistic function and tanh may have: see ``Arithmetic``.
 
     Returns
     -------
@@ -143,6 +154,8 @@ def arithmetic(dtype: str, accumulator: str | None = None) -> Arithmetic:
     ------
     DtypeError
         If there is no format of that name.
+    MinigradError
+        If ``functions`` is neither word.
 
     Examples
     --------
@@ -151,11 +164,15 @@ def arithmetic(dtype: str, accumulator: str | None = None) -> Arithmetic:
     >>> str(arithmetic("tf32"))
     'products of tf32, sums in float32'
     """
+    if functions not in FUNCTIONS:
+        raise MinigradError(
+            f"functions must be 'relative' or 'absolute', not {str(functions)[:40]!r}"
+        )
     own = _format(dtype)
     adder = _format(accumulator or ("float64" if dtype == "float64" else "float32"))
     if own.name == "tf32":
-        return Arithmetic(own, adder, FORMATS["float32"])
-    return Arithmetic(None, adder, own)
+        return Arithmetic(own, adder, FORMATS["float32"], functions)
+    return Arithmetic(None, adder, own, functions)
 
 
 def _format(name: str) -> Format:

@@ -1,6 +1,8 @@
 """How many roundings each primitive has: the theorem's n + c, T and eta, one entry a primitive.
 
 ``roundings`` gives them for any order of every sum, as a judge of other people's kernels must.
+Each entry says which formulas it covers and counts the factors 1 + d that a term of the longest
+one meets; activations and softmax are in ``curves``.
 ``own_bound`` is for the kernels of this package, whose long sums are cut as ``contract``
 says: what counts there is how deep a sum is, not how long.
 """
@@ -19,10 +21,10 @@ from minigrad.kernels import numpy as kernels
 from minigrad.kernels.contract import PoolWindow
 from minigrad.sampling import Taps
 from minigrad.tensor import PRIMITIVES, Array
+from minigrad.verify.curves import CURVES
 from minigrad.verify.theorem import Roundings, gamma, unit_roundoff
 
 __all__ = [
-    "ULPS",
     "Roundings",
     "conv2d_input_grad_roundings",
     "conv2d_roundings",
@@ -32,8 +34,6 @@ __all__ = [
     "step_bound",
     "unit_roundoff",
 ]
-
-ULPS = 4.0  # what NumPy holds its exp, log, tanh and pow to
 
 
 def conv2d_roundings(x: Array, w: Array, bias: Array | None, spec: ConvSpec) -> Roundings:
@@ -98,100 +98,9 @@ def _times(count: float) -> Callable[..., Roundings]:
     return lambda y, *_, **__: Roundings(count, np.abs(y), 1)
 
 
-def _exp(y: Array, x: Array) -> Roundings:
-    return Roundings(2 * ULPS, y, ULPS)
-
-
-def _power(y: Array, x: Array, *, exponent: float) -> Roundings:
-    """The exponent is rounded too: x^(c (1 + d)) = x^c e^(c d ln x)."""
-    with np.errstate(divide="ignore"):
-        log = np.where(x == 0, 0, np.log(np.abs(x)))
-    return Roundings(2 * ULPS + np.abs(exponent * log), np.abs(y), ULPS)
-
-
-def _pow(y: Array, a: Array, b: Array) -> Roundings:
-    """NumPy's power, whose error is that of its exponential; both operands are exact."""
-    return Roundings(2 * ULPS, np.abs(y), ULPS)
-
-
-def _sigmoid(y: Array, x: Array) -> Roundings:
-    """e = e^-|x| above and below the line, 1 + e, and the division."""
-    return Roundings(4 * ULPS + 2, y, ULPS, functions=1.0)
-
-
-def _silu(y: Array, x: Array) -> Roundings:
-    return Roundings(4 * ULPS + 3, np.abs(y), ULPS * (1 + np.abs(x)), functions=np.abs(x))
-
-
-def _tanh(y: Array, x: Array) -> Roundings:
-    return Roundings(2 * ULPS, np.abs(y), 1, functions=1.0)
-
-
-def _hardsigmoid(y: Array, x: Array) -> Roundings:
-    """(x + 3) / 6, or x / 6 + 1/2 with a rounded 1/6: terms of both signs below 0."""
-    bent = np.abs(x) <= 3.001
-    return Roundings(3, np.where(bent, np.abs(x) / 6 + 0.5, np.abs(y)), 1)
-
-
-def _hardswish(y: Array, x: Array) -> Roundings:
-    inner = _hardsigmoid(np.zeros_like(x), x).magnitude
-    return Roundings(4, np.maximum(np.abs(x) * inner, np.abs(y)), 1 + np.abs(x))
-
-
-def _line_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
-    """A copy, a division by 6, or a product with a rounded 1/6."""
-    return Roundings(2, np.abs(y), 1)
-
-
-def _curve_slope(y: Array, dy: Array, at: Array, *, of: str) -> Roundings:
-    """tanh subtracts a rounded y y from 1, and silu a rounded s; nothing else cancels."""
-    if of == "tanh":
-        return Roundings(3, np.abs(dy) * (1 + at * at), 1 + np.abs(dy))
-    if of == "silu":
-        s = kernels.sigmoid(at)
-        size = np.abs(dy) * s * (1 + np.abs(at))
-        tiny = ULPS * (1 + np.abs(at)) * (1 + np.abs(dy))
-        return Roundings(8 * ULPS + 8, size, tiny, functions=np.abs(dy) * (1 + 2 * np.abs(at)))
-    size = np.abs(y)
-    if of == "hardswish":  # (2 x + 3) / 6, or x / 3 + 1/2
-        size = np.where(np.abs(at) < 3.001, np.abs(dy) * (np.abs(at) / 3 + 0.5), size)
-    return Roundings(4, size, 2 * (1 + np.abs(at)) * (1 + np.abs(dy)))
-
-
-def _softmax_input_grad(y: Array, dy: Array, p: Array) -> Roundings:
-    n = p.shape[-1]
-    along = np.abs(dy * p).sum(axis=-1, keepdims=True)
-    return Roundings(n + 2, np.abs(p) * (np.abs(dy) + along), 1 + n * np.abs(p), n - 1)
-
-
-def _log_softmax_input_grad(y: Array, dy: Array, z: Array) -> Roundings:
-    n, total = z.shape[-1], np.abs(dy).sum(axis=-1, keepdims=True)
-    size = np.abs(dy) + np.exp(z) * total
-    return Roundings(2 * ULPS + n + 2, size, 1 + ULPS * total, n - 1)
-
-
-def _shares(x: Array) -> tuple[Array, Array, Array]:
-    """z = x - max, p = softmax, and how many roundings e^z has, on the average over p.
-
-    z (1 + d) in the exponent is a factor e^(z d), which is |z| roundings.
-    """
-    z = x - x.max(axis=-1, keepdims=True)
-    p = kernels.softmax(x)
-    return z, p, (p * np.abs(z)).sum(axis=-1, keepdims=True) + 2 * ULPS
-
-
-def _softmax(y: Array, x: Array) -> Roundings:
-    z, _, below = _shares(x)
-    n = x.shape[-1]
-    return Roundings(np.abs(z) + 2 * ULPS + below + n + 1, y, ULPS, n - 1)
-
-
-def _log_softmax(y: Array, x: Array) -> Roundings:
-    """z, and the logarithm of a sum that is off by a factor: an absolute error."""
-    z, _, below = _shares(x)
-    log = np.abs(z - y)
-    size = np.abs(z) + (below + x.shape[-1]) + 2 * ULPS * log + np.abs(y)
-    return Roundings(2, size, ULPS)
+def _div(y: Array, a: Array, b: Array) -> Roundings:
+    """a / b, or a product with the rounded reciprocal of b, which may be subnormal."""
+    return Roundings(2, np.abs(y), 1 + np.abs(a))
 
 
 def _sum(y: Array, x: Array, *, axes: tuple[int, ...], keepdims: bool) -> Roundings:
@@ -249,14 +158,19 @@ def _most_terms(taps: Taps, forward: bool) -> int:
 
 
 def _avg_pool2d(y: Array, x: Array, *, window: PoolWindow, count_include_pad: bool) -> Roundings:
+    """A sum of n values over its count, or of n products with the rounded reciprocal.
+
+    n - 1 additions, the reciprocal, the product.
+    """
     size = kernels.avg_pool2d(np.abs(x), window, count_include_pad)
     n = math.prod(window.kernel)
-    return Roundings(n + 1, size, 1, n - 1)
+    return Roundings(n + 1, size, n, n - 1)
 
 
 def _avg_pool2d_input_grad(
     y: Array, dy: Array, *, x_shape: Sequence[int], window: PoolWindow, count_include_pad: bool
 ) -> Roundings:
+    """The same for the at most n windows that see a pixel."""
     size = kernels.avg_pool2d_input_grad(np.abs(dy), x_shape, window, count_include_pad)
     n = math.prod(window.kernel)
     return Roundings(n + 1, size, n, n - 1)
@@ -264,20 +178,23 @@ def _avg_pool2d_input_grad(
 
 def _global_avg_pool(y: Array, x: Array) -> Roundings:
     n = x.shape[2] * x.shape[3]
-    return Roundings(n + 1, np.abs(x).mean(axis=(2, 3), keepdims=True), 1, n - 1)
+    return Roundings(n + 1, np.abs(x).mean(axis=(2, 3), keepdims=True), n, n - 1)
 
 
 def _batch_norm(
     y: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float
 ) -> Roundings:
-    """r = 1 / sqrt(var + eps) has four roundings, gamma r five; then x, mean and beta.
+    """(x - mean) s + beta, x s + (beta - mean s), or (x - mean) / sqrt(var + eps) gamma + beta.
 
-    Also right where a kernel writes y = x s + (beta - mean s), s = gamma r.
+    r = 1 / sqrt(var + eps) has three factors: eps and the sum under the root, which halves
+    them, the root, the reciprocal; s = gamma r has four.  Then x - mean or mean s, the product
+    with s or the difference to beta, and the last sum: seven, and none more for the quotient.
+    Products that are subnormal: s, which |x| + |mean| multiply, and three more.
     """
     shape = (-1,) + (1,) * (x.ndim - 2)
     scale = (np.abs(gamma) / np.sqrt(var + eps)).reshape(shape)
-    size = (np.abs(x) + np.abs(mean).reshape(shape)) * scale + np.abs(beta).reshape(shape)
-    return Roundings(8, size, 3 + np.abs(x) + np.abs(mean).reshape(shape))
+    far = np.abs(x) + np.abs(mean).reshape(shape)
+    return Roundings(7, far * scale + np.abs(beta).reshape(shape), 3 + far)
 
 
 def _batch_norm_train(
@@ -289,45 +206,38 @@ def _batch_norm_train(
 def _batch_norm_train_dx(
     y: Array, dy: Array, x: Array, gamma: Array, *, mean: Array, var: Array, eps: float
 ) -> Roundings:
-    """gamma r (dy - mean(dy) - x̂ mean(dy x̂)): two means of m values, and some twenty more."""
+    """gamma r (dy - mean(dy) - x̂ mean(dy x̂)),  x̂ = (x - mean) r,  means of m values.
+
+    x̂ has five factors (the difference, three of r, the product), dy x̂ six, its mean m - 1 and
+    two more; the product with x̂ six, the two differences two, gamma r and the product with it
+    five: m + 20.  The order (x - mean) (r² mean(dy (x - mean))) has no more.
+    """
     axes, shape = (0, *range(2, x.ndim)), (-1,) + (1,) * (x.ndim - 2)
-    r = 1 / np.sqrt(var + eps).reshape(shape)
-    xhat, dy = (np.abs(x) + np.abs(mean).reshape(shape)) * r, np.abs(dy)
-    along = (dy * xhat).mean(axis=axes, keepdims=True)
-    size = dy + dy.mean(axis=axes, keepdims=True) + xhat * along
+    scale = np.abs(gamma / np.sqrt(var + eps)).reshape(shape)
+    xhat = (np.abs(x) + np.abs(mean).reshape(shape)) / np.sqrt(var + eps).reshape(shape)
+    along = (np.abs(dy) * xhat).mean(axis=axes, keepdims=True)
+    level = np.abs(dy).mean(axis=axes, keepdims=True)
+    size = np.abs(dy) + level + xhat * along
+    tiny = 1 + size + scale * (2 + along + xhat * (2 + level))  # each product that is subnormal
     m = x.size // max(x.shape[1], 1)
-    return Roundings(m + 20, np.abs(gamma).reshape(shape) * r * size, m + 20, m - 1)
+    return Roundings(m + 20, scale * size, tiny, m - 1)
 
 
 def _batch_norm_train_dgamma(
     y: Array, dy: Array, x: Array, *, mean: Array, var: Array, eps: float
 ) -> Roundings:
-    """The sum of m products dy x̂, each x̂ with some six roundings."""
+    """The sum of m products dy x̂: five factors of x̂, the product, m - 1 additions."""
     axes, shape = (0, *range(2, x.ndim)), (-1,) + (1,) * (x.ndim - 2)
     r = 1 / np.sqrt(var + eps).reshape(shape)
     size = (np.abs(dy) * (np.abs(x) + np.abs(mean).reshape(shape)) * r).sum(axis=axes)
     m = x.size // max(x.shape[1], 1)
-    return Roundings(m + 8, size, m + 8, m - 1)
+    return Roundings(m + 5, size, m + np.abs(dy).sum(axis=axes), m - 1)
 
 
 _TABLE: dict[str, Callable[..., Roundings]] = {
     **dict.fromkeys(["add", "sub", "mul", "sqrt", "clamp", "pad", "astype"], _times(1)),
-    "div": _times(2),  # or a product with the rounded reciprocal
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _hardswish,
-    "exp": _exp,
-    "log": _times(2 * ULPS),
-    "tanh": _tanh,
-    "pow": _pow,
-    "power": _power,
-    "sigmoid": _sigmoid,
-    "silu": _silu,
-    "line_slope": _line_slope,
-    "curve_slope": _curve_slope,
-    "softmax": _softmax,
-    "softmax_input_grad": _softmax_input_grad,
-    "log_softmax_input_grad": _log_softmax_input_grad,
-    "log_softmax": _log_softmax,
+    "div": _div,
+    **CURVES,
     "sum": _sum,
     "linear": _linear,
     "matmul": _matmul,

@@ -17,11 +17,14 @@ import numpy as np
 from minigrad.errors import MinigradError
 from minigrad.tensor import Array
 from minigrad.verify.operations import as_array
+from minigrad.verify.patterns import pattern
 from minigrad.verify.problems import Problem
 from minigrad.verify.runner import Outcome, Runner
 from minigrad.verify.trials import Trial
 
 __all__ = ["in_place", "name_cheat"]
+
+OLD = (1536.0, 1792.0)  # numbers of every format
 
 
 def name_cheat(runner: Runner, outcome: Outcome, last: Outcome | None) -> Outcome:
@@ -49,22 +52,33 @@ def name_cheat(runner: Runner, outcome: Outcome, last: Outcome | None) -> Outcom
     again = runner.run(outcome.trial, other)[0]
     if isinstance(again, Outcome) and _same(again, outcome):
         return replace(outcome, fault="the output does not depend on the inputs")
-    with _empty_is_nan():
-        again = runner.run(outcome.trial)[0]
-    if isinstance(again, Outcome) and again.y is not None and np.isnan(again.y).any():
-        pattern = again.verdict.pattern if again.verdict is not None else ""
-        return replace(outcome, fault=f"elements are never written: {pattern}")
+    unwritten = _unwritten(runner, outcome)
+    if unwritten.any():
+        named = pattern(np.where(unwritten, np.nan, outcome.y), outcome.y, unwritten)
+        return replace(outcome, fault=f"elements are never written: {named.partition(', NaN')[0]}")
     return outcome
 
 
+def _unwritten(runner: Runner, outcome: Outcome) -> Array:
+    """Where the result shows what its memory held before: two numbers, one after the other."""
+    found = []
+    for old in OLD:
+        with _empty_is(old):
+            again = runner.run(outcome.trial)[0]
+        if not isinstance(again, Outcome) or again.y is None or again.y.dtype.kind not in "fi":
+            return np.zeros(0, bool)
+        found.append(np.asarray(again.y == old))
+    return np.asarray(found[0] & found[1])
+
+
 @contextmanager
-def _empty_is_nan() -> Iterator[None]:
-    """``np.empty`` and ``np.empty_like`` give arrays of NaN inside of the block."""
+def _empty_is(number: float) -> Iterator[None]:
+    """``np.empty`` and ``np.empty_like`` give arrays of that number inside of the block."""
     empty, like = np.empty, np.empty_like
 
     def filled(a: Array) -> Array:
-        if a.dtype.kind == "f":
-            a.fill(np.nan)
+        if a.dtype.kind == "f" or a.dtype.name in ("int32", "int64"):
+            a.fill(number)
         return a
 
     with (

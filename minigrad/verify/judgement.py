@@ -28,7 +28,7 @@ def judge(
     wrt: str | None = None,
     cotangent: Any = None,
     algorithm: str | None = None,
-    functions: float = 0.0,
+    functions: str = "relative",
     exact: bool = False,
     **words: Any,
 ) -> Verdict:
@@ -56,8 +56,10 @@ def judge(
         The cotangent of the result, needed with ``wrt``.
     algorithm : {"winograd", "fft"}, optional
         Judge a stride-1 convolution by the normwise bound of that algorithm, which is far wider.
-    functions : float
-        An absolute error that the logistic function and tanh may have besides 4 ULPs.
+    functions : {"relative", "absolute"}
+        "absolute" lets the logistic function and tanh be computed from each other, as ONNX
+        Runtime and ncnn do: 1/2 + tanh(x / 2) / 2 has an error of a few u, however small the
+        value is.  The verdict then says so.
     exact : bool
         Allow no error but the last rounding, as for integers whose every partial sum is exact.
     **words
@@ -91,7 +93,7 @@ def judge(
     got = as_array(y, f"{op}: y")
     if got.dtype.kind in "iu" and call.dtypes:
         return judge_integers(call, _turned(got, call, None, layout))
-    how = _arithmetic(call, got, dtype, accumulator)._replace(functions=functions)
+    how = _arithmetic(call, got, dtype, accumulator, functions)
     if wrt is not None:
         _check_wrt(call, wrt, cotangent)
         cotangent = _turned(as_array(cotangent, f"{op}: cotangent"), call, None, layout)
@@ -114,14 +116,16 @@ def _is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
-def _arithmetic(call: Call, y: Array, dtype: str | None, accumulator: str | None) -> Arithmetic:
+def _arithmetic(
+    call: Call, y: Array, dtype: str | None, accumulator: str | None, functions: str
+) -> Arithmetic:
     """The arithmetic that is judged, after a check that the arrays are of it."""
     floats = {k: d for k, d in call.dtypes.items() if d in FORMATS}
     if dtype is None:
         for name, other in floats.items():
             if other != y.dtype.name:
                 raise DtypeError(f"{call.op}: y is {y.dtype}, but {name} is {other}")
-    how = arithmetic(dtype or y.dtype.name, accumulator)
+    how = arithmetic(dtype or y.dtype.name, accumulator, functions)
     if how.inputs is None:
         for name in floats:
             value = call.arguments[name]

@@ -91,14 +91,14 @@ class Network:
         Recorded from the model, nothing folded or fused.
     x : array
         The input of the run.
-    functions : float
+    functions : str
         An absolute error that the logistic function and tanh of the run may have.
     """
 
-    def __init__(self, graph: Graph, x: Array, functions: float = 0.0) -> None:
+    def __init__(self, graph: Graph, x: Array, functions: str = "relative") -> None:
         self.graph, self.uses = graph, graph.uses()
         self.known: dict[int, Array] = {0: x.astype(np.float64)}
-        self.how = arithmetic(x.dtype.name, x.dtype.name)._replace(functions=functions)
+        self.how = arithmetic(x.dtype.name, x.dtype.name, functions)
 
     def judge(self, values: Mapping[int, Array]) -> Iterator[Layer]:
         """Judge the values of a run, by the numbers of the steps they stand behind.

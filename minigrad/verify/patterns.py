@@ -59,7 +59,7 @@ def _values(y: Array, exact: Array, wrong: Array) -> str:
     """What the values have in common: NaN, 0, a factor, an offset."""
     got, expected = np.asarray(y, np.float64)[wrong], exact[wrong]
     if np.isnan(got).all():
-        return ", NaN (never written?)"
+        return ", NaN (overflowed, or never written?)"
     if not np.isfinite(got).all() or got.size < 2:
         return ""
     if not got.any():

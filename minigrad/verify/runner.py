@@ -79,7 +79,7 @@ class Runner:
         ``gradients(cotangent, *arrays, **words) -> arrays``, one for each argument, or None.
     dtype, accumulator, layout : str
         As in ``judge``.
-    functions : float
+    functions : str
         As in ``judge``.
     algorithm : str, optional
         Results of stride-1 convolutions are held to its normwise bound.
@@ -94,10 +94,10 @@ class Runner:
         accumulator: str | None = None,
         layout: str = "NCHW",
         algorithm: str | None = None,
-        functions: float = 0.0,
+        functions: str = "relative",
     ) -> None:
         self.kernel, self.gradients = kernel, gradients
-        self.how = arithmetic(dtype, accumulator)._replace(functions=functions)
+        self.how = arithmetic(dtype, accumulator, functions)
         self.dtype, self.layout, self.algorithm = dtype, layout, algorithm
 
     def given(self, trial: Trial, arrays: dict[str, Array]) -> list[Array]:

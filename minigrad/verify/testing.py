@@ -100,7 +100,7 @@ def cases(op: str, *, seed: int = 0, **how: Any) -> list[Case]:
     Examples
     --------
     >>> len(cases("softmax")), cases("softmax")[0].inputs[0].dtype
-    (3, dtype('float32'))
+    (6, dtype('float32'))
     """
     runner = Runner(_no_kernel, **how)
     return [Case(trial, runner) for trial in trials(op, seed)]

@@ -32,7 +32,10 @@ in one of roundoff u, and the result be rounded to one of roundoff w.  Then
 The theorem covers convolution and its two adjoints, linear maps, matrix products, sums
 and means.  A function f that is evaluated with an error of at most ``ulps`` units in the
 last place has a relative error of at most 2 ``ulps`` u, which counts as 2 ``ulps``
-factors.  ``bounds`` counts the factors of every primitive.
+factors.  ``bounds`` and ``curves`` count the factors of every primitive.
+
+A quotient whose divisor overflows is 0: 1 / (1 + e^-x) at -89 in float32.  There the bound is
+the whole value, which is then below one over the largest number.
 
 Beside the theorem stands a second figure, which proves nothing: if the d_k are independent
 and of mean 0, their product is within about sqrt(n) u of 1 and not n u (N. Higham and
@@ -103,8 +106,10 @@ class Roundings:
         How many of the factors come from one sum, whose order is free.
     products : bool
         Whether the terms are products of two inputs, as matrix units multiply them.
-    functions : number or array
-        How much of an absolute error of the logistic function or tanh reaches the result.
+    divisor : number or array
+        What the last formula of ``curves`` divides by, where that may overflow.
+    detour : Roundings or None
+        The same for a formula whose error is not relative to the result: see ``curves``.
     """
 
     count: Number
@@ -112,7 +117,8 @@ class Roundings:
     underflows: Number = 0.0
     summed: Number = 0.0
     products: bool = False
-    functions: Number = 0.0
+    divisor: Number = 0.0
+    detour: Roundings | None = None
 
     def bound(self, dtype: Precision) -> Array:
         """The largest error of a value computed in ``dtype``, element by element.
@@ -122,7 +128,9 @@ class Roundings:
         """
         form = _format(dtype)
         exact = self.magnitude / (1 - gamma(self.count, np.float64))
-        return np.asarray(gamma(self.count, form) * exact + np.multiply(self.underflows, form.eta))
+        lost = np.where(np.asarray(self.divisor) > form.largest / 2, self.magnitude, 0)
+        tiny = np.multiply(self.underflows, form.eta)
+        return np.asarray(gamma(self.count, form) * exact + tiny + lost)
 
     def bound_in(self, how: Arithmetic, exact: Array) -> Array:
         """The largest error of a value computed in a mixed arithmetic.
@@ -138,14 +146,20 @@ class Roundings:
         array of float64
         """
         error = self.bound(how.accumulator)
+        if self.detour and how.functions == "absolute":
+            error = np.maximum(error, self.detour.bound(how.accumulator))
         if how.inputs and self.products:
             factor = (1 + how.inputs.u) ** 2
             error = (factor - 1) * self.magnitude + factor * error
-        error = error + np.multiply(self.functions, how.functions)
         if how.output.precision < how.accumulator.precision:
             error = error + how.output.u * (np.abs(exact) + error) + how.output.eta / 2
         return np.asarray(error)
 
     def typical(self) -> Roundings:
         """The same with the square root of every count: what errors are like, not a theorem."""
-        return replace(self, count=np.sqrt(self.count), underflows=np.sqrt(self.underflows))
+        return replace(
+            self,
+            count=np.sqrt(self.count),
+            underflows=np.sqrt(self.underflows),
+            detour=self.detour and self.detour.typical(),
+        )

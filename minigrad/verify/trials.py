@@ -8,6 +8,7 @@
     impulse       one argument is 0 but for one 1 a channel, so that single values come through
     mixed scales  over eight powers of ten, so that most of a sum cancels
     small, large  scaled as far as products and sums stay normal numbers
+    far apart     so far that e^x overflows, and e^(x - max) is near 1 or below every number
 
 Everything is rounded to the judged format when it is drawn.
 """
@@ -120,6 +121,8 @@ class Trial:
             return rng.uniform(0.5, 2, shape)
         if self.fill == "mixed scales":
             return rng.normal(size=shape) * 10.0 ** rng.integers(-4, 5, shape)
+        if self.fill == "far apart":
+            return rng.normal(size=shape) + _lost(how) * rng.integers(-1, 2, shape)
         if self.fill == "impulse":
             return self._impulse(name, shape, rng)
         if self.op in ("relu", "relu6", "hardswish", "hardsigmoid", "max_pool2d"):
@@ -177,6 +180,11 @@ def _scale(fill: str, how: Arithmetic) -> float:
     return 2.0 ** (form.highest // 4 - 2) if fill == "large" else 1.0
 
 
+def _lost(how: Arithmetic) -> float:
+    """d so large that e^-d is far below the smallest subnormal number, and e^d overflows."""
+    return -1.3 * how.accumulator.lowest * math.log(2)
+
+
 def _distinct(shape: Shape, rng: np.random.Generator) -> Array:
     """About -4 to 8, no two the same, none within 1/32 of an integer, where kinks are."""
     size = math.prod(shape)
@@ -217,6 +225,8 @@ def _fills(op: str, geometry: Geometry) -> Iterator[str]:
             yield "impulse"
     if op in SUMS and "wide" not in geometry.name and geometry.sizes.get("n") != 0:
         yield from HARD
+    if op in ("softmax", "log_softmax"):
+        yield "far apart"
 
 
 def _wide(arrays: list[str]) -> list[str]:

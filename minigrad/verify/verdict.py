@@ -205,6 +205,7 @@ def judge_step(
     y: Array,
     inputs: Sequence[Array | None],
     params: Mapping[str, object] | None = None,
+    functions: str = "relative",
 ) -> Verdict:
     """Judge y as the first output of one primitive, as a step of a plan has it.
 
@@ -216,6 +217,8 @@ def judge_step(
     inputs : arrays of the same dtype, or None where the primitive takes it
     params : mapping, optional
         The primitive's keyword arguments, such as ``spec`` of conv2d.
+    functions : {"relative", "absolute"}
+        Whether the logistic function and tanh may be computed from each other.
 
     Returns
     -------
@@ -229,7 +232,7 @@ def judge_step(
     for k, x in enumerate(inputs):
         if x is not None and x.dtype != y.dtype:
             raise DtypeError(f"{primitive}: y is {y.dtype}, but input {k} is {x.dtype}")
-    how = arithmetic(y.dtype.name, y.dtype.name)
+    how = arithmetic(y.dtype.name, y.dtype.name, functions)
     wide = [None if x is None else x.astype(np.float64) for x in inputs]
     named = widened(params or {})
     with kernels.backend("numpy"), np.errstate(all="ignore"):
