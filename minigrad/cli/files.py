@@ -18,7 +18,8 @@ def check_output(path: Path, suffixes: tuple[str, ...], force: bool) -> None:
         If the name has another suffix, or is a file that is there (without ``--force``).
     """
     if path.suffix not in suffixes:
-        raise MinigradError(f"{path}: the file's name must end in {' or '.join(suffixes)}")
+        known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}".removeprefix(" or ")
+        raise MinigradError(f"{path}: the file's name must end in {known}")
     if path.is_dir():
         raise MinigradError(f"{path}: this is a folder")
     if path.exists() and not force:

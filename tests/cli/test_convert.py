@@ -93,7 +93,7 @@ def test_what_the_other_library_computes_otherwise_is_said(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (["a.npz", "b.onnx"], "name must end in [.]"),
+        (["a.npz", "b.onnx"], "must end in .npz, .pth, .pt or .safetensors"),
         (["missing.npz", "b.npz"], "missing.npz: no such file"),
         (["a.npz", "b.npz", "--to", "pytorchcv"], "pytorchcv's mobilenet_v2_0_35 has other layers"),
         (["a.npz", "b.npz", "--to", "efficientnet_pytorch"], "has no mobilenet_v2_0_35"),
