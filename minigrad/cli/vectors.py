@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("folder", type=Path, metavar="DIR", help="where to write: a new or empty folder")
     add("--op", action="append", default=[], choices=sorted(GEOMETRIES), metavar="OP",
         help=f"may be repeated; default: all of {', '.join(sorted(GEOMETRIES))}")  # fmt: skip
-    add("--dtype", default="float32", choices=list(DTYPES), help="default: %(default)s")
+    add("--dtype", default="float32", choices=[*DTYPES, "int8"], help="default: %(default)s")
     add("--accumulator", choices=["float64", "float32", "float16"],
         help="what sums are kept in; default: float32, and float64 for float64")  # fmt: skip
     add("--layout", default="NCHW", choices=["NCHW", "NHWC"],

@@ -8,6 +8,7 @@ the result is rounded to:
     float16     data in float16, sums in float32, the result rounded to float16
     bfloat16    the same with bfloat16
     tf32        data in float32, rounded to 11 bits before each product, sums in float32
+    int8        products of 8-bit integers, whose sums are exact
 
 The accumulator of each may be named: ``arithmetic("float16", accumulator="float16")``.
 """
@@ -22,7 +23,7 @@ import numpy as np
 from minigrad.errors import DtypeError, MinigradError
 from minigrad.tensor import Array
 
-__all__ = ["FORMATS", "Arithmetic", "Format", "arithmetic"]
+__all__ = ["FORMATS", "INTEGERS", "Arithmetic", "Format", "arithmetic"]
 
 
 class Format(NamedTuple):
@@ -133,6 +134,11 @@ class Arithmetic(NamedTuple):
         return f"{self.output.name}, sums in {self.accumulator.name}"
 
 
+_EXACT = Format("int8, sums exact", 53, 0, 30)
+INTEGERS = Arithmetic(None, _EXACT, _EXACT)
+"""Products of 8-bit integers and their sums, all of which float64 holds."""
+
+
 def arithmetic(
     dtype: str, accumulator: str | None = None, functions: str = "relative"
 ) -> Arithmetic:
@@ -140,9 +146,9 @@ def arithmetic(
 
     Parameters
     ----------
-    dtype : {"float64", "float32", "float16", "bfloat16", "tf32"}
+    dtype : {"float64", "float32", "float16", "bfloat16", "tf32", "int8"}
     accumulator : str, optional
-        One of the same names; float64 for float64, float32 for the others.
+        One of the same names; float64 for float64, float32 for the others.  None for int8.
     functions : {"relative", "absolute"}
         What errors the logistic function and tanh may have: see ``Arithmetic``.
 
@@ -168,6 +174,10 @@ def arithmetic(
         raise MinigradError(
             f"functions must be 'relative' or 'absolute', not {str(functions)[:40]!r}"
         )
+    if dtype == "int8":
+        if accumulator not in (None, "int32"):
+            raise DtypeError(f"sums of int8 are kept in int32, not in {str(accumulator)[:40]!r}")
+        return INTEGERS
     own = _format(dtype)
     adder = _format(accumulator or ("float64" if dtype == "float64" else "float32"))
     if own.name == "tf32":
@@ -179,5 +189,7 @@ def _format(name: str) -> Format:
     if name not in FORMATS:
         near = get_close_matches(str(name), FORMATS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DtypeError(f"expected one of {', '.join(FORMATS)}, got {str(name)[:40]!r}{hint}")
+        raise DtypeError(
+            f"expected one of {', '.join(FORMATS)} or int8, got {str(name)[:40]!r}{hint}"
+        )
     return FORMATS[name]

@@ -47,8 +47,7 @@ def name_cheat(runner: Runner, outcome: Outcome, last: Outcome | None) -> Outcom
     if last is not None and not last.wrong and _same(last, outcome):
         return replace(outcome, fault="the output is the one of an earlier call")
     arrays = outcome.trial.arrays(runner.how)
-    other = {k: v if k == "running_var" else runner.how.output.round(-2 * v)
-             for k, v in arrays.items()}  # fmt: skip
+    other = {k: outcome.trial.another(k, v, runner.how) for k, v in arrays.items()}
     again = runner.run(outcome.trial, other)[0]
     if isinstance(again, Outcome) and _same(again, outcome):
         return replace(outcome, fault="the output does not depend on the inputs")
@@ -95,15 +94,15 @@ def _same(a: Outcome, b: Outcome) -> bool:
 def in_place(runner: Runner, trial: Trial) -> Outcome | None:
     """Call, change the same arrays in place, call again: the second result must be new."""
     arrays = trial.arrays(runner.how)
-    given = runner.given(trial, arrays)
+    given, other = (runner.given(trial, a) for a in (arrays, _changed(runner, trial, arrays)))
     try:
         first = _values(runner.kernel(*given, **trial.words))
-        given[0] *= given[0].dtype.type(-2)
+        given[0][...] = other[0]
         second = _values(runner.kernel(*given, **trial.words))
         fresh = _values(runner.kernel(*[a.copy() for a in given], **trial.words))
     except Exception:  # told where the case is judged
         return None
-    if not first.any() or not np.array_equal(first, second) or not _depends(runner, trial):
+    if not first.any() or not np.array_equal(first, second) or not _depends(runner, trial, arrays):
         return None
     if np.array_equal(first, fresh):
         return Outcome(trial, "result", None, "the output is the one of an earlier call")
@@ -111,13 +110,17 @@ def in_place(runner: Runner, trial: Trial) -> Outcome | None:
     return Outcome(trial, "result", None, fault)
 
 
-def _depends(runner: Runner, trial: Trial) -> bool:
-    """Whether the exact result changes when the first argument is multiplied by -2."""
-    arrays = trial.arrays(runner.how)
+def _changed(runner: Runner, trial: Trial, arrays: dict[str, Array]) -> dict[str, Array]:
+    """The arrays with another first one."""
     name = next(iter(arrays))
+    return arrays | {name: trial.another(name, arrays[name], runner.how)}
+
+
+def _depends(runner: Runner, trial: Trial, arrays: dict[str, Array]) -> bool:
+    """Whether the exact result changes with the first argument."""
     old, new = (
-        Problem(trial, runner.how, arrays=arrays | {name: factor * arrays[name]}).result.exact
-        for factor in (1, -2)
+        Problem(trial, runner.how, arrays=a).result.exact
+        for a in (arrays, _changed(runner, trial, arrays))
     )
     return not np.array_equal(old, new)
 

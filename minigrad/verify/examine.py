@@ -14,7 +14,7 @@ from minigrad.verify.conventions import conventions
 from minigrad.verify.operations import check_operation
 from minigrad.verify.reduction import reduce, script
 from minigrad.verify.runner import Kernel, Outcome, Refusal, Runner
-from minigrad.verify.trials import Trial, trials
+from minigrad.verify.trials import INTEGERS, Trial, trials
 
 __all__ = ["Report", "examine"]
 
@@ -147,7 +147,9 @@ def examine(
         ``NotImplementedError``.
     op : str
         "conv2d", "depthwise_conv2d", "linear", "softmax", "inverted_residual", ...
-    dtype : {"float32", "float64", "float16", "bfloat16", "tf32"}
+    dtype : {"float32", "float64", "float16", "bfloat16", "tf32", "int8"}
+        "int8" puts integers to a convolution, linear map or matrix product: uint8 and int8
+        data, int8 weights, an int32 bias.  The sums must be exact.
     accumulator : str, optional
         What sums are kept in: float32 by default, float64 for float64.
     layout : {"NCHW", "NHWC"}
@@ -191,7 +193,7 @@ def examine(
     start = time.perf_counter()
     runner = Runner(fn, gradients, dtype=dtype, accumulator=accumulator, layout=layout,
                     algorithm=algorithm, functions=functions)  # fmt: skip
-    chosen = [t for t in trials(op, seed) if cases is None or cases(t)]
+    chosen = [t for t in trials(op, seed, dtype) if cases is None or cases(t)]
     outcomes: list[Outcome] = []
     refused: list[Refusal] = []
     for found in _run(runner, chosen):
@@ -206,7 +208,7 @@ def examine(
     if wrong and not first:
         report["smallest"], arrays = reduce(runner, wrong)
         report["script"] = script(runner, report["smallest"], arrays)
-    if not wrong:
+    if not wrong and dtype != "int8":
         report["conventions"] = conventions(runner, op)
     seconds = time.perf_counter() - start
     return Report(op, str(runner.how), layout, **report, seconds=seconds)
@@ -222,7 +224,7 @@ def _run(runner: Runner, chosen: Iterable[Trial]) -> Iterator[Outcome | Refusal]
                     found = name_cheat(runner, found, last)
                 last = found
             yield found
-        if trial.fill == "normal":
+        if trial.fill in ("normal", *INTEGERS):
             stale = in_place(runner, trial)
             if stale:
                 yield stale

@@ -1,8 +1,14 @@
 """Integer products and sums: int8 and uint8 data, sums in int32, exact or wrong.
 
 No rounding, so no bound: y must be the sum, element by element.  What is wrong in a known way
-is named.  The instruction ``vpmaddubsw`` of x86 without VNNI adds two neighbouring products
-u8 x s8 in 16 bits and saturates: 255 * 127 * 2 does not fit.
+is named:
+
+    saturation of 16-bit pairs   the instruction ``vpmaddubsw`` of x86 without VNNI adds two
+                                 neighbouring products u8 x s8 in 16 bits, and 255 * 127 * 2
+                                 does not fit.  Neighbours are two channels of a tap, or two
+                                 terms in the order (taps, channels) or (channels, taps)
+    sums wrap, sums saturate     the accumulator has 16 bits
+    u8 read as s8, s8 as u8      the bits of an argument have the other sign
 """
 
 from __future__ import annotations
@@ -13,12 +19,13 @@ from dataclasses import replace
 import numpy as np
 
 from minigrad.errors import MinigradError, ShapeError
+from minigrad.geometry import ConvSpec, conv_spec
 from minigrad.tensor import Array
-from minigrad.verify.arithmetic import FORMATS, Arithmetic
+from minigrad.verify.arithmetic import FORMATS, INTEGERS
 from minigrad.verify.operations import Call, Judged
 from minigrad.verify.verdict import Verdict, decide
 
-__all__ = ["judge_integers"]
+__all__ = ["FACTORS", "floats", "judge_integers", "named"]
 
 FACTORS = {
     "conv2d": ("x", "w"),
@@ -26,7 +33,6 @@ FACTORS = {
     "linear": ("x", "w"),
     "matmul": ("a", "b"),
 }
-EXACT = Arithmetic(None, FORMATS["float64"], FORMATS["float64"])
 LOW, HIGH = -(2**15), 2**15 - 1
 
 
@@ -42,32 +48,29 @@ def judge_integers(call: Call, y: Array) -> Verdict:
     Returns
     -------
     Verdict
-        Every bound is 0; ``pattern`` names the saturation of 16-bit pairs.
+        Every bound is 0; ``pattern`` names what is wrong in a known way.
 
     Raises
     ------
     MinigradError
         If the operation has no sums of products, or an input is not of integers.
     """
-    floats = [k for k, d in call.dtypes.items() if d in FORMATS]
-    if call.op not in FACTORS or floats:
+    real = [k for k, d in call.dtypes.items() if d in FORMATS]
+    if call.op not in FACTORS or real:
         raise MinigradError(
             f"{call.op}: y is {y.dtype}; integers are judged for {', '.join(FACTORS)}, "
-            f"with inputs of integers{f', but {floats[0]} is not' if floats else ''}"
+            f"with inputs of integers{f', but {real[0]} is not' if real else ''}"
         )
-    wide = _floats(call)
-    judged = wide.evaluate(EXACT)
+    wide = floats(call)
+    judged = wide.evaluate(INTEGERS)
     if y.shape != judged.exact.shape:
         raise ShapeError(f"{call.op} gives an array of shape {judged.exact.shape}, got {y.shape}")
-    zero = np.zeros(y.shape)
-    exact = judged._replace(exact=np.rint(judged.exact), bound=zero, typical=zero)
-    verdict = replace(decide(y, exact, EXACT), arithmetic=f"{y.dtype}, exact")
-    if not verdict and _saturated(wide, y, exact):
-        verdict = replace(verdict, pattern=f"{verdict.pattern}; saturation of 16-bit pairs")
-    return verdict
+    exact = judged.rounded(INTEGERS.output)
+    verdict = replace(decide(y, exact, INTEGERS), arithmetic=f"{y.dtype}, exact")
+    return named(wide, call.dtypes, y, exact, verdict)
 
 
-def _floats(call: Call) -> Call:
+def floats(call: Call) -> Call:
     """The same call on float64, in which sums of 2^53 / 2^15 products are exact."""
     arrays = {k: np.asarray(v, np.float64) for k, v in call.arguments.items() if k in call.dtypes}
     return call._replace(
@@ -75,36 +78,84 @@ def _floats(call: Call) -> Call:
     )
 
 
-def _saturated(call: Call, y: Array, exact: Judged) -> bool:
-    """Whether the wrong values are those of pairs of channels that saturate in 16 bits."""
+def named(call: Call, dtypes: dict[str, str], y: Array, exact: Judged, verdict: Verdict) -> Verdict:
+    """The verdict with a name for what is wrong, if the wrong values have one.
+
+    Parameters
+    ----------
+    call : Call
+        On float64 arrays of integers.
+    dtypes : dict
+        What these are the numbers of.
+    y : array
+    exact : Judged
+    verdict : Verdict
+    """
+    got = np.asarray(y, np.float64)
+    wrong = got != exact.exact
+    if verdict or not wrong.any():
+        return verdict
+    for name, values in _known(call, dtypes, exact.exact):
+        if np.array_equal(values[wrong], got[wrong]):
+            return replace(verdict, pattern=f"{verdict.pattern}; {name}")
+    return verdict
+
+
+def _known(call: Call, dtypes: dict[str, str], exact: Array) -> Iterator[tuple[str, Array]]:
+    """What each kind of wrong kernel gives."""
+    for pairs in _pairs(call):
+        lost = (np.clip(pairs, LOW, HIGH) - pairs).sum(axis=-1)
+        yield "saturation of 16-bit pairs", exact + lost.reshape(exact.shape)
+    bias = call.arguments.get("bias")
+    late = 0.0 if bias is None else bias.reshape((-1,) + (1,) * (exact.ndim - 2))
+    for added in (late, 0.0):  # after the sum, or as its first term
+        part = exact - added
+        yield "sums wrap in 16 bits", (part - LOW) % 2**16 + LOW + added
+        yield "sums saturate in 16 bits", np.clip(part, LOW, HIGH) + added
+    for name in FACTORS[call.op]:
+        other = {"uint8": np.int8, "int8": np.uint8}.get(dtypes[name])
+        if other is not None:
+            value = call.arguments[name].astype(dtypes[name]).view(other).astype(np.float64)
+            seen = call._replace(arguments=call.arguments | {name: value})
+            read = "u8 read as s8" if other is np.int8 else "s8 read as u8"
+            yield f"{name}: {read}", seen.evaluate(INTEGERS).exact
+
+
+def _pairs(call: Call) -> Iterator[Array]:
+    """The sums of neighbouring products of every output, (outputs, pairs), in three orders."""
     x, w = (call.arguments[name] for name in FACTORS[call.op])
-    axis_x, axis_w = (-1, -2) if call.op == "matmul" else (1, 1)
-    count = x.shape[axis_x]
-    if w.shape[axis_w] != count or count < 2:
-        return False
-    total = exact.exact.copy()
-    for tap in _taps(w) if w.ndim == 4 else [w]:
-        for k in range(0, count, 2):
-            part = _part(call, tap, slice(k, min(k + 2, count)), axis_x, axis_w)
-            total += np.clip(part, LOW, HIGH) - part
-    wrong = np.asarray(y, np.float64) != exact.exact
-    return bool(np.array_equal(total[wrong], np.asarray(y, np.float64)[wrong]))
+    if call.op in ("linear", "matmul"):
+        rows = w.T if call.op == "matmul" else w
+        yield _neighbours(x[:, None, :] * rows)
+        return
+    words = {k: call.arguments[k] for k in ("stride", "padding", "dilation", "groups")
+             if k in call.arguments}  # fmt: skip
+    if call.op == "depthwise_conv2d":
+        words["groups"] = x.shape[1]
+    terms = _terms(x, w, conv_spec(x.shape, w.shape, **words))
+    taps_first = terms.transpose(0, 1, 2, 4, 5, 3)
+    yield _neighbours(taps_first).reshape(*terms.shape[:3], -1).transpose(0, 2, 1, 3)
+    for order in (taps_first, terms):
+        flat = order.reshape(*terms.shape[:3], -1)
+        yield _neighbours(flat).transpose(0, 2, 1, 3)
 
 
-def _taps(w: Array) -> Iterator[Array]:
-    """w with all taps but one set to 0."""
-    for a, b in np.ndindex(w.shape[2:]):
-        one = np.zeros_like(w)
-        one[:, :, a, b] = w[:, :, a, b]
-        yield one
+def _neighbours(terms: Array) -> Array:
+    """Sums of two neighbours along the last axis; the last of an odd number stays alone."""
+    whole = terms[..., : terms.shape[-1] // 2 * 2]
+    pairs = whole[..., ::2] + whole[..., 1::2]
+    return np.concatenate([pairs, terms[..., whole.shape[-1] :]], axis=-1)
 
 
-def _part(call: Call, tap: Array, which: slice, axis_x: int, axis_w: int) -> Array:
-    """The sum over one tap of a pair of channels, without the bias."""
-    x, w = FACTORS[call.op]
-    cut = {
-        name: np.take(array, range(which.start, which.stop), axis=axis)
-        for name, array, axis in ((x, call.arguments[x], axis_x), (w, tap, axis_w))
-    }
-    rest = {"bias": None} if "bias" in call.arguments else {}
-    return call._replace(arguments=call.arguments | cut | rest).evaluate(EXACT).exact
+def _terms(x: Array, w: Array, spec: ConvSpec) -> Array:
+    """Every product of a convolution: (n, place, output channel, channel, tap, tap)."""
+    big = np.pad(x, ((0, 0), (0, 0), *spec.padding))
+    reach = [d * (k - 1) + 1 for d, k in zip(spec.dilation, w.shape[2:], strict=True)]
+    seen = np.lib.stride_tricks.sliding_window_view(big, reach, axis=(2, 3))
+    (sh, sw), (dh, dw) = spec.stride, spec.dilation
+    seen = seen[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 2, 3, 1, 4, 5)
+    n, ho, wo, _, kh, kw = seen.shape
+    o, each = len(w) // spec.groups, w.shape[1]
+    patches = seen.reshape(n, ho * wo, spec.groups, 1, each, kh, kw)
+    kernels = w.reshape(spec.groups, o, each, kh, kw)
+    return np.asarray(patches * kernels).reshape(n, ho * wo, len(w), each, kh, kw)

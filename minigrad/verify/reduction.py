@@ -122,7 +122,7 @@ def script(runner: Runner, outcome: Outcome, arrays: Arrays) -> str:
     judged = [*names, *words, *_settings(runner)]
     if outcome.part == "result":
         lines.append(f"y = kernel({call})")
-        if trial.exact:
+        if trial.exact and not trial.integers:
             judged.append("exact=True")
     else:
         which = outcome.part.split()[-1]

@@ -17,7 +17,8 @@ import numpy as np
 from minigrad.errors import MinigradError
 from minigrad.tensor import Array
 from minigrad.verify.arithmetic import arithmetic
-from minigrad.verify.operations import IMAGES, Judged, as_array, to_nchw, to_nhwc
+from minigrad.verify.integers import named
+from minigrad.verify.operations import IMAGES, as_array, to_nchw, to_nhwc
 from minigrad.verify.problems import Problem, problem
 from minigrad.verify.trials import Trial
 from minigrad.verify.verdict import Verdict, decide
@@ -96,6 +97,8 @@ class Runner:
         algorithm: str | None = None,
         functions: str = "relative",
     ) -> None:
+        if dtype == "int8" and (gradients or algorithm):
+            raise MinigradError("int8 has neither gradients= nor algorithm=: its sums are exact")
         self.kernel, self.gradients = kernel, gradients
         self.how = arithmetic(dtype, accumulator, functions)
         self.dtype, self.layout, self.algorithm = dtype, layout, algorithm
@@ -103,10 +106,10 @@ class Runner:
     def given(self, trial: Trial, arrays: dict[str, Array]) -> list[Array]:
         """The arrays as the function gets them: fresh copies, in its dtype and layout."""
         turned = IMAGES.get(trial.op, ((), False))[0] if self.layout == "NHWC" else ()
-        return [
-            self.cast(to_nhwc(a) if name in turned else np.ascontiguousarray(a))
-            for name, a in arrays.items()
-        ]
+        laid = {k: to_nhwc(a) if k in turned else a for k, a in arrays.items()}
+        if trial.integers:
+            return [np.array(a, trial.integers[k], order="C") for k, a in laid.items()]
+        return [self.cast(np.ascontiguousarray(a)) for a in laid.values()]
 
     def cotangent(self, put: Problem) -> Array:
         """The cotangent of the result as the function gets it."""
@@ -114,8 +117,8 @@ class Runner:
         return self.cast(to_nhwc(put.cotangent) if turned else put.cotangent)
 
     def cast(self, array: Array) -> Array:
-        """A copy in the judged dtype; bfloat16 and TF32 travel as float32 where need be."""
-        name = "float32" if self.dtype == "tf32" else self.dtype
+        """A copy in the dtype of results; bfloat16 and TF32 travel as float32 where need be."""
+        name = {"tf32": "float32", "int8": "int32"}.get(self.dtype, self.dtype)
         if name == "bfloat16":
             if not find_spec("ml_dtypes"):
                 return array.astype(np.float32)
@@ -147,7 +150,7 @@ class Runner:
             return Refusal(trial, str(error))
         except Exception as error:  # whatever a stranger's function raises is its fault
             return Outcome(trial, "result", None, f"{type(error).__name__}: {str(error)[:200]}")
-        return self.judge(trial, "result", y, put.result, changed(before, given))
+        return self.judge(put, "result", y, changed(before, given))
 
     def _backward(self, put: Problem) -> list[Outcome | Refusal]:
         assert self.gradients is not None
@@ -162,13 +165,15 @@ class Runner:
             fault = f"{type(error).__name__}: {str(error)[:200]}"
             return [Outcome(trial, "gradients", None, fault)]
         return [
-            self.judge(trial, f"gradient in {name}", y, put.gradient(name), "")
+            self.judge(put, f"gradient in {name}", y, "")
             for name, y in zip(put.arrays, found, strict=False)
             if y is not None
         ]
 
-    def judge(self, trial: Trial, part: str, y: object, judged: Judged, fault: str) -> Outcome:
+    def judge(self, put: Problem, part: str, y: object, fault: str) -> Outcome:
         """The outcome for an array that came back."""
+        trial = put.trial
+        judged = put.result if part == "result" else put.gradient(part.split()[-1])
         try:
             array = as_array(y, "the result")
             image = IMAGES.get(trial.op, ((), False))
@@ -182,6 +187,8 @@ class Runner:
             return Outcome(trial, part, None, expected)
         groups = trial.words.get("groups", 1)
         verdict = decide(array, judged, self.how, groups=groups)
+        if trial.integers:
+            verdict = named(put.call, trial.integers, array, judged, verdict)
         return Outcome(trial, part, verdict, fault, np.array(array, np.float64))
 
     def poison(self, shape: Sequence[int]) -> None:

@@ -70,10 +70,9 @@ class Case:
         str
         """
         put = self._problem
-        judged = put.result if wrt is None else put.gradient(wrt)
         part = "result" if wrt is None else f"gradient in {wrt}"
         fault = changed(self._runner.given(self._trial, put.arrays), self.inputs)
-        outcome = self._runner.judge(self._trial, part, y, judged, fault)
+        outcome = self._runner.judge(put, part, y, fault)
         if not outcome.wrong:
             return ""
         return outcome.fault or str(outcome.verdict)
@@ -103,4 +102,4 @@ def cases(op: str, *, seed: int = 0, **how: Any) -> list[Case]:
     (6, dtype('float32'))
     """
     runner = Runner(_no_kernel, **how)
-    return [Case(trial, runner) for trial in trials(op, seed)]
+    return [Case(trial, runner) for trial in trials(op, seed, runner.dtype)]

@@ -8,9 +8,11 @@
     impulse       one argument is 0 but for one 1 a channel, so that single values come through
     mixed scales  over eight powers of ten, so that most of a sum cancels
     small, large  scaled as far as products and sums stay normal numbers
+    u8 x s8, s8 x s8      integers of 8 bits over their whole range, a bias of int32
+    largest u8 x s8, ...  the ends of that range: sums that 16 bits or a float32 do not hold
     far apart     so far that e^x overflows, and e^(x - max) is near 1 or below every number
 
-Everything is rounded to the judged format when it is drawn.
+Everything but integers is rounded to the judged format when it is drawn.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from minigrad.errors import MinigradError
 from minigrad.tensor import Array, Shape
 from minigrad.verify.arithmetic import Arithmetic
 from minigrad.verify.geometries import GEOMETRIES, LETTERS, Geometry, Words
+from minigrad.verify.integers import FACTORS
 from minigrad.verify.operations import Call
 
 __all__ = ["EXACT", "Trial", "trials"]
@@ -36,6 +39,7 @@ EXACT = {
 }  # fmt: skip
 """Operations that are exact on integers (an average pool of 2, 4, 8 ... positions is)."""
 
+INTEGERS = ("u8 x s8", "largest u8 x s8", "s8 x s8", "largest s8 x s8")
 HARD = ("mixed scales", "small", "large")
 SUMS = ("batch_norm", "conv2d", "depthwise_conv2d", "linear", "matmul", "mean", "sum")
 
@@ -66,7 +70,16 @@ class Trial:
     @property
     def exact(self) -> bool:
         """Whether the result must have the bits of the correctly rounded exact one."""
-        return self.fill.startswith(("integers", "impulse"))
+        return self.fill.startswith(("integers", "impulse")) or bool(self.integers)
+
+    @property
+    def integers(self) -> dict[str, str]:
+        """The dtype of every array of a case of integers; {} of other cases."""
+        if not self.fill.endswith("s8"):
+            return {}
+        first, *_ = names = list(LETTERS[self.op])
+        found = {name: "int32" if "bias" in name else "int8" for name in names}
+        return found | {first: "uint8"} if "u8" in self.fill else found
 
     @property
     def words(self) -> Words:
@@ -102,6 +115,8 @@ class Trial:
         if self.fill.startswith("integers"):
             return self._integers(how)
         rng = self.rng()
+        if self.integers:
+            return {name: self._whole8(name, shape, rng) for name, shape in self.shapes.items()}
         drawn = {name: self._draw(name, shape, rng, how) for name, shape in self.shapes.items()}
         return {name: how.output.round(a) for name, a in drawn.items()}
 
@@ -153,6 +168,20 @@ class Trial:
                 return arrays
         raise MinigradError(f"{self.name}: no integers are exact in {how}")
 
+    def _whole8(self, name: str, shape: Shape, rng: np.random.Generator) -> Array:
+        kind = self.integers[name]
+        low, high = (-(2**15), 2**15) if kind == "int32" else _range(kind)
+        if self.fill.startswith("largest"):  # mostly of one sign, so that no sum is small
+            return rng.choice([low, high], shape, p=[0.1, 0.9]).astype(np.float64)
+        return rng.integers(low, high + 1, shape).astype(np.float64)
+
+    def another(self, name: str, array: Array, how: Arithmetic) -> Array:
+        """Other values for an argument, none of them the same unless they are 0."""
+        if self.integers:
+            low, high = _range(self.integers[name])
+            return np.asarray(low + high - array)
+        return array if name == "running_var" else how.output.round(-2 * array)
+
     def _whole(
         self, name: str, shape: Shape, rng: np.random.Generator, bits: int, density: float
     ) -> Array:
@@ -195,8 +224,12 @@ def _distinct(shape: Shape, rng: np.random.Generator) -> Array:
     return np.where(near, values + 1 / 16, values).reshape(shape)
 
 
-def trials(op: str, seed: int = 0) -> Iterator[Trial]:
-    """All cases of an operation.
+def _range(dtype: str) -> tuple[int, int]:
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def trials(op: str, seed: int = 0, dtype: str = "float32") -> Iterator[Trial]:
+    """All cases of an operation, of integers if the dtype is "int8".
 
     Raises
     ------
@@ -211,8 +244,11 @@ def trials(op: str, seed: int = 0) -> Iterator[Trial]:
     if op not in GEOMETRIES:
         raise MinigradError(f"there are no cases for {str(op)[:40]!r}; there are for "
                             f"{', '.join(GEOMETRIES)}")  # fmt: skip
+    if dtype == "int8" and op not in FACTORS:
+        raise MinigradError(f"{op} has no sums of products of int8; there are cases for "
+                            f"{', '.join(FACTORS)}")  # fmt: skip
     for geometry in GEOMETRIES[op]:
-        for fill in _fills(op, geometry):
+        for fill in INTEGERS if dtype == "int8" else _fills(op, geometry):
             yield Trial(op, geometry, fill, seed)
 
 

@@ -29,7 +29,8 @@ from minigrad.tensor import Array
 from minigrad.verify.arithmetic import arithmetic
 from minigrad.verify.files import read_arrays, write_arrays
 from minigrad.verify.geometries import GEOMETRIES
-from minigrad.verify.operations import IMAGES, Judged, as_array, bind, to_nchw, to_nhwc
+from minigrad.verify.integers import FACTORS, floats, named
+from minigrad.verify.operations import IMAGES, Judged, bind, to_nchw, to_nhwc
 from minigrad.verify.problems import Problem
 from minigrad.verify.runner import Runner
 from minigrad.verify.trials import Trial, trials
@@ -89,7 +90,8 @@ def write(
     MinigradError
         If the folder has something in it, or an operation has no cases.
     """
-    chosen = [t for op in ops or GEOMETRIES for t in trials(op, seed) if _turns(t, layout)]
+    every = FACTORS if dtype == "int8" else GEOMETRIES
+    chosen = [t for op in ops or every for t in trials(op, seed, dtype) if _turns(t, layout)]
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise MinigradError(f"{folder}: the folder is not empty")
@@ -108,8 +110,9 @@ def write(
             "inputs": list(put.arrays), "exact": trial.exact, "shapes": shapes,
         })  # fmt: skip
         lines += _convolution_line(name, put)
-    manifest = {"version": VERSION, "dtype": dtype, "accumulator": how.accumulator.name,
-                "layout": layout, "format": form, "seed": seed, "cases": cases}  # fmt: skip
+    sums = "int32" if dtype == "int8" else how.accumulator.name
+    manifest = {"version": VERSION, "dtype": dtype, "accumulator": sums, "layout": layout,
+                "format": form, "seed": seed, "cases": cases}  # fmt: skip
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
     if lines:
         write_text(folder / "conv2d.txt", "".join(lines))
@@ -133,10 +136,13 @@ def _arrays(put: Problem, runner: Runner) -> dict[str, Array]:
         return to_nhwc(array) if image and runner.layout == "NHWC" else array
 
     result = put.result
-    arrays = {k: runner.cast(laid(a, k in images)) for k, a in put.arrays.items()}
+    given = runner.given(put.trial, put.arrays)
+    arrays = dict(zip(put.arrays, given, strict=True))
     arrays["exact"] = laid(result.exact, result_is_image)
     arrays["rounded"] = runner.cast(laid(put.how.output.round(result.exact), result_is_image))
     arrays["bound"] = laid(result.bound, result_is_image)
+    if put.trial.integers:
+        return arrays
     arrays["cotangent"] = runner.cast(laid(put.cotangent, result_is_image))
     for name in put.call.differentiable:
         if name.startswith("running_"):
@@ -202,24 +208,29 @@ def _judge_case(
     folder: Path, results: Path, manifest: dict[str, Any], entry: dict[str, Any]
 ) -> Iterator[Judgement]:
     case, title, dtype = entry["case"], entry["title"], manifest["dtype"]
-    held = "float32" if dtype in ("tf32", "bfloat16") else dtype
+    held = {"tf32": "float32", "bfloat16": "float32", "int8": "int64"}.get(dtype, dtype)
     given, found = read_arrays(folder, case, held), read_arrays(results, case, held)
     if "y" not in found:
         yield Judgement(case, title, "result", None, "there is no y")
-    missing = [name for name in (*entry["inputs"], "cotangent") if name not in given]
+    needed = entry["inputs"] if dtype == "int8" else [*entry["inputs"], "cotangent"]
+    missing = [name for name in needed if name not in given]
     if missing:
         raise FormatError(f"case {case!r} of the vectors has no {missing[0]!r}")
     call = bind(entry["op"], [given[name] for name in entry["inputs"]], entry["words"],
                 manifest["layout"])  # fmt: skip
+    dtypes = call.dtypes
+    if dtype == "int8":
+        call = floats(call)
     images, result_is_image = IMAGES.get(entry["op"], ((), False))
     how = arithmetic(dtype, manifest["accumulator"])
     for name, y in found.items():
         wrt = name.removeprefix("grad_") if name.startswith("grad_") else None
-        if name != "y" and wrt not in call.differentiable:
+        if name != "y" and (wrt not in call.differentiable or dtype == "int8"):
             continue
         turned = manifest["layout"] == "NHWC"
-        dy = as_array(given["cotangent"], "cotangent")
-        dy = to_nchw(dy, "cotangent") if turned and result_is_image else dy
+        dy = given.get("cotangent")
+        if dy is not None and turned and result_is_image:
+            dy = to_nchw(dy, "cotangent")
         judged: Judged = call.evaluate(how, wrt, dy)
         if entry["exact"]:
             judged = judged.rounded(how.output)
@@ -230,4 +241,7 @@ def _judge_case(
             fault = f"{name} has shape {y.shape}, expected {judged.exact.shape} in NCHW"
             yield Judgement(case, title, part, None, fault)
         else:
-            yield Judgement(case, title, part, decide(np.asarray(values), judged, how))
+            verdict = decide(np.asarray(values), judged, how)
+            if dtype == "int8":
+                verdict = named(call, dtypes, values, judged, verdict)
+            yield Judgement(case, title, part, verdict)

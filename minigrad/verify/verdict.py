@@ -105,11 +105,13 @@ class Verdict:
             f"{self.decision} as {self.arithmetic}: {self.failing} of {self.total} elements "
             f"outside of their bounds",
             f"  worst at {list(self.where)}: expected {self.expected:.9g}, got {self.got:.9g}",
-            f"  error {self.error:.3g} ({self.ulps:.3g} ULP), bound {self.bound:.3g}: "
-            f"{self.worst:.3g} of it used",
-            f"  statistical figure {self.usual:.3g}, no proof (a correct array is above "
-            f"{USUAL:g} with a rate below {RATE:g})",
+            f"  error {self.error:.3g} ({self.ulps:.3g} ULP), {self._allowed()}",
         ]
+        if self.usual < float("inf"):
+            lines.append(
+                f"  statistical figure {self.usual:.3g}, no proof (a correct array is above "
+                f"{USUAL:g} with a rate below {RATE:g})"
+            )
         if self.pattern:
             lines.insert(1, f"  pattern: {self.pattern}")
         if self.overflowing:
@@ -117,6 +119,11 @@ class Verdict:
         if self.decision == "uninformative":
             lines.append("  the bound would let zeros pass: judge exact integers instead")
         return "\n".join(lines)
+
+    def _allowed(self) -> str:
+        if not self.bound:
+            return "no error is allowed"
+        return f"bound {self.bound:.3g}: {self.worst:.3g} of it used"
 
     def as_dict(self) -> dict[str, object]:
         """The attributes, for JSON."""
