@@ -123,11 +123,20 @@ class TFLite:
         amounts = self.constant("pads", np.array([(0, 0), *pads, (0, 0)], np.int32))
         self.operator("PAD", [x, amounts], y, "PadOptions", self.schema.PadOptionsT())
 
-    def conv(self, inputs: list[int], y: int, stride: tuple[int, int], depthwise: bool) -> None:
+    def conv(
+        self,
+        inputs: list[int],
+        y: int,
+        stride: tuple[int, int],
+        depthwise: bool,
+        dilation: tuple[int, int] = (1, 1),
+        multiplier: int = 1,
+    ) -> None:
         s = self.schema
-        where = {"padding": s.Padding.VALID, "strideH": stride[0], "strideW": stride[1]}
+        where = {"padding": s.Padding.VALID, "strideH": stride[0], "strideW": stride[1],
+                 "dilationHFactor": dilation[0], "dilationWFactor": dilation[1]}  # fmt: skip
         if depthwise:
-            options = s.DepthwiseConv2DOptionsT(depthMultiplier=1, **where)
+            options = s.DepthwiseConv2DOptionsT(depthMultiplier=multiplier, **where)
             self.operator("DEPTHWISE_CONV_2D", inputs, y, "DepthwiseConv2DOptions", options)
         else:
             self.operator("CONV_2D", inputs, y, "Conv2DOptions", s.Conv2DOptionsT(**where))

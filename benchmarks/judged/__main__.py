@@ -1,6 +1,8 @@
 """The table: every engine that is installed, over every operation it has.
 
 python -m benchmarks.judged [ENGINE ...] [--json FILE] [--verbose]
+
+The judge's own values are computed once and shared, so the first engine's seconds include them.
 """
 
 from __future__ import annotations

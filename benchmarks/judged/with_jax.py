@@ -44,6 +44,7 @@ class Jax:
             "depthwise_conv2d": lambda *a: self._convolution(op, words, *a),
             "linear": lambda x, w, b: x @ w.T + b, "matmul": lambda a, b: a @ b,
             "max_pool2d": lambda x: self._max_pool(x, words),
+            "avg_pool2d": lambda x: self._avg_pool(x, words),
             "global_avg_pool": lambda x: jnp.mean(x, axis=(2, 3), keepdims=True),
             "softmax": nn.softmax, "log_softmax": nn.log_softmax, "relu": nn.relu,
             "relu6": nn.relu6, "hardswish": nn.hard_swish, "hardsigmoid": nn.hard_sigmoid,
@@ -64,8 +65,17 @@ class Jax:
         return y + bias[:, None, None]
 
     def _max_pool(self, x: Any, words: Words) -> Any:
+        return self._pool(x, words, -np.inf, self.jax.lax.max)
+
+    def _avg_pool(self, x: Any, words: Words) -> Any:
+        total = self._pool(x, words, 0.0, self.jax.lax.add)
+        if words.get("count_include_pad", True):
+            return total / np.prod(window(x, words).kernel).astype(x.dtype)
+        return total / self._pool(self.jax.numpy.ones_like(x), words, 0.0, self.jax.lax.add)
+
+    def _pool(self, x: Any, words: Words, start: float, add: Any) -> Any:
         p = window(x, words)
         if p.ceil_mode:
             raise NotImplementedError("ceil_mode")
-        lax, around = self.jax.lax, ((0, 0), (0, 0), *p.padding)
-        return lax.reduce_window(x, -np.inf, lax.max, (1, 1, *p.kernel), (1, 1, *p.stride), around)
+        reduce, around = self.jax.lax.reduce_window, ((0, 0), (0, 0), *p.padding)
+        return reduce(x, start, add, (1, 1, *p.kernel), (1, 1, *p.stride), around)

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats import load
-from benchmarks.judged.words import convolution
+from benchmarks.judged.words import convolution, window
 from minigrad.kernels.contract import Array
 from minigrad.verify.geometries import Words
 
 __all__ = ["Ncnn"]
 
 PLAIN = {"relu": "ReLU", "relu6": "Clip", "hardswish": "HardSwish", "sigmoid": "Sigmoid",
-         "silu": "Swish", "tanh": "TanH", "softmax": "Softmax"}  # fmt: skip
-NUMBERS = {"relu6": "0=0.0 1=6.0", "hardswish": "0=1.66666667e-1 1=0.5"}
+         "silu": "Swish", "tanh": "TanH", "softmax": "Softmax", "hardsigmoid": "HardSigmoid",
+         "absolute": "UnaryOp", "neg": "UnaryOp", "exp": "UnaryOp"}  # fmt: skip
+NUMBERS = {"relu6": "0=0.0 1=6.0", "hardswish": "0=1.66666667e-1 1=0.5",
+           "hardsigmoid": "0=1.66666667e-1 1=0.5", "absolute": "0=0", "neg": "0=1",
+           "exp": "0=7"}  # fmt: skip
 REDUCED = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "int8_inference",
            "bf16_packed")  # fmt: skip
 
@@ -57,6 +60,16 @@ class Ncnn:
         if op == "linear":
             _, w, bias = arrays
             return f"InnerProduct layer 1 1 x y 0={len(w)} 1=1 2={w.size}", _binary(w, bias)
+        if op in ("max_pool2d", "avg_pool2d"):
+            return _pool(op, arrays[0], words), b""
+        if op == "global_avg_pool":
+            return "Pooling layer 1 1 x y 0=1 4=1", b""
+        if op == "batch_norm" and not words.get("training"):
+            _, mean, var, weight, bias = arrays
+            numbers = f"0={len(mean)} 1={words.get('eps', 1e-5)}"
+            return f"BatchNorm layer 1 1 x y {numbers}", b"".join(
+                a.tobytes() for a in (weight, mean, var, bias)
+            )
         if op in PLAIN:
             return f"{PLAIN[op]} layer 1 1 x y {NUMBERS.get(op, '')}", b""
         raise NotImplementedError(op)
@@ -79,7 +92,20 @@ class Ncnn:
                 code, out = extractor.extract("y")
         if code:
             raise NotImplementedError(f"ncnn refuses {layer}")
-        return np.array(out)
+        y = np.array(out)
+        return y.reshape(-1, 1, 1) if layer.endswith(" 4=1") else y  # a global pool drops its axes
+
+
+def _pool(op: str, x: Array, words: Words) -> str:
+    p = window(x, words)
+    if p.ceil_mode and op == "avg_pool2d":
+        raise NotImplementedError("ncnn divides by what overhangs the map too, PyTorch does not")
+    (top, bottom), (left, right) = p.padding
+    numbers = {0: int(op == "avg_pool2d"), 1: p.kernel[1], 11: p.kernel[0], 2: p.stride[1],
+               12: p.stride[0], 3: left, 13: top, 14: right, 15: bottom,
+               5: 0 if p.ceil_mode else 1,
+               6: int(words.get("count_include_pad", True))}  # fmt: skip
+    return "Pooling layer 1 1 x y " + " ".join(f"{k}={v}" for k, v in numbers.items())
 
 
 def _binary(w: Array, bias: Array) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats import load
-from benchmarks.judged.words import convolution, window
+from benchmarks.judged.words import axes_of, convolution, window
 from minigrad.kernels.contract import Array
 from minigrad.verify.geometries import Words
 
@@ -51,6 +51,8 @@ def model(op: str, arrays: list[Array], words: Words) -> bytes:
     elif op == "batch_norm" and not words.get("training"):
         order = ["a0", "a3", "a4", "a1", "a2"]
         node = helper.make_node("BatchNormalization", order, ["y"], epsilon=words.get("eps", 1e-5))
+    elif op in ("sum", "mean"):
+        node, constants = _reduction(onnx, op, arrays[0], words)
     elif op in OPERATORS:
         how = {"alpha": 1 / 6, "beta": 0.5} if op == "hardsigmoid" else {}
         node = helper.make_node(OPERATORS[op], names, ["y"], **how)
@@ -64,6 +66,15 @@ def model(op: str, arrays: list[Array], words: Words) -> bytes:
     opset = helper.make_opsetid("", 17)
     proto: bytes = helper.make_model(graph, ir_version=8, opset_imports=[opset]).SerializeToString()
     return proto
+
+
+def _reduction(onnx: Any, op: str, x: Array, words: Words) -> tuple[Any, list[Any]]:
+    """ReduceSum, whose axes are an input, or ReduceMean, whose axes are an attribute."""
+    axes, make = list(axes_of(x, words)), onnx.helper.make_node
+    if op == "mean":
+        return make("ReduceMean", ["a0"], ["y"], axes=axes, keepdims=0), []
+    listed = onnx.numpy_helper.from_array(np.array(axes, np.int64), "axes")
+    return make("ReduceSum", ["a0", "axes"], ["y"], keepdims=0), [listed]
 
 
 def _pads(padding: Any) -> list[int]:

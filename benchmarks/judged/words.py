@@ -8,7 +8,7 @@ from minigrad.geometry import ConvSpec, conv_spec, pair, resolve_padding
 from minigrad.kernels.contract import Array, PoolWindow
 from minigrad.verify.geometries import Words
 
-__all__ = ["convolution", "padded", "window"]
+__all__ = ["axes_of", "convolution", "padded", "window"]
 
 
 def convolution(op: str, x: Array, w: Array, words: Words) -> ConvSpec:
@@ -25,6 +25,14 @@ def window(x: Array, words: Words) -> PoolWindow:
     stride = pair(words.get("stride") or kernel, "stride")
     pads = resolve_padding(words.get("padding", 0), (x.shape[2], x.shape[3]), kernel, stride)
     return PoolWindow(kernel, stride, pads, (1, 1), words.get("ceil_mode", False))
+
+
+def axes_of(x: Array, words: Words) -> tuple[int, ...]:
+    """The axes of a reduction: all of them by default."""
+    axis = words.get("axis")
+    if axis is None:
+        return tuple(range(x.ndim))
+    return axis if isinstance(axis, tuple) else (axis,)
 
 
 def padded(x: Array, spec: ConvSpec) -> Array:
