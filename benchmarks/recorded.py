@@ -8,7 +8,7 @@ written from the same steps as the ONNX file that ONNX Runtime and OpenVINO read
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ def constants_as(graph: Graph, dtype: Any) -> Graph:
     """The graph with its values and weights in another dtype."""
 
     def value(v: Value) -> Value:
-        return replace(v, dtype=np.dtype(dtype))
+        return v._replace(dtype=np.dtype(dtype))
 
     def cast(ref: Ref) -> Ref:
         if isinstance(ref, Constant):
@@ -102,13 +102,13 @@ def constants_as(graph: Graph, dtype: Any) -> Graph:
 
     def one(step: Step) -> Step:
         residual, gate = (v and value(v) for v in (step.epilogue.residual, step.epilogue.gate))
-        epilogue = replace(step.epilogue, residual=residual, gate=gate)
+        epilogue = step.epilogue._replace(residual=residual, gate=gate)
         inputs = tuple(map(cast, step.inputs))
-        return replace(step, inputs=inputs, output=value(step.output), epilogue=epilogue)
+        return step._replace(inputs=inputs, output=value(step.output), epilogue=epilogue)
 
     steps = {number: one(step) for number, step in graph.steps.items()}
     outputs = tuple(map(value, graph.outputs))
-    return replace(graph, input=value(graph.input), steps=steps, outputs=outputs)
+    return graph._replace(input=value(graph.input), steps=steps, outputs=outputs)
 
 
 def _in_float64(graph: Graph, x: Array) -> Array:

@@ -7,7 +7,7 @@ goes through them, and where each value lies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise, scratch_bytes
@@ -19,8 +19,7 @@ from minigrad.errors import GraphError
 __all__ = ["Design", "classifier_input", "design"]
 
 
-@dataclass(frozen=True)
-class Design:
+class Design(NamedTuple):
     """A plan without its kernels.
 
     Attributes

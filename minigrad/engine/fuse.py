@@ -18,7 +18,6 @@ in exact arithmetic.  ``compile(..., fold=False)`` leaves it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -63,7 +62,7 @@ Fold = Callable[[Array, "Array | None", Sequence[Array], float], Folded]
 def _joined(host: Step, guest: Step, epilogue: Epilogue | None = None) -> Step:
     """``host`` with another epilogue, which makes what ``guest`` made and knows its layer."""
     absorbed = (*host.absorbed, guest.layer)
-    return replace(host, absorbed=absorbed, output=guest.output, epilogue=epilogue or host.epilogue)
+    return host._replace(absorbed=absorbed, output=guest.output, epilogue=epilogue or host.epilogue)
 
 
 def _read_once(step: Step, uses: Uses) -> bool:
@@ -85,7 +84,7 @@ def fold_batch_norm(graph: Graph, number: int, uses: Uses, fold: Fold | None = N
         return "the weights are not constants"
     arrays = [constant.array for constant in norm.constants()]
     w, bias = (fold or folded)(maker.weights, maker.bias, arrays, norm.params["eps"])
-    scaled = replace(maker, inputs=(maker.inputs[0], Constant(w), Constant(bias)))
+    scaled = maker._replace(inputs=(maker.inputs[0], Constant(w), Constant(bias)))
     return Match(_joined(scaled, norm), maker.number)
 
 
@@ -114,7 +113,7 @@ def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
         return "the convolution already has an activation or a residual"
     if not _read_once(maker, uses):
         return "the convolution's output is also read without the activation"
-    return Match(_joined(maker, act, replace(maker.epilogue, activation=act.op)), maker.number)
+    return Match(_joined(maker, act, maker.epilogue._replace(activation=act.op)), maker.number)
 
 
 def _not_negative(graph: Graph, ref: Ref) -> bool:
@@ -154,7 +153,7 @@ def fuse_residual(graph: Graph, number: int, uses: Uses) -> Verdict:
         maker = graph.maker(value)
         free = maker is not None and maker.op == "conv2d" and maker.epilogue.residual is None
         if maker is not None and free and _read_once(maker, uses) and other != value:
-            return Match(_joined(maker, add, replace(maker.epilogue, residual=other)), value.number)
+            return Match(_joined(maker, add, maker.epilogue._replace(residual=other)), value.number)
     return "neither summand is a convolution that only the sum reads"
 
 
@@ -175,9 +174,9 @@ def fuse_gate(graph: Graph, number: int, uses: Uses) -> Verdict:
         if spread is None or spread.op != "broadcast_to" or not isinstance(x, Value):
             continue
         if isinstance(spread.inputs[0], Value) and spread.source.shape == (*x.shape[:2], 1, 1):
-            step = replace(conv, inputs=(x, *conv.inputs[1:]))
-            step = replace(step, epilogue=replace(conv.epilogue, gate=spread.source))
-            return Match(replace(step, absorbed=(*step.absorbed, product.layer)), product.number)
+            step = conv._replace(inputs=(x, *conv.inputs[1:]))
+            step = step._replace(epilogue=conv.epilogue._replace(gate=spread.source))
+            return Match(step._replace(absorbed=(*step.absorbed, product.layer)), product.number)
     return "the factor is not one number a channel"
 
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from minigrad.tensor import Array, Shape
 
@@ -35,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """What a step makes, or the input of the graph.
 
     Attributes
@@ -58,14 +56,16 @@ class Value:
 
     def with_batch(self, batch: int) -> Value:
         """The value of the same number for another number of images."""
-        return replace(self, shape=(batch, *self.shape[1:]))
+        return self._replace(shape=(batch, *self.shape[1:]))
 
 
-@dataclass(frozen=True, eq=False)
 class Constant:
-    """An array that is known when the plan is made; two are the same if their arrays are."""
+    """An array that is known when the plan is made; each is equal to itself alone."""
 
-    array: Array
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
 
     @property
     def shape(self) -> Shape:
@@ -86,8 +86,7 @@ class Constant:
 Ref: TypeAlias = Value | Constant | None  # what a step reads; None for an argument left out
 
 
-@dataclass(frozen=True)
-class Epilogue:
+class Epilogue(NamedTuple):
     """What rewrites moved into a step.
 
     Attributes
@@ -109,9 +108,8 @@ class Epilogue:
         return tuple(v for v in (self.residual, self.gate) if v is not None)
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One primitive of a graph.
+class Step(NamedTuple):
+    """One primitive of a graph; each is equal to itself alone.
 
     Attributes
     ----------
@@ -128,6 +126,8 @@ class Step:
         What rewrites moved into this step.
     absorbed : tuple of str
         The layers whose work was moved here.
+    inside : tuple of Step
+        Of a Block, the steps that it stands for; of any other step empty.
     """
 
     op: str
@@ -135,8 +135,15 @@ class Step:
     params: Mapping[str, Any]
     layer: str
     output: Value
-    epilogue: Epilogue = field(default_factory=Epilogue)
+    epilogue: Epilogue = Epilogue()
     absorbed: tuple[str, ...] = ()
+    inside: tuple[Step, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     @property
     def number(self) -> int:
@@ -199,14 +206,13 @@ class Step:
         return self.absorbed[-1] if self.absorbed else self.layer
 
 
-@dataclass(frozen=True, eq=False)
 class Block(Step):
     """Several steps in one: running its parts one after the other is its meaning.
 
     ``inputs`` are the values that its parts read from outside, ``output`` is the last part's.
     """
 
-    inside: tuple[Step, ...] = ()
+    __slots__ = ()
 
     @property
     def parts(self) -> tuple[Step, ...]:
@@ -223,8 +229,7 @@ class Block(Step):
                      absorbed=tuple(layers), inside=tuple(parts))  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(NamedTuple):
     """The steps of a model in the order in which they ran.
 
     Attributes
@@ -275,7 +280,7 @@ class Graph:
 
     def with_steps(self, steps: Mapping[int, Step]) -> Graph:
         """The same graph with other steps."""
-        return replace(self, steps=dict(steps))
+        return self._replace(steps=dict(steps))
 
 
 def is_conv(step: Step | None) -> bool:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from minigrad.engine.graph import Block, Graph, Ref, Step, Value
@@ -46,7 +45,6 @@ def part_of(graph: Graph) -> Part:
     return Part(graph, placement(graph))
 
 
-@dataclass(frozen=True)
 class Groups:
     """A batch in ``count`` groups, as equal as can be, the larger ones first.
 
@@ -54,8 +52,10 @@ class Groups:
     [5, 4]
     """
 
-    batch: int
-    count: int = 1
+    __slots__ = ("batch", "count")
+
+    def __init__(self, batch: int, count: int = 1) -> None:
+        self.batch, self.count = batch, count
 
     def __iter__(self) -> Iterator[int]:
         return (self.batch // self.count + (k < self.batch % self.count) for k in range(self.count))
@@ -200,7 +200,7 @@ def _cut(graph: Graph, one: Graph, cut: int, groups: Groups, why: str) -> Schedu
     read = {v.number: v for k in rest for v in one.steps[k].reads()}
     read.update({v.number: v for v in one.outputs})
     crossing = [read[k] for k in sorted(read) if k in made]
-    head = replace(one, steps={k: one.steps[k] for k in first}, outputs=tuple(crossing))
+    head = one._replace(steps={k: one.steps[k] for k in first}, outputs=tuple(crossing))
     tails = {}
     for size in groups.sizes:
         whole = one if size in (0, 1) else with_batch(one, size)
@@ -222,7 +222,7 @@ def with_batch(graph: Graph, batch: int) -> Graph | None:
     steps = {number: _step_with(step, values) for number, step in graph.steps.items()}
     moved_steps = {number: step for number, step in steps.items() if step is not None}
     outputs = tuple(values[value.number] for value in graph.outputs)
-    moved = replace(graph, input=values[0], steps=moved_steps, outputs=outputs)
+    moved = graph._replace(input=values[0], steps=moved_steps, outputs=outputs)
     return moved if len(moved_steps) == len(steps) else None
 
 
@@ -233,7 +233,7 @@ def _step_with(step: Step, values: Mapping[int, Value]) -> Step | None:
     if isinstance(step, Block):
         parts = [_step_with(part, values) for part in step.parts]
         moved_parts = tuple(part for part in parts if part is not None)
-        moved = replace(step, inputs=inputs, output=output, inside=moved_parts)
+        moved = step._replace(inputs=inputs, output=output, inside=moved_parts)
         return moved if len(moved_parts) == len(parts) else None
     params = {
         name: output.shape[:1] + value[1:] if name in SHAPES else value
@@ -242,8 +242,8 @@ def _step_with(step: Step, values: Mapping[int, Value]) -> Step | None:
     if not _by_image(step) or _shape(step.op, inputs, params) != output.shape:
         return None
     residual, gate = (v and values[v.number] for v in (step.epilogue.residual, step.epilogue.gate))
-    epilogue = replace(step.epilogue, residual=residual, gate=gate)
-    return replace(step, inputs=inputs, params=params, output=output, epilogue=epilogue)
+    epilogue = step.epilogue._replace(residual=residual, gate=gate)
+    return step._replace(inputs=inputs, params=params, output=output, epilogue=epilogue)
 
 
 def _by_image(step: Step) -> bool:

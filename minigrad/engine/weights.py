@@ -8,7 +8,6 @@ of the array that it was made of, which is kept alive for that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -76,6 +75,6 @@ def _with_arrays(graph: Graph, new: Callable[[Array], Array]) -> Graph:
     def one(step: Step) -> Step:
         inputs = tuple(map(constant, step.inputs))
         params = {k: new(v) if isinstance(v, np.ndarray) else v for k, v in step.params.items()}
-        return replace(step, inputs=inputs, params=params)
+        return step._replace(inputs=inputs, params=params)
 
     return graph.with_steps({k: one(step) for k, step in graph.steps.items()})

@@ -8,7 +8,6 @@ each is checked.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -55,8 +54,8 @@ class Description(NamedTuple):
         return cls(
             given.get("network", ""),
             given.get("preset", ""),
-            _switches(given.get("switches", "{}")),
-            _labels(given.get("labels", "[]")),
+            _switches(given["switches"]) if "switches" in given else {},
+            _labels(given["labels"]) if "labels" in given else (),
             None if preparation is None else _preparation(preparation),
         )
 
@@ -69,6 +68,8 @@ def describe(
     preparation: Preparation | None,
 ) -> dict[str, str]:
     """The metadata that say so."""
+    import json  # when it is needed: networks are mostly made without it
+
     texts = {"network": network, "preset": preset}
     if switches:
         texts["switches"] = json.dumps(dict(switches))
@@ -80,6 +81,8 @@ def describe(
 
 
 def _read(text: str, what: str) -> object:
+    import json
+
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -16,7 +16,6 @@ interchangeable between the rules, outputs are not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minigrad import ops
@@ -40,8 +39,7 @@ __all__ = ["Feature", "Network", "Row", "Step", "Style", "Task", "dilated", "mob
 MOST_BLOCKS = 10_000  # of a depth that was mistyped
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(NamedTuple):
     """What every layer of a network has in common, and what each library does its own way.
 
     Attributes
@@ -66,8 +64,7 @@ class Style:
                       bn_momentum=self.bn_momentum, **how)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What a network is built for, whatever its family.
 
     Attributes
@@ -92,7 +89,7 @@ class Task:
     @classmethod
     def split(cls, switches: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
         """The task that switches state, and the switches that are no part of it."""
-        mine = {k: v for k, v in switches.items() if k in cls.__dataclass_fields__}
+        mine = {k: v for k, v in switches.items() if k in cls._fields}
         return cls(**mine), {k: v for k, v in switches.items() if k not in mine}
 
     def steps(self, strides: Iterable[int], start: int = 2) -> Iterator[Step]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from minigrad.arguments import flag, quoted
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
-from minigrad.tensor import hints
 from minigrad.tensor.convert import (
     Array,
     checked,
@@ -102,6 +101,8 @@ class Tensor(Changing):
     if not TYPE_CHECKING:  # for the type checker a name that is not there is an error
 
         def __getattr__(self, name: str) -> object:
+            from minigrad.tensor import hints
+
             raise hints.missing("Tensor", name, hints.METHODS)
 
     @property
