@@ -29,7 +29,8 @@ from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
 TEMPLATES += ["depthwise_input_grad", "weight_grad", "depthwise_weight_grad"]
-TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling", "blocks", "executor"]
+TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling", "copies", "pairs"]
+TEMPLATES += ["resample", "blocks", "executor"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 

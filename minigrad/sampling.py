@@ -7,7 +7,7 @@ unless another one is given:
     half_pixel_symmetric    the same, moved so that the middle stays the middle
     pytorch_half_pixel      the same, but h = 0 where m = 1
     tf_half_pixel_for_nn    h = (p + 1/2) / s                 (TFLite, nearest)
-    align_corners           h = p (n - 1) / (m - 1)           the first and last pixels stay
+    align_corners           h = p (n - 1) / (s n - 1)         the first and last pixels stay
     asymmetric              h = p / s
     tf_crop_and_resize      a stretch from ``start`` to ``end`` of the input
 
@@ -96,15 +96,15 @@ class Resizing(NamedTuple):
 
 def place(p: int, n: int, m: int, scale: float, how: Resizing) -> float:
     """Where the output pixel p lies among the input's."""
-    rule = how.coordinates
+    rule, wide = how.coordinates, m if abs(scale * n - m) < 1e-6 * m else scale * n
     if rule == "align_corners":
-        return p * (n - 1) / (m - 1) if m > 1 else 0.0
+        return p * (n - 1) / (wide - 1) if wide != 1 else 0.0
     if rule == "asymmetric":
         return p / scale
     if rule == "tf_crop_and_resize":
         if m == 1:
             return 0.5 * (how.start + how.end) * (n - 1)
-        return how.start * (n - 1) + p * (how.end - how.start) * (n - 1) / (m - 1)
+        return how.start * (n - 1) + p * (how.end - how.start) * (n - 1) / (wide - 1)
     if rule == "tf_half_pixel_for_nn":
         return (p + 0.5) / scale
     if rule == "pytorch_half_pixel" and m == 1:

@@ -40,6 +40,8 @@ CALLS = {
     "astype": (M, "float64"), "avg_pool2d": (X, 2, 1, 0, False, True),
     "backward": (square(mg.ones(2, requires_grad=True)), None, True, False),
     "batch_norm": (X, V, V, V, V, True, 0.1, 1e-5), "broadcast_to": (V, (3, 4)),
+    "conv_transpose2d": (X, t(4, 2, 3, 3), V, 2, 1, 1, 2, 1),
+    "non_max_suppression": (t(1, 3, 4), t(1, 2, 3), 2, 0.5, 0.1, True),
     "choose": (M, V, M), "compare": (M, V, "<"), "depth_to_space": (X, 2, "CRD"),
     "dequantize": (M, 0.5, 3.0), "elu": (M, 1.0), "leaky_relu": (M, 0.1),
     "places": (M, 2, 1, False, True), "prelu": (X, V), "quantize": (M, 0.5, 3.0, 0, 15),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from minigrad.cli.packages import installed_weights
 from minigrad.errors import ArgumentError, MinigradError, UnknownNameError
+from minigrad.graphs.imported import ImportedGraph, load_graph
 from minigrad.models import Network, create, entry, resolve
 from minigrad.resources import check_memory
 from minigrad.threads import thread_count
@@ -27,6 +28,7 @@ __all__ = [
     "file_name",
     "finite",
     "input_shape",
+    "is_file",
     "positive",
     "seconds",
     "several_threads",
@@ -36,13 +38,15 @@ __all__ = [
 
 LONGEST = 3600.0
 LARGEST = 2**31 - 1
+GRAPHS = (".onnx", ".tflite")  # files whose networks are read
 Switch = tuple[str, object]
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """MODEL, --weights, --preset, --classes and --set."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a name that `minigrad models` lists, or timm's of it")
+    add("model", metavar="MODEL", help="a name that `minigrad models` lists, or timm's of it; "
+                                       "or the network of an .onnx or .tflite file")  # fmt: skip
     add("--weights", type=file_name, metavar="FILE",
         help="or a network's name: the weights of an installed package for it "
              "(default: the authors' initialisation, seed 0)")  # fmt: skip
@@ -74,20 +78,46 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
 
 
-def input_shape(args: argparse.Namespace) -> tuple[int, int, int, int]:
+def input_shape(args: argparse.Namespace) -> tuple[int, ...]:
     """What --input says, or one colour image of the size that the network is evaluated on."""
     if args.input is not None:
-        shape: tuple[int, int, int, int] = args.input
+        shape: tuple[int, ...] = args.input
         return shape
+    if is_file(args.model):
+        return _file_shape(load_graph(args.model))
     size = entry(args.model).input_size
     return 1, 3, size, size
 
 
-def build(args: argparse.Namespace, *, draws: bool = True) -> Network:
+def is_file(model: str) -> bool:
+    """Whether MODEL is a file of a graph: by its ending."""
+    return model.lower().endswith(GRAPHS)
+
+
+def _file_shape(model: ImportedGraph) -> tuple[int, ...]:
+    """The shape of a file's one input, a free number of images being 1."""
+    sizes = next(iter(model.inputs.values()))
+    if len(model.inputs) != 1 or sizes is None or None in sizes[1:]:
+        raise MinigradError(f"{model.name}: the file leaves sizes free; say them with --input")
+    return (sizes[0] or 1, *(n for n in sizes[1:] if n))
+
+
+def _load(args: argparse.Namespace) -> ImportedGraph:
+    """The network of a file, which takes none of the words of our own networks."""
+    for word in ("weights", "preset", "classes", "switches"):
+        if getattr(args, word):
+            flag = "--set" if word == "switches" else f"--{word}"
+            raise MinigradError(f"{flag} is for networks of minigrad, not for a file: {args.model}")
+    return load_graph(args.model, shape=args.input)
+
+
+def build(args: argparse.Namespace, *, draws: bool = True) -> Network | ImportedGraph:
     """The network of ``add_network``, in evaluation mode; no weight is drawn before it is used.
 
     ``draws`` is whether the command will use them, so that they must fit into the memory.
     """
+    if is_file(args.model):
+        return _load(args)
     weights = weights_file(args.weights) if args.weights else None
     try:
         model = create(

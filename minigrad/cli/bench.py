@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from minigrad.cli.stopwatch import interleave, settle
 from minigrad.cli.terminal import print_json, print_lines, progress
 from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
+from minigrad.graphs.imported import ImportedGraph
 from minigrad.kernels import unavailable
 from minigrad.kernels.cython.program import peak
 from minigrad.models import Network, summary
@@ -40,6 +42,7 @@ from minigrad.threads import threads as use_threads
 __all__ = ["configure", "run"]
 
 Row = dict[str, Any]
+Model = Network | ImportedGraph
 PEAK_SECONDS = 0.1
 
 
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
     x = x.astype(next(model.parameters()).dtype)
     macs = summary(model, shape).macs * shape[0]
-    onnx = _onnx(model, shape, x.dtype)
+    onnx = _onnx(model, shape, x.dtype, args.model)
     threads = args.threads or sorted({1, available_cpus()})
     rows = [
         row
@@ -75,10 +78,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _onnx(model: Network, shape: Sequence[int], dtype: Any) -> bytes | None:
+def _onnx(model: Model, shape: Sequence[int], dtype: Any, path: str) -> bytes | None:
     """The network as the others read it; None if there are no others."""
     if not engines.installed() or dtype != np.float32:
         return None
+    if path.lower().endswith(".onnx"):
+        return Path(path).read_bytes()
     from minigrad.engine.export import to_onnx
 
     file: bytes = to_onnx(model, shape).SerializeToString()
@@ -88,13 +93,13 @@ def _onnx(model: Network, shape: Sequence[int], dtype: Any) -> bytes | None:
 class _Plan:
     """A plan as an engine."""
 
-    def __init__(self, model: Network, x: Array, threads: int) -> None:
+    def __init__(self, model: Model, x: Array, threads: int) -> None:
         self._plan, self._x = compile(model, x.shape, dtype=x.dtype, threads=threads), x
         self._y: Array | None = None
 
     def run(self) -> None:
         """One inference."""
-        self._y = self._plan(self._x)
+        self._y = self._plan.outputs(self._x)[0]
 
     def output(self) -> Array:
         """Of the last run."""
@@ -104,14 +109,15 @@ class _Plan:
 class _Eager:
     """The model called as it is, nothing recorded."""
 
-    def __init__(self, model: Network, x: Array, threads: int) -> None:
+    def __init__(self, model: Model, x: Array, threads: int) -> None:
         self._model, self._x, self._threads = model, Tensor(x), threads
         self._y: Array | None = None
 
     def run(self) -> None:
         """One inference."""
         with no_grad(), use_threads(self._threads):
-            self._y = self._model(self._x).numpy()
+            made = self._model(self._x)
+            self._y = (made[0] if isinstance(made, list) else made).numpy()
 
     def output(self) -> Array:
         """Of the last run."""
@@ -119,7 +125,7 @@ class _Eager:
 
 
 def _measured(
-    model: Network, x: Array, onnx: bytes | None, threads: int, span: float, macs: int
+    model: Model, x: Array, onnx: bytes | None, threads: int, span: float, macs: int
 ) -> Iterator[Row]:
     """A row for each engine at this number of threads."""
     here = _engines(model, x, onnx, threads)
@@ -141,7 +147,7 @@ def _measured(
         }
 
 
-def _engines(model: Network, x: Array, onnx: bytes | None, threads: int) -> Mapping[str, Engine]:
+def _engines(model: Model, x: Array, onnx: bytes | None, threads: int) -> Mapping[str, Engine]:
     found: dict[str, Engine] = {}
     if unavailable("cython") is None:
         found["plan"] = _Plan(model, x, threads)

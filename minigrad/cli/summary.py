@@ -24,7 +24,7 @@ from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.columns import Column, fit, width
 from minigrad.errors import MinigradError
 from minigrad.formats.writing import write_bytes
-from minigrad.models import memory, summary
+from minigrad.models import Network, memory, summary
 from minigrad.models.block_memory import BlockMemory
 from minigrad.models.cost_table import times
 from minigrad.models.costs import Summary
@@ -56,17 +56,20 @@ def run(args: argparse.Namespace) -> int:
     if args.svg:
         check_output(args.svg, (".svg",), args.force)
     model, shape = build(args, draws=False), input_shape(args)
-    if args.svg:
+    ours = model if isinstance(model, Network) else None
+    if ours is None and (args.svg or args.memory):
+        raise MinigradError(f"--svg and --memory are for networks of minigrad, not {args.model}")
+    if args.svg and ours:
         from minigrad.models import svg
 
-        write_bytes(args.svg, svg(model, shape).encode())
+        write_bytes(args.svg, svg(ours, shape).encode())
     found = summary(model, shape)
-    blocks = memory(model, shape) if args.memory else []
+    blocks = memory(ours, shape) if args.memory and ours else []
     if args.memory and not blocks:
         raise MinigradError(f"{args.model} has no inverted residual block that could be split")
     if args.json:
         table = {"memory": [_memory_row(block) for block in blocks]} if args.memory else {}
-        print_json({**found.as_dict(), "preset": model.preset, **table})
+        print_json({**found.as_dict(), "preset": ours and ours.preset, **table})
     elif args.memory:
         print_lines(list(_memory_table(found, blocks, width())))
     else:

@@ -6,9 +6,12 @@ Reading order:
     trace        a model recorded by its shape rules
     interpret    what the steps mean
     fuse         named rewrites: batch norms folded, activations, residuals and gates fused
+    formulas     functions that others write in several steps
+    lift         activations above the maps that are woven
     memory       a place for every value in one arena
     schedule     which steps of a batch see one image at a time
     blocks       whole blocks as steps that stream through cache
+    moves        steps that move numbers, or join two arrays
     bind         a kernel for each step
     design       all these decisions, as data
     execute      bound steps, and memory for each caller

@@ -16,7 +16,7 @@ import numpy as np
 from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
 from minigrad.engine.graph import Graph, Ref, Step, has_constants
 from minigrad.engine.interpret import perform
-from minigrad.engine.memory import in_order
+from minigrad.engine.moves import MOVES, can_move
 from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import ConvSpec
@@ -112,8 +112,8 @@ def has_kernel(step: Step) -> bool:
     """
     if not has_numbers(step) or any(ref.dtype != step.output.dtype for ref in step.refs()):
         return False
-    if step.op == "reshape":
-        return all(in_order(shape) for shape in (step.source.shape, step.shape))
+    if not can_move(step):
+        return False
     if step.op in ("conv2d", "linear") and not has_constants(step):
         return False
     if step.op == "linear" and step.weights.shape[1] > INNER:
@@ -188,6 +188,7 @@ BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
     "global_avg_pool": _bind_mean,
     "avg_pool2d": _bind_avg_pool,
     "max_pool2d": _bind_max_pool,
+    **MOVES,
     **{f.name: _bind_map for f in FUNCTIONS_OF_ONE},
     **{pattern.name: _bind_block for pattern in BLOCKS},
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.arguments import index, one_of, quoted
 from minigrad.engine.design import design
-from minigrad.engine.fuse import rewrite
+from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.plan import Plan
 from minigrad.engine.trace import trace
 from minigrad.engine.weights import Weights
@@ -51,7 +51,7 @@ class Recipe:
     ) -> None:
         self.model, self.threads, self.dtype, self.layout = model, threads, dtype, layout
         self.owned = owned
-        self.left_out = () if fold else ("fold batch norm",)
+        self.left_out = () if fold else FOLDS
         self.name = getattr(model, "name", "") or type(model).__name__
         self.weights = Weights()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.engine.fuse import rewrite
+from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
 from minigrad.engine.trace import trace
 from minigrad.errors import GraphError, MissingExtra
@@ -82,7 +82,7 @@ def to_onnx(
         import onnx  # noqa: F401
     except ImportError:
         raise MissingExtra("onnx", "onnx", "exporting a model") from None
-    graph, _ = rewrite(trace(model, tuple(shape), dtype), () if fold else ("fold batch norm",))
+    graph, _ = rewrite(trace(model, tuple(shape), dtype), () if fold else FOLDS)
     return _Writer(graph).model(name or getattr(model, "name", "") or "minigrad")
 
 

@@ -5,7 +5,10 @@ answers with the one step that does the work of both, with the reason why it can
 with nothing where it has nothing to say.  The new step stands where the reader stood, so
 the order of the steps stays an order of computation.
 
+    fold formulas       x sigmoid(x) -> silu(x), and its like (``formulas``)   another rounding
+    fold affine         s conv(x) + t         -> conv with other weights      another rounding
     fold batch norm     w' = w gamma r,  b' = beta + (b - mu) gamma r       another rounding
+    fold clamp          clamp(conv(x), 0, 1)  -> hardsigmoid(6 conv(x) - 3)   another rounding
     fuse activation     f(conv(x))            -> conv with epilogue f       the same bits
     drop relu           relu(a + b), a, b >= 0 -> a + b                      the same bits
     fuse residual       conv(x) + z           -> conv with epilogue + z     the same bits
@@ -23,13 +26,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.engine.formulas import channel_vector, recognise_formulas
 from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
+from minigrad.engine.lift import lift
 from minigrad.engine.slab import Slab
 from minigrad.kernels.contract import classify
 from minigrad.kernels.tables import ACTIVATIONS
 from minigrad.tensor import Array
 
-__all__ = ["RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
+__all__ = ["FOLDS", "RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
 
 ACTIVATION_NAMES = frozenset(f.name for f in ACTIVATIONS)
 NOT_NEGATIVE = frozenset(f.name for f in ACTIVATIONS if f.never_negative)
@@ -99,6 +104,58 @@ def folded(
     made = room(w.nbytes).view(w.dtype).reshape(w.shape) if room else np.empty(w.shape, w.dtype)
     np.multiply(w, per_filter, out=made, dtype=np.float64, casting="same_kind")
     return made, shift.astype(w.dtype)
+
+
+def _plain_maker(graph: Graph, ref: Ref, uses: Uses) -> Step | None:
+    """The convolution or linear map, with constant weights, that makes a value for one reader."""
+    maker = graph.maker(ref)
+    if maker is None or maker.op not in LINEAR or maker.epilogue != Epilogue():
+        return None
+    constant = all(v is None or isinstance(v, Constant) for v in maker.inputs[1:])
+    return maker if constant and _read_once(maker, uses) else None
+
+
+def _scaled(maker: Step, guest: Step, scale: Array | float, shift: Array | float) -> Match:
+    """scale times the maker plus shift, as the maker with other weights."""
+    channels = maker.weights.shape[0]
+    scale, shift = (np.broadcast_to(np.asarray(v, np.float64), channels) for v in (scale, shift))
+    norm = (np.zeros(channels), np.ones(channels), scale, shift)
+    w, bias = folded(maker.weights, maker.bias, norm, 0.0)
+    other = replace(maker, inputs=(maker.inputs[0], Constant(w), Constant(bias)))
+    return Match(_joined(other, guest), maker.number)
+
+
+def fold_affine(graph: Graph, number: int, uses: Uses) -> Verdict:
+    """A number for each channel, added to a convolution or multiplied with it."""
+    step = graph.steps[number]
+    if step.op not in ("add", "sub", "mul", "div"):
+        return None
+    for value, ref in (step.inputs, step.inputs[::-1]):
+        maker, vector = _plain_maker(graph, value, uses), channel_vector(ref)
+        if maker is None or vector is None or (value is not step.inputs[0] and step.op == "div"):
+            continue
+        v = vector.astype(np.float64)
+        if not np.isfinite(v).all() or (step.op == "div" and not v.all()):
+            return "a factor or a summand is no finite number"
+        if step.op in ("mul", "div"):
+            return _scaled(maker, step, v if step.op == "mul" else 1 / v, 0.0)
+        sign = -1.0 if step.op == "sub" and value is not step.inputs[0] else 1.0
+        return _scaled(maker, step, sign, -v if step.op == "sub" and sign > 0 else v)
+    return None
+
+
+def fold_clamp(graph: Graph, number: int, uses: Uses) -> Verdict:
+    """clamp(x, 0, 1) = hardsigmoid(6 x - 3), which a convolution can make itself."""
+    step = graph.steps[number]
+    limits = step.params.get("low"), step.params.get("high")
+    if step.op != "clamp" or limits != (0, 1):
+        return None
+    maker = _plain_maker(graph, step.inputs[0], uses)
+    if maker is None or maker.op != "conv2d":
+        return "it does not follow a convolution"
+    match = _scaled(maker, step, 6.0, -3.0)
+    clamped = replace(match.step, epilogue=Epilogue(activation="hardsigmoid"))
+    return match._replace(step=clamped)
 
 
 def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
@@ -181,12 +238,15 @@ def fuse_gate(graph: Graph, number: int, uses: Uses) -> Verdict:
 
 
 RULES: dict[str, Rule] = {
+    "fold affine": fold_affine,
     "fold batch norm": fold_batch_norm,
+    "fold clamp": fold_clamp,
     "fuse activation": fuse_activation,
     "fuse residual": fuse_residual,
     "drop relu": drop_relu,
     "fuse gate": fuse_gate,
 }
+FOLDS = ("fold formulas", *(name for name in RULES if name.startswith("fold")))
 
 
 def rewrite(
@@ -209,6 +269,9 @@ def rewrite(
     """
     notes: list[Note] = []
     graph = graph.with_steps(graph.steps)
+    if "fold formulas" not in leave_out:
+        graph = recognise_formulas(graph)
+    graph = lift(graph)
     uses = graph.uses()
     folding = partial(fold_batch_norm, fold=partial(fold, room=Slab(_foldable(graph))))
     rules: dict[str, Rule] = {**RULES, "fold batch norm": folding}

@@ -9,6 +9,9 @@ attributes                  what a node says of itself
 onnx_windows                ONNX's convolutions and pools as calls of our ops
 onnx_functions              its functions of elements, channels and matrices
 onnx_shapes                 its changes of shape
+onnx_resizing               its Resize and Upsample
+onnx_choices                its truth values, integers and places
+onnx_types                  the types of what its operators make
 onnx_operators              all of them as a table
 onnx_folding                operators on numbers that are known
 onnx_steps                  a graph as steps, constants and weights

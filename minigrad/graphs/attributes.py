@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minigrad.errors import FormatError, quote
@@ -23,12 +25,19 @@ class Attributes:
     node : Node
     opset : int
         The version of ONNX's operators; some attributes mean something else in another one.
+    dtypes : sequence of str or None
+        Of the inputs, None where the file does not say.
     """
 
-    def __init__(self, node: Node, opset: int) -> None:
+    def __init__(self, node: Node, opset: int, dtypes: Sequence[str | None] = ()) -> None:
         self.node = node
         self.opset = opset
+        self._dtypes = tuple(dtypes)
         self._left = dict(node.attributes)
+
+    def dtype(self, i: int) -> str | None:
+        """The dtype of input i; None if there is none, or the file does not say."""
+        return self._dtypes[i] if i < len(self._dtypes) else None
 
     def _take(self, name: str, default: Attribute | None) -> Attribute | None:
         return self._left.pop(name, default)

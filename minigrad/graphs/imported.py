@@ -16,7 +16,6 @@ from minigrad.errors import (
     ArgumentError,
     DtypeError,
     FormatError,
-    GraphError,
     MinigradError,
     ShapeError,
     shown,
@@ -24,12 +23,14 @@ from minigrad.errors import (
 from minigrad.formats.numbers import Array
 from minigrad.formats.source import source
 from minigrad.graphs.data import Value
+from minigrad.graphs.onnx_choices import ALL_NUMBERS
 from minigrad.graphs.onnx_file import read_onnx
 from minigrad.graphs.onnx_folding import MAX_FOLDED
 from minigrad.graphs.onnx_steps import Step, Steps, read_steps
 from minigrad.nn import Buffer, Module, Parameter
 from minigrad.nn.parameter import Stored
 from minigrad.tensor import (
+    FLOATS,
     Primitive,
     Shape,
     Tensor,
@@ -48,7 +49,6 @@ __all__ = ["ImportedGraph", "load_graph"]
 
 Known: TypeAlias = "Tensor | Array"
 Sizes: TypeAlias = "tuple[int | None, ...]"
-FLOATS = ("float32", "float64")
 
 
 class ImportedGraph(Module["Tensor | list[Tensor]"]):
@@ -60,6 +60,8 @@ class ImportedGraph(Module["Tensor | list[Tensor]"]):
 
     Attributes
     ----------
+    name : str
+        Of the file, without its ending.
     inputs, outputs : dict
         Name to the sizes that the file gives, None for one that is free.
     """
@@ -67,6 +69,7 @@ class ImportedGraph(Module["Tensor | list[Tensor]"]):
     def __init__(
         self, steps: Steps, inputs: Mapping[str, Sizes | None], outputs: Sequence[Value]
     ) -> None:
+        self.name = ""
         self.inputs = dict(inputs)
         self.outputs = {value.name: _sizes(value) for value in outputs}
         self._steps = steps.steps
@@ -97,7 +100,7 @@ class ImportedGraph(Module["Tensor | list[Tensor]"]):
             values.update(zip(step.outputs, made, strict=False))
             for name in step.last:
                 values.pop(name, None)
-        several = [_output(name, values[name]) for name in self.outputs]
+        several = [_tensor(values[name], xs[0].dtype) for name in self.outputs]
         return several[0] if len(several) == 1 else several
 
     def extra_repr(self) -> str:
@@ -132,14 +135,12 @@ def _argument(step: Step, i: int, values: Mapping[str, Known], like: Tensor) -> 
         return None
     value = values[step.inputs[i]]
     if i < step.computed:
-        return value if isinstance(value, Tensor) else tensor(value, dtype=like.dtype)
+        return _tensor(value, like.dtype)
     return value.array if isinstance(value, Stored) else value
 
 
-def _output(name: str, value: Known) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    raise GraphError(f"the output {shown(name, 60)} does not depend on values of the input")
+def _tensor(value: Known, dtype: np.dtype[np.generic]) -> Tensor:
+    return value if isinstance(value, Tensor) else tensor(value, dtype=dtype)
 
 
 def _sizes(value: Value) -> Sizes | None:
@@ -221,9 +222,11 @@ def load_graph(
         ) from None
     try:
         inputs = _inputs(model.graph.inputs, shape)
-        net = ImportedGraph(read_steps(model), inputs, model.graph.outputs)
-        if len(inputs) == 1:
-            _try(net, next(iter(inputs.values())), np.dtype(model.graph.inputs[0].dtype))
+        steps, dtype = read_steps(model), _dtype(model.graph.inputs)
+        net = ImportedGraph(steps, inputs, model.graph.outputs).to(dtype)
+        net.name = shown(os.path.splitext(os.path.basename(os.fspath(path)))[0], 60)
+        if len(inputs) == 1 and not steps.by_values:
+            _try(net, next(iter(inputs.values())), dtype)
     except FormatError as error:
         raise FormatError(f"{shown(os.fspath(path), 5000)}: {error}") from None
     return net
@@ -241,10 +244,10 @@ def _inputs(values: Sequence[Value], shape: Sequence[int | None] | None) -> dict
     if not values:
         raise FormatError("the graph has no input")
     for value in values:
-        if value.dtype not in FLOATS:
+        if value.dtype not in ALL_NUMBERS:
             raise FormatError(
                 f"the input {shown(value.name, 60)} is {value.dtype or 'no tensor'}, "
-                "and float32 or float64 is read"
+                "and float32, float64, integers or truth values are read"
             )
     sizes = {value.name: _sizes(value) for value in values}
     if shape is None:
@@ -258,6 +261,11 @@ def _inputs(values: Sequence[Value], shape: Sequence[int | None] | None) -> dict
     if any(n is not None and n < 1 for n in given):
         raise ArgumentError(f"load_graph: sizes are at least 1, got {quoted(shape)}")
     return {values[0].name: given}
+
+
+def _dtype(inputs: Sequence[Value]) -> np.dtype[np.generic]:
+    """float64 if an input is, else float32."""
+    return FLOATS[1] if any(value.dtype == "float64" for value in inputs) else FLOATS[0]
 
 
 def _try(net: ImportedGraph, sizes: Sizes | None, dtype: np.dtype[np.generic]) -> None:

@@ -211,6 +211,40 @@ def _where(condition: Array, a: Array, b: Array) -> Array:
     return np.where(condition, a, b)
 
 
+def _range(start: Array, limit: Array, delta: Array) -> Array:
+    first, end, step = (float(np.reshape(v, -1)[0]) for v in (start, limit, delta))
+    if not step or not np.isfinite([first, end, step]).all():
+        raise ShapeError(f"Range: no numbers from {first} to {end} by {step}")
+    (count,) = bounded((max(math.ceil((end - first) / step), 0),))
+    return np.asarray((first + step * np.arange(count)).astype(start.dtype))
+
+
+def _tile(x: Array, repeats: Array) -> Array:
+    counts = numbers_of(repeats)
+    if len(counts) != x.ndim:
+        raise ShapeError(f"Tile: {counts} for the axes of {x.shape}")
+    bounded([n * k for n, k in zip(x.shape, counts, strict=True)])
+    return np.tile(x, counts)
+
+
+def _dequantize(a: Attributes) -> Made:
+    a.only("block_size", 0, 0)
+    a.without("output_dtype")
+    return partial(_dequantized, a.integer("axis", 1))
+
+
+def _dequantized(axis: int, q: Array, scale: Array, zero: Array | None = None) -> Array:
+    """(q - zero) scale, exactly the difference, in the dtype of the scale."""
+    if scale.ndim > 1 or (scale.ndim == 1 and scale.size not in (1, *q.shape)):
+        raise ShapeError(f"DequantizeLinear: a scale of shape {scale.shape} for {q.shape}")
+    shape: list[int] = []
+    if scale.size > 1:
+        at = place_of(axis, q.ndim, "DequantizeLinear")
+        shape = [-1 if k == at else 1 for k in range(q.ndim)]
+    offset = 0 if zero is None else np.asarray(zero, np.int64).reshape(shape)
+    return np.asarray((q.astype(np.int64) - offset).astype(scale.dtype) * scale.reshape(shape))
+
+
 def _identity(x: Array) -> Array:
     return x
 
@@ -218,29 +252,44 @@ def _identity(x: Array) -> Array:
 FOLDED: dict[str, Prepare] = {
     "Abs": _plain(np.abs),
     "Add": _arithmetic(np.add),
+    "And": _arithmetic(np.logical_and),
     "Cast": _cast,
     "Ceil": _plain(np.ceil),
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
     "Div": _arithmetic(_divide),
+    "DequantizeLinear": _dequantize,
     "Equal": _arithmetic(np.equal),
+    "Exp": _plain(np.exp),
     "Expand": _plain(_expand),
     "Floor": _plain(np.floor),
     "Gather": _gather,
     "Greater": _arithmetic(np.greater),
+    "GreaterOrEqual": _arithmetic(np.greater_equal),
     "Identity": _plain(_identity),
     "Less": _arithmetic(np.less),
+    "LessOrEqual": _arithmetic(np.less_equal),
+    "Log": _plain(np.log),
     "Max": _arithmetic(np.maximum),
     "Min": _arithmetic(np.minimum),
     "Mul": _arithmetic(np.multiply),
     "Neg": _plain(np.negative),
+    "Not": _plain(np.logical_not),
+    "Or": _arithmetic(np.logical_or),
+    "Pow": _arithmetic(np.power),
+    "Range": _plain(_range),
+    "Reciprocal": _plain(np.reciprocal),
     "ReduceProd": _product,
+    "Round": _plain(np.rint),
     "Reshape": _reshape,
     "Shape": _shape,
+    "Sign": _plain(np.sign),
     "Size": _plain(_size),
     "Slice": _slices,
+    "Sqrt": _plain(np.sqrt),
     "Squeeze": _squeeze,
     "Sub": _arithmetic(np.subtract),
+    "Tile": _plain(_tile),
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Where": _plain(_where),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,16 +13,17 @@ from minigrad import ops
 from minigrad.errors import ShapeError
 from minigrad.formats.numbers import Array
 from minigrad.graphs.attributes import Attributes
-from minigrad.tensor import Operand, Tensor
+from minigrad.tensor import Axes, Operand, Tensor
 
 __all__ = [
-    "batch_norm", "cast", "chain", "clip", "dropout", "elu", "gemm", "hard_sigmoid", "identity",
-    "leaky_relu", "plain", "prelu", "reduction", "softmax",
+    "absolutes", "batch_norm", "chain", "clip", "dropout", "elu", "gemm",
+    "hard_sigmoid", "identity", "leaky_relu", "lengths", "log_exponentials", "log_sums", "mean",
+    "plain", "prelu", "product", "reciprocal", "reduction", "rounding", "softmax", "squares",
+    "swish",
 ]  # fmt: skip
 
 Made = Callable[..., Tensor]
 Prepare = Callable[[Attributes], Made]
-FLOAT32 = 1  # of ONNX's element types
 
 
 def plain(function: Made) -> Prepare:
@@ -61,13 +63,6 @@ def _first(x: Tensor, *others: object) -> Tensor:
     return x
 
 
-def cast(a: Attributes) -> Made:
-    """Cast of computed values: to float32, which stands for the model's dtype."""
-    a.without("saturate", "round_mode")
-    a.only("to", 0, FLOAT32)
-    return identity
-
-
 def clip(a: Attributes) -> Made:
     """Clip, whose limits are attributes before opset 11 and inputs from there on."""
     low = a.real("min", -math.inf) if a.opset < 11 else -math.inf
@@ -98,11 +93,15 @@ def leaky_relu(a: Attributes) -> Made:
 
 
 def _leaky(alpha: float, x: Tensor) -> Tensor:
-    return ops.relu(x) - alpha * ops.relu(-x)
+    return ops.leaky_relu(x, alpha)
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """y = x for x > 0, else slope x."""
+    """y = x for x > 0, else slope x; the slope broadcasts to x."""
+    channels = x.shape[1] if x.ndim > 1 else 0
+    by_channel = (channels, *(1,) * (x.ndim - 2))
+    if channels and (slope.size == 1 or slope.shape in (by_channel, (1, *by_channel))):
+        return ops.prelu(x, ops.reshape(slope, -1))
     return ops.relu(x) - slope * ops.relu(-x)
 
 
@@ -112,7 +111,40 @@ def elu(a: Attributes) -> Made:
 
 
 def _elu(alpha: float, x: Tensor) -> Tensor:
-    return ops.relu(x) + alpha * (ops.exp(-ops.relu(-x)) - 1.0)
+    return ops.elu(x, alpha)
+
+
+def swish(a: Attributes) -> Made:
+    """y = x / (1 + e^(-alpha x))."""
+    alpha = a.real("alpha", 1.0)
+    return ops.silu if alpha == 1 else partial(_swish, alpha)
+
+
+def _swish(alpha: float, x: Tensor) -> Tensor:
+    return x * ops.sigmoid(alpha * x)
+
+
+def rounding(how: str) -> Prepare:
+    """Floor, Ceil, Round and Sign."""
+
+    def prepare(a: Attributes) -> Made:
+        return partial(_rounded, how)
+
+    return prepare
+
+
+def _rounded(how: str, x: Tensor) -> Tensor:
+    return ops.rounded(x, how)
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    """y = 1 / x."""
+    return 1.0 / x
+
+
+def mean(*xs: Tensor) -> Tensor:
+    """The mean of several tensors, element by element."""
+    return reduce(ops.add, xs) / len(xs)
 
 
 def hard_sigmoid(a: Attributes) -> Made:
@@ -187,27 +219,91 @@ def _softmax(function: Callable[[Tensor, int], Tensor], axis: int, flat: bool, x
     return ops.reshape(function(rows, 1), x.shape)
 
 
-def reduction(function: Callable[..., Tensor], moved: int = 18) -> Prepare:
-    """A sum, mean or maximum, whose axes are an input from opset ``moved`` on."""
+def reduction(
+    function: Callable[..., Tensor], moved: int = 18, nothing: tuple[float, float] | None = None
+) -> Prepare:
+    """A sum, mean or maximum, whose axes are an input from opset ``moved`` on.
+
+    ``nothing`` is the result over no numbers, and over no truth values, where the function has
+    none.
+    """
 
     def prepare(a: Attributes) -> Made:
         axes = a.integers("axes") if a.opset < moved else None
         keep = bool(a.only("keepdims", 1, 0, 1))
         idle = bool(a.only("noop_with_empty_axes", 0, 0, 1))
-        return partial(_reduce, function, axes, keep, idle)
+        empty = None if nothing is None else nothing[a.dtype(0) == "bool"]
+        return partial(_reduce, function, axes, Reduction(keep, idle, empty))
 
     return prepare
+
+
+class Reduction(NamedTuple):
+    """Whether axes stay, whether no axes mean none, and what comes of no elements."""
+
+    keep: bool
+    idle: bool
+    empty: float | None
 
 
 def _reduce(
     function: Callable[..., Tensor],
     axes: Sequence[int] | None,
-    keep: bool,
-    idle: bool,
+    how: Reduction,
     x: Tensor,
     given: Array | None = None,
 ) -> Tensor:
     axes = axes if given is None else tuple(given.reshape(-1).tolist())
-    if not axes and idle:
-        return x
-    return function(x, axis=axes or None, keepdims=keep)
+    chosen: Axes = () if not axes and how.idle else tuple(axes) if axes else None
+    if how.empty is not None and not x.size:
+        return ops.full(ops.sum(x, chosen, how.keep).shape, how.empty, x.dtype)
+    return function(x, axis=chosen, keepdims=how.keep)
+
+
+def absolutes(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """ReduceL1."""
+    return ops.sum(ops.absolute(x), axis, keepdims)
+
+
+def squares(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """ReduceSumSquare."""
+    return ops.sum(x * x, axis, keepdims)
+
+
+def lengths(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """ReduceL2."""
+    return ops.sqrt(squares(x, axis, keepdims))
+
+
+def log_sums(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """ReduceLogSum."""
+    return ops.log(ops.sum(x, axis, keepdims))
+
+
+def log_exponentials(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """ReduceLogSumExp, with the maximum taken out."""
+    if not x.size:
+        return ops.full(ops.sum(x, axis, keepdims).shape, -math.inf, x.dtype)
+    top = ops.max(x, axis=axis, keepdims=True)
+    total = ops.log(ops.sum(ops.exp(x - top), axis=axis, keepdims=True)) + top
+    return total if keepdims else ops.reshape(total, ops.sum(x, axis).shape)
+
+
+def product(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """ReduceProd: halves of an axis multiplied with each other until it is 1 long."""
+    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    shape = ops.sum(x, axis, keepdims).shape
+    for k in sorted(place % x.ndim for place in axes):
+        if x.shape[k] == 0:
+            return ops.ones(*shape, dtype=x.dtype)
+        while (n := x.shape[k]) > 1:
+            half = n // 2
+            ends = ((0, half), (half, 2 * half), (2 * half, n))
+            first, second, rest = (ops.getitem(x, _part(k, *end)) for end in ends)
+            x = ops.concat([first * second, rest], k) if n % 2 else first * second
+    return ops.reshape(x, shape)
+
+
+def _part(axis: int, start: int, end: int) -> tuple[slice, ...]:
+    """The index of a part of an axis."""
+    return (*(slice(None),) * axis, slice(start, end))

@@ -16,11 +16,13 @@ from minigrad import ops
 from minigrad.errors import ShapeError
 from minigrad.formats.numbers import Array
 from minigrad.graphs.attributes import Attributes, UnreadNode
-from minigrad.tensor import Tensor
+from minigrad.ops.resampling import take
+from minigrad.tensor import Tensor, require_room
 
 __all__ = [
-    "concat", "flatten", "gather", "numbers_of", "pad", "place_of", "places", "reshape", "resize",
-    "slices", "split", "squeeze", "transpose", "unsqueeze",
+    "concat", "depth_to_space", "expand", "flatten", "gather", "gather_elements", "numbers_of",
+    "pad", "place_of", "places", "reshape", "slices", "space_to_depth", "split", "squeeze", "tile",
+    "transpose", "unsqueeze",
 ]  # fmt: skip
 
 Made = Callable[..., Tensor]
@@ -114,17 +116,21 @@ def _transpose(order: Sequence[int] | None, x: Tensor) -> Tensor:
     return ops.permute(x, tuple(range(x.ndim))[::-1] if order is None else order)
 
 
+MODES = ("constant", "reflect", "edge", "wrap")
+
+
 def pad(a: Attributes) -> Made:
-    """Pad by a constant; negative pads cut."""
-    a.word("mode", "constant", "constant")
+    """Pad by a constant, or by the map's own pixels; negative pads cut."""
+    mode = a.word("mode", "constant", *MODES)
     old = a.opset < 11
     pads, value = (a.integers("pads"), a.real("value", 0.0)) if old else (None, 0.0)
     if old and pads is None:
         raise UnreadNode("it has no attribute pads")
-    return partial(_pad, pads, value)
+    return partial(_pad, mode, pads, value)
 
 
 def _pad(
+    mode: str,
     pads: Sequence[int] | None,
     value: float,
     x: Tensor,
@@ -145,7 +151,75 @@ def _pad(
     if min(numbers, default=0) < 0:
         ends = zip(around, x.shape, strict=True)
         x = x[tuple(slice(max(-b, 0), n - max(-e, 0)) for (b, e), n in ends)]
-    return ops.pad(x, [(max(b, 0), max(e, 0)) for b, e in around], value)
+    positive = [(max(b, 0), max(e, 0)) for b, e in around]
+    if mode == "constant":
+        return ops.pad(x, positive, value)
+    for axis, (before, after) in enumerate(positive):
+        if before or after:
+            x = take(x, _around(mode, x, axis, before, after), axis)
+    return x
+
+
+def _around(mode: str, x: Tensor, axis: int, before: int, after: int) -> Sequence[int]:
+    """The places of an axis that a padded one takes."""
+    n = x.shape[axis]
+    require_room("Pad", (*x.shape[:axis], n + before + after, *x.shape[axis + 1 :]), x.dtype)
+    if n == 0:
+        raise ShapeError(f"Pad: axis {axis} of shape {x.shape} has no element to repeat")
+    at = np.arange(-before, n + after)
+    if mode == "edge":
+        at = np.clip(at, 0, n - 1)
+    elif mode == "wrap":
+        at = at % n
+    elif n > 1:
+        at = np.abs((at + n - 1) % (2 * n - 2) - (n - 1))
+    else:
+        at = at * 0
+    return numbers_of(at)
+
+
+def expand(x: Tensor, shape: Array) -> Tensor:
+    """Expand: both shapes broadcast."""
+    try:
+        full = np.broadcast_shapes(x.shape, numbers_of(shape))
+    except ValueError:
+        raise ShapeError(f"Expand: {x.shape} does not broadcast to {numbers_of(shape)}") from None
+    return ops.broadcast_to(x, full)
+
+
+def tile(x: Tensor, repeats: Array) -> Tensor:
+    """Tile: the whole tensor several times along each axis."""
+    counts = numbers_of(repeats)
+    if len(counts) != x.ndim or min(counts, default=1) < 0:
+        raise ShapeError(f"Tile: {counts} for the axes of {x.shape}")
+    require_room("Tile", tuple(n * k for n, k in zip(x.shape, counts, strict=True)), x.dtype)
+    for axis, count in enumerate(counts):
+        if count == 0:
+            x = x[_at(axis, slice(0, 0))]
+        elif count > 1:
+            shape = (*x.shape[:axis], 1, *x.shape[axis:])
+            wide = (*x.shape[:axis], count, *x.shape[axis:])
+            joined = (*x.shape[:axis], count * x.shape[axis], *x.shape[axis + 1 :])
+            x = ops.reshape(ops.broadcast_to(ops.reshape(x, shape), wide), joined)
+    return x
+
+
+def depth_to_space(a: Attributes) -> Made:
+    """DepthToSpace."""
+    order = a.word("mode", "DCR", "DCR", "CRD")
+    return partial(_by_blocks, ops.depth_to_space, a.integer("blocksize", 0), order)
+
+
+def space_to_depth(a: Attributes) -> Made:
+    """SpaceToDepth."""
+    order = a.word("mode", "DCR", "DCR", "CRD")
+    return partial(_by_blocks, ops.space_to_depth, a.integer("blocksize", 0), order)
+
+
+def _by_blocks(
+    function: Callable[[Tensor, int, str], Tensor], block: int, order: str, x: Tensor
+) -> Tensor:
+    return function(x, block, order)
 
 
 def slices(a: Attributes) -> Made:
@@ -209,59 +283,46 @@ def _at(axis: int, place: slice | int) -> tuple[slice | int, ...]:
 
 
 def gather(a: Attributes) -> Made:
-    """Gather of one index, which takes away its axis, or of a list of them."""
+    """Gather by one index, which takes away its axis, or by several."""
     return partial(_gather, a.integer("axis", 0))
 
 
-def _gather(axis: int, x: Tensor, at: Array) -> Tensor:
+def _gather(axis: int, x: Tensor, at: Array | Tensor) -> Tensor:
     axis = place_of(axis, x.ndim, "Gather")
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    full = (*before, *at.shape, *after)
+    if isinstance(at, Tensor):
+        lines = ops.reshape(x, int(np.prod(before)), x.shape[axis], int(np.prod(after)))
+        places = ops.broadcast_to(
+            ops.reshape(_wrapped(at, x.shape[axis]), 1, -1, 1),
+            (lines.shape[0], at.size, lines.shape[2]),
+        )
+        return ops.reshape(ops.take_along(lines, places, 1), full)
     if at.ndim == 0:
         return x[_at(axis, int(at))]
-    if at.ndim != 1 or not at.size:
-        raise ShapeError(f"Gather: computed values by indices of shape {at.shape} are not read")
-    return ops.stack([x[_at(axis, int(i))] for i in at], axis)
+    n = x.shape[axis]
+    chosen = [i + n if i < 0 else i for i in numbers_of(at)]
+    if any(not 0 <= i < n for i in chosen):
+        raise ShapeError(f"Gather: an index is not on axis {axis} of shape {x.shape}")
+    require_room("Gather", full, x.dtype)
+    return ops.reshape(take(x, chosen, axis), full)
 
 
-def resize(a: Attributes) -> Made:
-    """Resize and Upsample, nearest by whole factors, where every rule repeats the pixels."""
-    mode = a.text("mode", "nearest")
-    if mode != "nearest":
-        raise UnreadNode(f"its attribute mode is {mode[:20]!r}, and 'nearest' is read")
-    rules = ("half_pixel", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric")
-    place = a.word("coordinate_transformation_mode", "half_pixel", *rules)
-    near = a.word("nearest_mode", "round_prefer_floor", "round_prefer_floor", "round_prefer_ceil",
-                  "floor")  # fmt: skip
-    if a.opset >= 11 and place == "asymmetric" and near != "floor":
-        raise a.wrong("nearest_mode", f"{near} with asymmetric, and floor is read")
-    if a.opset >= 11 and place != "asymmetric" and near == "floor":
-        raise a.wrong("nearest_mode", f"floor with {place}, and asymmetric is read")
-    a.without("cubic_coeff_a", "exclude_outside", "extrapolation_value")
-    a.only("antialias", 0, 0)
-    if a.integers("axes") is not None:
-        raise UnreadNode("its attribute axes is not read")
-    a.word("keep_aspect_ratio_policy", "stretch", "stretch")
-    return partial(_resize, a.reals("scales"), a.opset >= 11)
+def _wrapped(at: Tensor, n: int) -> Tensor:
+    """Places that are counted from the end, from the front."""
+    return at + n * ops.compare(at, 0.0, "<")
 
 
-def _resize(
-    scales: Sequence[float] | None, with_region: bool, x: Tensor, *given: Array | None
-) -> Tensor:
-    by, to = [*(given[1:] if with_region else given), None, None][:2]
-    if to is not None and to.size:
-        sizes = numbers_of(to)
-    else:
-        found = scales or (() if by is None else by.reshape(-1).tolist())
-        sizes = tuple(int(n * f) for n, f in zip(x.shape, found, strict=False))
-    if len(sizes) != x.ndim or not all(
-        n and m and m % n == 0 for m, n in zip(sizes, x.shape, strict=True)
+def gather_elements(a: Attributes) -> Made:
+    """GatherElements."""
+    return partial(_gather_elements, a.integer("axis", 0))
+
+
+def _gather_elements(axis: int, x: Tensor, at: Tensor) -> Tensor:
+    axis = place_of(axis, x.ndim, "GatherElements")
+    if at.ndim != x.ndim or any(
+        m > n for k, (m, n) in enumerate(zip(at.shape, x.shape, strict=True)) if k != axis
     ):
-        raise ShapeError(f"Resize: {x.shape} to {sizes} is by no whole factors, which are read")
-    return _repeated(x, [m // n for m, n in zip(sizes, x.shape, strict=True)])
-
-
-def _repeated(x: Tensor, factors: Sequence[int]) -> Tensor:
-    """Each element several times, axis by axis."""
-    apart = [n for m in x.shape for n in (m, 1)]
-    wide = [n for m, f in zip(x.shape, factors, strict=True) for n in (m, f)]
-    shape = tuple(m * f for m, f in zip(x.shape, factors, strict=True))
-    return ops.reshape(ops.broadcast_to(ops.reshape(x, apart), wide), shape)
+        raise ShapeError(f"GatherElements: indices of shape {at.shape} for x of {x.shape}")
+    part = x[tuple(slice(None) if k == axis else slice(n) for k, n in enumerate(at.shape))]
+    return ops.take_along(part, _wrapped(at, x.shape[axis]), axis)

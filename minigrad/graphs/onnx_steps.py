@@ -11,18 +11,23 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from minigrad.errors import FormatError, shown
 from minigrad.formats.numbers import Array
 from minigrad.graphs.attributes import Attributes, UnreadNode
 from minigrad.graphs.data import Constant, Graph, Node, OnnxModel, Unread
 from minigrad.graphs.onnx_folding import FOLDED, constant
 from minigrad.graphs.onnx_operators import ARITHMETIC, OPERATORS
+from minigrad.graphs.onnx_types import made_dtypes
 
 __all__ = ["Step", "Steps", "read_steps"]
 
 OLDEST = 7  # opset
 SHOWN = 50  # nodes in a message
 FLOATS = ("float32", "float64")
+BY_VALUES = ("NonMaxSuppression",)  # operators whose outputs' shapes depend on values
+SEVERAL = {"Split": 1 << 20, "TopK": 2}  # outputs that are read
 OF_SHAPES = ("Shape", "Size")  # operators whose results do not depend on values
 
 
@@ -44,13 +49,15 @@ class Step(NamedTuple):
 class Steps(NamedTuple):
     """The steps of a graph, the constants that they read, and which of these are weights.
 
-    ``buffers`` names those of the weights that training does not change.
+    ``buffers`` names those of the weights that training does not change; ``by_values`` says that
+    the shape of some value depends on others' numbers.
     """
 
     steps: tuple[Step, ...]
     constants: Mapping[str, Array]
     weights: frozenset[str]
     buffers: frozenset[str]
+    by_values: bool
 
 
 def read_steps(model: OnnxModel) -> Steps:
@@ -75,13 +82,14 @@ class _Reader:
         self.opset = opset
         self.functions = frozenset(model.functions)
         self.unread: list[str] = []
-        self.constants = dict(self.graph.constants)
+        self.constants = {name: _wide(value) for name, value in self.graph.constants.items()}
         self.nodes = [node for node in self.graph.nodes if not self._is_constant(node)]
         self.needed = self._needed()
         self.weights = self._weights()
         self.used = {name for node in self.nodes for name in node.inputs}
         self.used.update(value.name for value in self.graph.outputs)
         self.computed = self._computed()
+        self.dtypes = self._dtypes()
 
     def read(self) -> Steps:
         last = self._last()
@@ -93,7 +101,8 @@ class _Reader:
             raise FormatError(f"{len(self.unread):,} not read: {'; '.join(first)}{end}")
         arrays = {k: v for k, v in self.constants.items() if not isinstance(v, Unread)}
         done = tuple(step for step in steps if step is not None)
-        return Steps(done, arrays, frozenset(self.weights), frozenset(self._buffers()))
+        by_values = any(node.operator in BY_VALUES for node in self.nodes)
+        return Steps(done, arrays, frozenset(self.weights), frozenset(self._buffers()), by_values)
 
     def _is_constant(self, node: Node) -> bool:
         """Whether it is a Constant node, whose value is then kept."""
@@ -103,7 +112,7 @@ class _Reader:
             value: Constant = constant(Attributes(node, self.opset))
         except UnreadNode as error:
             value = Unread(str(error))
-        self.constants[node.outputs[0]] = value
+        self.constants[node.outputs[0]] = _wide(value)
         return True
 
     def _is_standard(self, node: Node) -> bool:
@@ -139,6 +148,20 @@ class _Reader:
                 computed.update(node.outputs)
         return computed
 
+    def _dtypes(self) -> dict[str, str | None]:
+        """The dtype of every value, as far as the file says it or it follows."""
+        known: dict[str, str | None] = {v.name: v.dtype for v in self.graph.values.values()}
+        known.update((value.name, value.dtype) for value in self.graph.inputs)
+        known.update(
+            (name, None if isinstance(value, Unread) else str(value.dtype))
+            for name, value in self.constants.items()
+        )
+        for node in self.nodes:
+            made = made_dtypes(node, [known.get(name) for name in node.inputs])
+            for name, dtype in zip(node.outputs, made, strict=False):
+                known[name] = dtype or known.get(name)
+        return known
+
     def _buffers(self) -> set[str]:
         """Weights that training leaves alone: running statistics, and numbers of a formula."""
         found: set[str] = set()
@@ -171,7 +194,7 @@ class _Reader:
             inputs = _trimmed(node.inputs)
             _check_inputs(function, inputs)
             computed = 0 if folded else OPERATORS[node.operator].computed or len(inputs)
-            self._check_known(inputs[computed:], folded)
+            self._check_known(inputs, computed, folded, node)
             self._check_outputs(node)
         except UnreadNode as error:
             self.unread.append(f"{node}: {error}")
@@ -182,7 +205,7 @@ class _Reader:
     def _function(self, node: Node, folded: bool) -> Callable[..., object]:
         if not self._is_standard(node):
             raise UnreadNode(f"the operator is of the domain {shown(node.domain or 'ai.onnx', 60)}")
-        attributes = Attributes(node, self.opset)
+        attributes = Attributes(node, self.opset, [self.dtypes.get(n) for n in node.inputs])
         if folded and node.operator in FOLDED:
             function: Callable[..., object] = FOLDED[node.operator](attributes)
         elif not folded and node.operator in OPERATORS:
@@ -193,16 +216,18 @@ class _Reader:
         attributes.finish()
         return function
 
-    def _check_known(self, names: Sequence[str], folded: bool) -> None:
+    def _check_known(self, names: Sequence[str], computed: int, folded: bool, node: Node) -> None:
         """What must be known when the network is built is not computed."""
-        for name in () if folded else names:
+        either = OPERATORS[node.operator].either if not folded else ()
+        for i, name in enumerate(names):
+            if folded or i < computed or i in either:
+                continue
             if name in self.computed and name not in self.weights:
                 raise UnreadNode(f"its input {shown(name, 60)} depends on values of the input")
 
     def _check_outputs(self, node: Node) -> None:
-        if node.operator == "Split":
-            return
-        for i, name in enumerate(node.outputs[1:], 2):
+        most = SEVERAL.get(node.operator, 1)
+        for i, name in enumerate(node.outputs[most:], most + 1):
             if name and name in self.used:
                 raise UnreadNode(f"its output {i} is not read")
 
@@ -210,6 +235,12 @@ class _Reader:
         for name, value in self.constants.items():
             if name in self.used and isinstance(value, Unread):
                 self.unread.append(f"constant {shown(name, 60)}: {value.what}")
+
+
+def _wide(value: Constant) -> Constant:
+    """Half precision as float32, which is what is computed in."""
+    half = not isinstance(value, Unread) and value.dtype == "float16"
+    return np.asarray(value, np.float32) if half else value
 
 
 def _trimmed(inputs: tuple[str, ...]) -> tuple[str, ...]:

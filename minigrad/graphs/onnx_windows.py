@@ -6,17 +6,24 @@ one axis, (N, C, L), are computed as (N, C, 1, L).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from minigrad import ops
 from minigrad.errors import ShapeError
-from minigrad.geometry import ConvSpec, Pads, conv_output_shape, resolve_padding
+from minigrad.geometry import Pads, resolve_padding
 from minigrad.graphs.attributes import Attributes, UnreadNode
-from minigrad.tensor import Tensor
+from minigrad.kernels.contract import PoolWindow
+from minigrad.ops.transposed import transposed as spread
+from minigrad.tensor import Array, Tensor, tensor
 
-__all__ = ["average_pool", "convolution", "global_average_pool", "max_pool", "transposed"]
+__all__ = [
+    "average_pool", "convolution", "global_average_pool", "global_max_pool", "max_pool",
+    "transposed",
+]  # fmt: skip
 
 Made = Callable[..., Tensor]
 Pair = tuple[int, int]
@@ -110,43 +117,62 @@ def _convolve(
     return _as_line(y, lines)
 
 
+class Transposition(NamedTuple):
+    """A ConvTranspose: its window, and what it says of the output's size."""
+
+    window: Window
+    groups: int
+    more: tuple[int, ...]
+    size: tuple[int, ...] | None
+
+
 def transposed(a: Attributes) -> Made:
-    """ConvTranspose: the input gradient of a convolution."""
-    window, groups = _window(a), a.integer("group", 1)
-    if window.rule.startswith("SAME"):
-        raise a.wrong("auto_pad", f"{window.rule}, and NOTSET or VALID is read")
-    if window.lines:
-        raise UnreadNode("its windows have 1 axis, and 2 are read")
-    more, size = a.integers("output_padding"), a.integers("output_shape")
-    if size is not None:
-        raise UnreadNode("its attribute output_shape is not read")
-    if more is not None and (len(more) != 2 or min(more) < 0):
-        raise a.wrong("output_padding", "not 2 integers from 0")
-    return partial(_transpose, window, groups, (0, 0) if more is None else (more[0], more[1]))
+    """ConvTranspose, for an output of the size that follows or is given."""
+    window = _window(a)
+    axes = 1 if window.lines else 2
+    more = a.integers("output_padding") or (0,) * axes
+    if len(more) != axes or min(more) < 0:
+        raise a.wrong("output_padding", f"not {axes} integers from 0")
+    size = a.integers("output_shape")
+    if size is not None and (len(size) < axes or min(size) < 1):
+        raise a.wrong("output_shape", f"not {axes} positive integers")
+    lead = (0,) * (2 - axes)
+    full = None if size is None else (*(1,) * (2 - axes), *size[-axes:])
+    return partial(_transpose, Transposition(window, a.integer("group", 1), (*lead, *more), full))
 
 
-def _transpose(
-    window: Window, groups: int, more: Pair, x: Tensor, w: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    """y = the input gradient for maps of s (n - 1) + more + d (k - 1) + 1 - pads pixels."""
-    x, w = _as_map(x, False), _as_map(w, False)
-    height, width = (
-        s * (n - 1) + extra + d * (k - 1) + 1 - before - after
-        for s, n, extra, d, k, (before, after) in zip(
-            window.stride, x.shape[2:], more, window.dilation, w.shape[2:], window.pads, strict=True
+def _transpose(how: Transposition, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    window = how.window
+    lines = window.lines or (x.ndim == 3 and window.kernel is None)
+    x, w = _as_map(x, lines), _as_map(w, lines)
+    whole = [
+        s * (n - 1) + extra + d * (k - 1) + 1
+        for s, n, extra, d, k in zip(
+            window.stride, x.shape[2:], how.more, window.dilation, w.shape[2:], strict=True
         )
-    )
-    shape = (x.shape[0], w.shape[1] * groups, height, width)
-    spec = ConvSpec(window.stride, window.pads, window.dilation, groups)
-    if min(shape[2:]) < 1 or conv_output_shape(shape, w.shape, spec) != x.shape:
-        raise ShapeError(f"ConvTranspose of x {x.shape} with w {w.shape} has no output")
-    y = ops.conv2d_input_grad(x, w, shape, spec)
-    return y if bias is None else y + ops.reshape(bias, 1, -1, 1, 1)
+    ]
+    pads: Sequence[Pair] = window.pads
+    size = how.size
+    if window.rule.startswith("SAME") and size is None:
+        size = tuple(n * s for n, s in zip(x.shape[2:], window.stride, strict=True))
+    if size is None:
+        size = tuple(n - sum(p) for n, p in zip(whole, pads, strict=True))
+    else:
+        pads = tuple(_cut(n - m, window.rule) for n, m in zip(whole, size, strict=True))
+    y = spread(x, w, bias, window.stride, (pads[0], pads[1]), window.dilation, how.groups,
+               (size[0], size[1]))  # fmt: skip
+    return _as_line(y, lines)
+
+
+def _cut(total: int, rule: str) -> Pair:
+    """Pads of a sum; SAME_UPPER cuts the odd pixel behind, the others in front."""
+    less = total // 2
+    return (less, total - less) if rule == "SAME_UPPER" else (total - less, less)
 
 
 def max_pool(a: Attributes) -> Made:
     """MaxPool, without the places of the maxima."""
-    a.only("storage_order", 0, 0)
+    a.only("storage_order", 0, 0, *((1,) if len(a.node.outputs) < 2 else ()))
     ceil = bool(a.only("ceil_mode", 0, 0, 1))
     return partial(_max_pool, _pool_window(a), ceil)
 
@@ -170,16 +196,52 @@ def average_pool(a: Attributes) -> Made:
     ceil = bool(a.only("ceil_mode", 0, 0, 1))
     counts = bool(a.only("count_include_pad", 0, 0, 1))
     window = _pool_window(a)
-    if window.dilation != (1, 1):
-        raise a.wrong("dilations", f"{window.dilation}, and 1 is read")
     return partial(_average_pool, window, ceil, counts)
 
 
 def _average_pool(window: Window, ceil: bool, counts: bool, x: Tensor) -> Tensor:
     x, kernel = _as_map(x, window.lines), window.kernel or (1, 1)
     pads = window.padding(x, kernel)
-    y = ops.avg_pool2d(x, kernel, window.stride, pads, ceil, counts)
+    if window.dilation == (1, 1):
+        y = ops.avg_pool2d(x, kernel, window.stride, pads, ceil, counts)
+    else:
+        y = _dilated_average(window, kernel, pads, ceil, counts, x)
     return _as_line(y, window.lines)
+
+
+def _dilated_average(
+    window: Window, kernel: Pair, pads: Pads, ceil: bool, counts: bool, x: Tensor
+) -> Tensor:
+    """The mean of a window with gaps: a depthwise convolution with ones, over how many count."""
+    sizes = PoolWindow(kernel, window.stride, pads, window.dilation, ceil).output_shape(x.shape)
+    axes = zip(x.shape[2:], sizes[2:], kernel, window.stride, window.dilation, pads, strict=True)
+    rows, columns = (_counted(counts, *axis) for axis in axes)
+    taps = tensor(np.ones((x.shape[1], 1, *kernel)), dtype=x.dtype)
+    wide = (rows.pads, columns.pads)
+    y = ops.conv2d(x, taps, None, window.stride, wide, window.dilation, x.shape[1])
+    return y * tensor(1 / np.multiply.outer(rows.numbers, columns.numbers), dtype=x.dtype)
+
+
+class Counted(NamedTuple):
+    """How many pixels each window counts along one axis, and the pads that reach the last."""
+
+    numbers: Array
+    pads: Pair
+
+
+def _counted(with_pads: bool, n: int, m: int, k: int, s: int, d: int, pads: Pair) -> Counted:
+    before, after = pads
+    reach = s * (m - 1) + d * (k - 1) + 1
+    inside = np.zeros(max(reach, before + n + after))
+    first, last = (0, before + n + after) if with_pads else (before, before + n)
+    inside[first:last] = 1
+    count = sum(inside[a * d : a * d + s * (m - 1) + 1 : s] for a in range(k))
+    return Counted(np.asarray(count), (before, max(reach - before - n, after)))
+
+
+def global_max_pool(x: Tensor) -> Tensor:
+    """GlobalMaxPool."""
+    return ops.max(x, axis=range(2, x.ndim), keepdims=True)
 
 
 def global_average_pool(a: Attributes) -> Made:

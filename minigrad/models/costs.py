@@ -34,7 +34,7 @@ from minigrad.models.cost_table import cost_table, times
 from minigrad.models.layer import COUNTED, Field, Fields, Layer
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import shapes_only
-from minigrad.tensor import Shape
+from minigrad.tensor import Shape, Tensor
 
 __all__ = ["Field", "Layer", "Summary", "record", "summary"]
 
@@ -94,7 +94,9 @@ class Summary(NamedTuple):
         )
 
 
-def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224)) -> Summary:
+def summary(
+    model: Module[Tensor | list[Tensor]], input_shape: Sequence[int] = (1, 3, 224, 224)
+) -> Summary:
     """What each layer of ``model`` does to an image of ``input_shape``.
 
     Parameters
@@ -132,7 +134,7 @@ def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224)) -> Sum
     return Summary(getattr(model, "name", ""), graph.shape, layers, count)
 
 
-def record(model: Module, input_shape: Sequence[int]) -> Graph:
+def record(model: Module[Tensor | list[Tensor]], input_shape: Sequence[int]) -> Graph:
     """The operations of ``model`` in evaluation mode, for one image of ``input_shape``."""
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     modes = [(module, module.training) for module in model.modules()]

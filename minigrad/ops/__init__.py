@@ -24,6 +24,8 @@ the public functions, which check their arguments.
     conv            convolution as one trilinear form
     pool            windows' maxima and means
     resampling      maps in another size
+    transposed      convolution that scatters
+    suppression     boxes that lie over better ones
     normalization   batch norm
     regularization  noise on purpose
     loss            what is minimised
@@ -56,19 +58,21 @@ from minigrad.ops.resampling import resize
 from minigrad.ops.selection import absolute, clamp, mask, maximum, minimum, where
 from minigrad.ops.shaping import clone, flatten, pad, reshape, squeeze, unsqueeze
 from minigrad.ops.softmax import log_softmax, softmax
+from minigrad.ops.suppression import non_max_suppression
+from minigrad.ops.transposed import conv_transpose2d
 from minigrad.tensor import OPERATIONS
 
 __all__ = [
     "absolute", "add", "argmax", "argmin", "astype", "avg_pool2d", "batch_norm", "broadcast_to",
     "choose", "clamp", "clone", "compare", "concat", "conv2d", "conv2d_input_grad",
-    "conv2d_weight_grad", "cross_entropy", "depth_to_space", "dequantize", "div", "dropout",
-    "elu", "embed", "exp", "flatten", "full", "getitem", "global_avg_pool", "leaky_relu",
-    "linear", "log", "log_softmax", "mask", "matmul", "max", "max_pool2d", "maximum", "mean",
-    "min", "minimum", "mse_loss", "mul", "neg", "ones", "ones_like", "pad", "permute", "places",
-    "power", "prelu", "quantize", "randn", "reshape", "resize", "rounded", "softmax",
-    "space_to_depth", "sqrt", "squeeze", "stack", "std", "stochastic_depth", "sub", "sum",
-    "sum_to", "take_along", "topk", "transpose", "unsqueeze", "var", "where", "zeros",
-    "zeros_like",
+    "conv2d_weight_grad", "conv_transpose2d", "cross_entropy", "depth_to_space", "dequantize",
+    "div", "dropout", "elu", "embed", "exp", "flatten", "full", "getitem", "global_avg_pool",
+    "leaky_relu", "linear", "log", "log_softmax", "mask", "matmul", "max", "max_pool2d",
+    "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "non_max_suppression",
+    "ones", "ones_like", "pad", "permute", "places", "power", "prelu", "quantize", "randn",
+    "reshape", "resize", "rounded", "softmax", "space_to_depth", "sqrt", "squeeze", "stack",
+    "std", "stochastic_depth", "sub", "sum", "sum_to", "take_along", "topk", "transpose",
+    "unsqueeze", "var", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__ += activation.__all__
 

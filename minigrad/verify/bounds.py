@@ -88,8 +88,8 @@ def _abs(x: Array) -> Array:
 # Copies, signs, comparisons: nothing is rounded.
 _EXACT = {
     "absolute", "alias", "broadcast_to", "choose", "clone", "compare", "concat", "embed", "gather",
-    "getitem", "mask", "max", "max_pool2d", "maximum", "minimum", "neg", "places", "relu", "relu6",
-    "reshape", "rounded", "take_along", "transpose", "where",
+    "getitem", "interleave", "mask", "max", "max_pool2d", "maximum", "minimum", "neg", "places",
+    "relu", "relu6", "reshape", "rounded", "take_along", "transpose", "where",
 }  # fmt: skip
 
 

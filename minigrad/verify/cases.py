@@ -323,6 +323,20 @@ for _label, _x, _w, _how in CONVOLUTIONS:
     _case("conv2d_input_grad", _label, _input_grad, _y, _w, x_shape=_x, how=_how)
     _case("conv2d_weight_grad", _label, _weight_grad, _y, _x, w_shape=_w, how=_how)
 
+_TRANSPOSED: tuple[tuple[str, Shape, Shape, dict[str, Any]], ...] = (
+    ("2x2, stride 2", (1, 2, 3, 2), (2, 3, 2, 2), {"stride": 2}),
+    ("4x3, strides 2 and 3, cut, more", (2, 2, 2, 3), (2, 2, 4, 3),
+     {"stride": (2, 3), "padding": ((1, 0), (0, 2)), "output_padding": (1, 0)}),
+    ("3x3, dilation 2, two groups", (1, 4, 3, 2), (4, 1, 3, 3),
+     {"stride": 2, "dilation": (1, 2), "groups": 2, "padding": 1}),
+    ("1x1, stride 2: pixels of bias alone", (1, 2, 2, 2), (2, 2, 1, 1), {"stride": 2}),
+)  # fmt: skip
+
+for _label, _x, _w, _how in _TRANSPOSED:
+    _case("interleave", _label, ops.conv_transpose2d, _x, _w, **_how)
+    _case("interleave", f"{_label}, bias", ops.conv_transpose2d, _x, _w,
+          (_w[1] * _how.get("groups", 1),), **_how)  # fmt: skip
+
 # --- pooling ----------------------------------------------------------------------------
 
 _POOLS: tuple[tuple[str, Shape, dict[str, Any]], ...] = (

@@ -165,8 +165,9 @@ def _grown(x: Array | None, error: Array | None) -> Array | None:
 
 
 _MOVES = {
-    "absolute", "alias", "broadcast_to", "clone", "concat", "embed", "gather", "getitem", "mask",
-    "max", "max_pool2d", "maximum", "minimum", "neg", "pad", "reshape", "transpose", "where",
+    "absolute", "alias", "broadcast_to", "clone", "concat", "embed", "gather", "getitem",
+    "interleave", "mask", "max", "max_pool2d", "maximum", "minimum", "neg", "pad", "reshape",
+    "transpose", "where",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ The files have the names that they have in every backend.  Read in this order:
     reductions       sums, and softmax
     normalisation    batch norm, and its sums
     pooling          the largest, or the mean, of each window
+    copying, pairs, resampling    for plans: numbers moved, joined two by two, maps in another size
     blocks           for plans: a block of convolutions as one call
     program          for plans: bound calls one after the other
 

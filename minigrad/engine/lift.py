@@ -1,0 +1,78 @@
+"""What is done to each pixel of woven maps is done to the maps before they are woven.
+
+    f(interleave(x_1, x_2, ...))  ->  interleave(f(x_1), f(x_2), ...)
+
+for an activation or a batch norm f, which then meets the convolutions that make the maps, and
+becomes part of them.  The bits are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from minigrad.engine.graph import Graph, Ref, Step, Value, needed
+from minigrad.kernels.tables import ACTIVATIONS
+
+__all__ = ["lift"]
+
+LIFTED = frozenset((*(f.name for f in ACTIVATIONS), "batch_norm_eval", "prelu"))
+
+
+class _Lifting:
+    """The steps of a graph under new numbers."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.uses = graph.uses()
+        self.values = {0: graph.input}  # by the old number
+        self.steps: dict[int, Step] = {}
+
+    def run(self) -> Graph:
+        for step in self.graph.steps.values():
+            woven = self._woven(step)
+            self.values[step.number] = self._above(step, woven) if woven else self._put(step)
+        outputs = tuple(self.values[value.number] for value in self.graph.outputs)
+        return replace(self.graph, steps=needed(self.steps, outputs), outputs=outputs)
+
+    def _woven(self, step: Step) -> Step | None:
+        """The interleave that only this step reads, if the step can be lifted above it."""
+        x = step.inputs[0] if step.op in LIFTED else None
+        if not isinstance(x, Value) or len(self.uses[x.number]) > 1:
+            return None
+        maker = self.steps.get(self.values[x.number].number)
+        if maker is None or maker.op != "interleave":
+            return None
+        return maker if all(isinstance(part, Value) for part in maker.inputs) else None
+
+    def _above(self, step: Step, woven: Step) -> Value:
+        rest = tuple(map(self._now, step.inputs[1:]))
+        parts = [
+            self._add(step, step.op, (part, *rest), step.params, part)
+            for part in woven.inputs
+            if isinstance(part, Value)
+        ]
+        return self._add(step, "interleave", tuple(parts), woven.params, step.output)
+
+    def _put(self, step: Step) -> Value:
+        return self._add(
+            step, step.op, tuple(map(self._now, step.inputs)), step.params, step.output
+        )
+
+    def _now(self, ref: Ref) -> Ref:
+        return self.values[ref.number] if isinstance(ref, Value) else ref
+
+    def _add(
+        self, like: Step, op: str, inputs: tuple[Ref, ...], params: Mapping[str, Any], output: Value
+    ) -> Value:
+        value = replace(output, number=len(self.steps) + 1)
+        self.steps[value.number] = replace(like, op=op, inputs=inputs, params=params, output=value)
+        return value
+
+
+def lift(graph: Graph) -> Graph:
+    """The graph with activations and batch norms above the interleaves that they followed."""
+    if not any(step.op == "interleave" for step in graph.steps.values()):
+        return graph
+    return _Lifting(graph).run()
