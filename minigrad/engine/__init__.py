@@ -20,7 +20,7 @@ Reading order:
     build        compile
     describe     a plan as a table, and the time of its steps
     files, loading    plans on disk
-    export       the steps as an ONNX model
+    export, export_moves    the steps as an ONNX model
     slab         one block of memory for many arrays
 """
 

@@ -7,7 +7,7 @@ operators of their own, so that the engine that reads it may fuse as it likes:
     silu(x)      Mul(x, Sigmoid(x))           relu6(x)    Clip(x, 0, 6)
     linear       Gemm with transB              mean of a map    GlobalAveragePool
 
-The operator set is 17 (2022), which every engine of today reads.
+The operator set is 17 (2022), which every engine of today reads, or 18 where it must be.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.engine.export_moves import MOVED
 from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
+from minigrad.engine.schedule import with_batch
 from minigrad.engine.trace import trace
 from minigrad.errors import GraphError, MissingExtra
 from minigrad.tensor import Tensor
@@ -53,6 +55,7 @@ def to_onnx(
     dtype: npt.DTypeLike = np.float32,
     fold: bool = True,
     name: str = "",
+    batch: int | str | None = None,
 ) -> Any:
     """The ONNX model of ``model`` for inputs of one shape.
 
@@ -66,6 +69,8 @@ def to_onnx(
         Fold batch norms into the convolutions before them.
     name : str, optional
         Of the graph.
+    batch : int or "free", optional
+        How many images the file takes, whatever ``shape`` says; "free" for any number.
 
     Returns
     -------
@@ -76,21 +81,26 @@ def to_onnx(
     MissingExtra
         If onnx is not installed.
     GraphError
-        If the model cannot be recorded, or uses a primitive that has no ONNX operator here.
+        If the model cannot be recorded, or uses a primitive that has no ONNX operator here, or
+        the batch shall be free and a step mixes its images.
     """
     try:
         import onnx  # noqa: F401
     except ImportError:
         raise MissingExtra("onnx", "onnx", "exporting a model") from None
-    graph, _ = rewrite(trace(model, tuple(shape), dtype), () if fold else FOLDS)
-    return _Writer(graph).model(name or getattr(model, "name", "") or "minigrad")
+    count = batch if isinstance(batch, int) else shape[0]
+    graph, _ = rewrite(trace(model, (count, *shape[1:]), dtype), () if fold else FOLDS)
+    if batch == "free" and with_batch(graph, graph.shape[0] + 1) is None:
+        raise GraphError("the batch cannot be free: a step of the network mixes its images")
+    written = _Writer(graph, batch == "free")
+    return written.model(name or getattr(model, "name", "") or "minigrad")
 
 
 class _Writer:
     """Collects the nodes and constants of one graph."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, free: bool = False) -> None:
+        self.graph, self.free, self.opset = graph, free, OPSET
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.names: dict[int, str] = {0: "input"}
@@ -117,7 +127,7 @@ class _Writer:
             [self.info(out, value) for out, value in outputs],
             self.constants,
         )
-        opset = helper.make_opsetid("", OPSET)
+        opset = helper.make_opsetid("", self.opset)
         made = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
         made.producer_name = "minigrad"
         checker.check_model(made)
@@ -132,7 +142,11 @@ class _Writer:
         from onnx import helper
 
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(name, kind, value.shape)
+        return helper.make_tensor_value_info(name, kind, self.sizes(value, "N"))
+
+    def sizes(self, value: Value, images: int | str) -> list[int | str]:
+        """The shape, with ``images`` for the number of images where that is free."""
+        return [images, *value.shape[1:]] if self.free else list(value.shape)
 
     def node(self, op: str, inputs: list[str], out: str, **attributes: Any) -> str:
         from onnx import helper
@@ -183,6 +197,8 @@ class _Writer:
         if write is not None:
             named: str = write(step, inputs, out)
             return named
+        if step.op in MOVED:
+            return MOVED[step.op](self, step, inputs, out)
         if step.op in BINARY:
             return self.node(BINARY[step.op], inputs, out)
         return self.activation(step.op, inputs[0], out)
@@ -220,13 +236,15 @@ class _Writer:
         return self.node("AveragePool", inputs, out, count_include_pad=counts, **attributes)
 
     def _reshape(self, step: Step, inputs: list[str], out: str) -> str:
-        return self.node("Reshape", [inputs[0], self.constant(step.shape, np.int64)], out)
+        to = self.constant(self.sizes(step.output, 0), np.int64)  # 0 is the input's
+        return self.node("Reshape", [inputs[0], to], out)
 
     def _transpose(self, step: Step, inputs: list[str], out: str) -> str:
         return self.node("Transpose", inputs, out, perm=list(step.params["axes"]))
 
     def _broadcast_to(self, step: Step, inputs: list[str], out: str) -> str:
-        return self.node("Expand", [inputs[0], self.constant(step.shape, np.int64)], out)
+        to = self.constant(self.sizes(step.output, 1), np.int64)
+        return self.node("Expand", [inputs[0], to], out)
 
     def _softmax(self, step: Step, inputs: list[str], out: str) -> str:
         return self.node("Softmax", inputs, out, axis=-1)

@@ -11,7 +11,6 @@ several, so this is left out where a plan is to have the bits of eager evaluatio
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -104,6 +103,6 @@ def recognise_formulas(graph: Graph) -> Graph:
         for name, find in FORMULAS.items():
             x = find(made, step)
             if isinstance(x, Value):
-                made.steps[number] = replace(step, op=name, inputs=(x,), params={})
+                made.steps[number] = step._replace(op=name, inputs=(x,), params={})
                 break
     return made.with_steps(needed(made.steps, made.outputs))

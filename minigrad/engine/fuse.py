@@ -121,7 +121,7 @@ def _scaled(maker: Step, guest: Step, scale: Array | float, shift: Array | float
     scale, shift = (np.broadcast_to(np.asarray(v, np.float64), channels) for v in (scale, shift))
     norm = (np.zeros(channels), np.ones(channels), scale, shift)
     w, bias = folded(maker.weights, maker.bias, norm, 0.0)
-    other = replace(maker, inputs=(maker.inputs[0], Constant(w), Constant(bias)))
+    other = maker._replace(inputs=(maker.inputs[0], Constant(w), Constant(bias)))
     return Match(_joined(other, guest), maker.number)
 
 
@@ -154,7 +154,7 @@ def fold_clamp(graph: Graph, number: int, uses: Uses) -> Verdict:
     if maker is None or maker.op != "conv2d":
         return "it does not follow a convolution"
     match = _scaled(maker, step, 6.0, -3.0)
-    clamped = replace(match.step, epilogue=Epilogue(activation="hardsigmoid"))
+    clamped = match.step._replace(epilogue=Epilogue(activation="hardsigmoid"))
     return match._replace(step=clamped)
 
 

@@ -9,7 +9,6 @@ becomes part of them.  The bits are the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from minigrad.engine.graph import Graph, Ref, Step, Value, needed
@@ -34,7 +33,7 @@ class _Lifting:
             woven = self._woven(step)
             self.values[step.number] = self._above(step, woven) if woven else self._put(step)
         outputs = tuple(self.values[value.number] for value in self.graph.outputs)
-        return replace(self.graph, steps=needed(self.steps, outputs), outputs=outputs)
+        return self.graph._replace(steps=needed(self.steps, outputs), outputs=outputs)
 
     def _woven(self, step: Step) -> Step | None:
         """The interleave that only this step reads, if the step can be lifted above it."""
@@ -66,8 +65,8 @@ class _Lifting:
     def _add(
         self, like: Step, op: str, inputs: tuple[Ref, ...], params: Mapping[str, Any], output: Value
     ) -> Value:
-        value = replace(output, number=len(self.steps) + 1)
-        self.steps[value.number] = replace(like, op=op, inputs=inputs, params=params, output=value)
+        value = output._replace(number=len(self.steps) + 1)
+        self.steps[value.number] = like._replace(op=op, inputs=inputs, params=params, output=value)
         return value
 
 
