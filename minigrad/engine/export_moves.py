@@ -186,9 +186,23 @@ def _places(w: Writer, step: Step, inputs: list[str], out: str) -> str:
 
 
 MOVED: dict[str, Write] = {
-    "absolute": _simple("Abs"), "choose": _choose, "clamp": _clamp, "clone": _simple("Identity"),
-    "compare": _compare, "getitem": _getitem, "interleave": _interleave,
-    "matmul": _simple("MatMul"), "max": _reduced("ReduceMax"), "maximum": _simple("Max"),
-    "minimum": _simple("Min"), "pad": _pad, "places": _places, "pow": _simple("Pow"), "power": _power, "prelu": _prelu,
-    "resample": _resample, "rounded": _rounded, "sum": _reduced("ReduceSum"),
-}  # fmt: skip
+    "absolute": _simple("Abs"),
+    "choose": _choose,
+    "clamp": _clamp,
+    "clone": _simple("Identity"),
+    "compare": _compare,
+    "getitem": _getitem,
+    "interleave": _interleave,
+    "matmul": _simple("MatMul"),
+    "max": _reduced("ReduceMax"),
+    "maximum": _simple("Max"),
+    "minimum": _simple("Min"),
+    "pad": _pad,
+    "places": _places,
+    "pow": _simple("Pow"),
+    "power": _power,
+    "prelu": _prelu,
+    "resample": _resample,
+    "rounded": _rounded,
+    "sum": _reduced("ReduceSum"),
+}
