@@ -10,11 +10,11 @@ core's templates of the same names (``ext/``).  Read in this order:
     _cache       compiled kernels on disk, held to a checksum
     _launch      compiling a kernel, and running a job on several threads
     layout       putting channels last, and packing weights
+    dense        T(x, w, g) of all channels, and any window: forward and input gradient
     _strips      which columns a strip of a small depthwise window reads
     depthwise    T(x, w, g) of one channel each: forward and input gradient
-    dense        T(x, w, g) of all channels: forward and input gradient
     _blocks      sums over the pixels of a batch, block by block
-    depthwise_gradients, dense_gradients    the weight gradients
+    dense_gradients, depthwise_gradients    the weight gradients
     _convolution    all of these on arrays
     _vmath       the formulas of the functions of one number
     elementwise, reductions, normalisation, pooling    the other functions

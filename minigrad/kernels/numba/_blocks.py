@@ -10,15 +10,17 @@ pass over them.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._launch import Job, empty, kernel
-from minigrad.kernels.numba._template import Template, entry, static, template
-from minigrad.kernels.numba._vectors import add, load, load_n, store, store_n, zero
+from minigrad.kernels.numba._template import Template, branch, entry, template
+from minigrad.kernels.numba._vectors import LANES, SIZE, add, load_n, store_n, zero
 from minigrad.kernels.numba.reductions import both_words, error
 
-__all__ = ["Blocks", "SumCall", "blocks_of", "carry", "over_blocks"]
+__all__ = ["Blocks", "WeightGrad", "blocks_of", "carry", "over_blocks"]
 
 _SHARES = 4  # tasks for each thread: one that wakes late takes fewer
 
@@ -64,51 +66,85 @@ def over_blocks(job: Sums, first: int, last: int, *, TILES: Template) -> None:
 
 
 @template
-def carry(chain: int, hi: int, lo: int, n: int, block: int, blocks: int, *, PARTIAL: bool) -> None:
-    """Add the sum of a block to the words before, and begin the next from +0."""
-    b = load_n(chain, n) if static(PARTIAL) else load(chain)
-    rest = zero()
+def carry(
+    job: Sums, at: int, rows: int, step: int, lanes: int, block: int, *, PARTIAL: bool
+) -> None:
+    """Add the sums of a block to the words before, and begin the next from +0.
+
+    The chains of a tile begin at ``at``: some rows, ``step`` bytes apart, of so many lanes.
+    """
+    blocks = entry(Blocks, job.blocks, 0)
+    last = blocks.number - 1
+    for m in range(rows):
+        for v in range(0, lanes, LANES):
+            k = at + m * step + v * SIZE
+            two_words[branch(lanes - v < LANES, PARTIAL, False)](
+                job.chain + k, job.hi + k, job.lo + k, lanes - v, block, last
+            )
+
+
+@template
+def two_words(
+    chain: int, hi: int, lo: int, n: int, block: int, last: int, *, PARTIAL: bool
+) -> None:
+    """One vector of a tile's chains."""
+    b, rest = load_n(chain, n, PARTIAL), zero()
     if block > 0:
-        before = load_n(hi, n) if static(PARTIAL) else load(hi)
-        rest = load_n(lo, n) if static(PARTIAL) else load(lo)
+        before = load_n(hi, n, PARTIAL)
         s = add(before, b)
-        rest = add(rest, error(before, b, s))
-        b = both_words(s, rest) if block == blocks - 1 else s
-    if static(PARTIAL):
-        store_n(chain, zero(), n)
-        store_n(hi, b, n)
-        store_n(lo, rest, n)
-    else:
-        store(chain, zero())
-        store(hi, b)
-        store(lo, rest)
+        rest = add(load_n(lo, n, PARTIAL), error(before, b, s))
+        b = both_words(s, rest) if block == last else s
+    store_n(chain, zero(), n, PARTIAL)
+    store_n(hi, b, n, PARTIAL)
+    store_n(lo, rest, n, PARTIAL)
 
 
-class SumCall:
-    """A weight gradient with its arrays; ``run`` sums, and brings the sums to where they belong.
+class WeightGrad:
+    """The weight gradient for one shape.
 
     Parameters
     ----------
     job : whose first words are ``Sums``; its tasks are the tiles
     several : whether there is more than one block
-    a, b : x and g
-    sums : where hi goes
-    deliver : brings ``sums`` to their place
+    shape : of the sums, (groups, kh, kw, channels of a, channels of b)
+    turned : whether a is g; otherwise it is x
+    dtype : of all arrays
     """
 
     def __init__(
-        self, job: Job, several: bool, a: Array, b: Array, sums: Array, deliver: Callable[[], None]
-    ) -> None:
+        self, job: Job, several: bool, shape: tuple[int, ...], turned: bool,
+        dtype: np.dtype[np.generic],
+    ) -> None:  # fmt: skip
+        self.job, self.several, self.shape, self.turned = job, several, shape, turned
+        self.dtype = dtype
+
+    def bind(self, g: Array, x: Array, dw: Array) -> SumCall:
+        """The call that writes the sums to ``dw``: in C order or, if depthwise, (kh, kw, C)."""
+        groups, kh, kw, a, b = self.shape
+        parts = dw.reshape(groups, *((a, b) if self.turned else (b, a)), kh, kw)
+        if dw.size and not np.may_share_memory(parts, dw):
+            raise ValueError(f"dw must be C-contiguous, this one has strides {dw.strides}")
+        target = parts.transpose(0, 3, 4, *((1, 2) if self.turned else (2, 1)))
+        sums = target if target.flags.c_contiguous else empty(self.shape, self.dtype)
         # One block needs no words beside the result.
-        words = empty((2, *sums.shape), sums.dtype) if several else (sums, sums)
-        self._job, self._sums, self._chain = job.on(words[0], sums, words[1], a, b), sums, words[0]
-        self._deliver = deliver
+        words = empty((2, *self.shape), self.dtype) if self.several else (sums, sums)
+        sides = (g, x) if self.turned else (x, g)
+        job = self.job.on(words[0], sums, words[1], *sides)
+        return SumCall(job, words[0], sums, target)
+
+
+class SumCall:
+    """A weight gradient with its arrays: chains, sums, and where the sums belong."""
+
+    def __init__(self, job: Job, chains: Array, sums: Array, target: Array) -> None:
+        self._job, self._chains, self._sums, self._target = job, chains, sums, target
 
     def run(self, threads: int = 1) -> None:
         """Run all tiles on so many threads."""
         tiles = self._job.tasks
-        (self._chain if tiles else self._sums).fill(0)
+        (self._chains if tiles else self._sums).fill(0)
         if tiles:
             tasks = min(threads * _SHARES if threads > 1 else 1, tiles)
             self._job.cut_into(Sums._fields.index("tasks"), tasks).run(threads)
-        self._deliver()
+        if self._target is not self._sums:
+            self._target[...] = self._sums

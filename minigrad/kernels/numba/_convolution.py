@@ -27,19 +27,15 @@ import numpy as np
 
 from minigrad.errors import ShapeError
 from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels.contract import (
-    INNER,
-    Array,
-    classify,
-)
-from minigrad.kernels.numba import depthwise
-from minigrad.kernels.numba._launch import empty
+from minigrad.kernels.contract import INNER, Array, classify
+from minigrad.kernels.numba._blocks import SumCall, WeightGrad
+from minigrad.kernels.numba._launch import Job, empty
 from minigrad.kernels.numba._segments import Axis, adjoint_segments, forward_segments
-from minigrad.kernels.numba.dense import DenseSum, packing
-from minigrad.kernels.numba.dense_gradients import DenseWeightGrad
-from minigrad.kernels.numba.depthwise import DepthwiseSum
-from minigrad.kernels.numba.depthwise_gradients import DepthwiseWeightGrad
-from minigrad.kernels.numba.layout import channels_last
+from minigrad.kernels.numba.dense import TapSum, dense_sum, packing
+from minigrad.kernels.numba.dense_gradients import dense_weight_grad
+from minigrad.kernels.numba.depthwise import depthwise_sum
+from minigrad.kernels.numba.depthwise_gradients import depthwise_weight_grad
+from minigrad.kernels.numba.layout import channels_last, pack_depthwise
 from minigrad.threads import num_threads
 
 __all__ = [
@@ -68,7 +64,7 @@ class PackedWeights(NamedTuple):
 def pack(w: Array, spec: ConvSpec) -> PackedWeights:
     """w, of shape (Cout, Cin/groups, kh, kw), packed once for many calls of ``conv2d``."""
     if classify(spec, w.shape) == "depthwise":
-        panels = depthwise.pack(w)
+        panels = pack_depthwise(w)
     else:
         panels = packing(w.shape, w.dtype, spec.groups, False)[1](w)
     return PackedWeights(w.shape, w.dtype, spec, panels)
@@ -81,7 +77,7 @@ def empty_channels_last(shape: Sequence[int], dtype: Any) -> Array:
     return y
 
 
-def bind_conv2d(x: Array, w: PackedWeights, y: Array, bias: Array | None = None) -> Any:
+def bind_conv2d(x: Array, w: PackedWeights, y: Array, bias: Array | None = None) -> Job:
     """The call that writes conv2d(x, w, bias) to y, of which only ``run(threads)`` is left.
 
     x and y are channels-last; the call keeps the arrays, and reads x each time it is run.
@@ -90,7 +86,7 @@ def bind_conv2d(x: Array, w: PackedWeights, y: Array, bias: Array | None = None)
     return forward.bind(_pixels(x), w.panels, bias, _pixels(y))
 
 
-def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
+def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Job:
     """The call that writes dT/dx to dx; g and dx are channels-last.
 
     The weights are read when the call is bound, g each time it is run.
@@ -99,7 +95,7 @@ def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
     return back.bind(_pixels(g), back.pack(w), None, _pixels(dx))
 
 
-def bind_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:
+def bind_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> SumCall:
     """The call that writes dT/dw to dw; g and x are channels-last.
 
     dw is C-contiguous or, if depthwise, a view of (kh, kw, C).
@@ -196,36 +192,36 @@ def _pixels(x: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=512)
-def _forward(x: Signature, w: Signature, bias: Signature | None, spec: ConvSpec) -> Any:
+def _forward(x: Signature, w: Signature, bias: Signature | None, spec: ConvSpec) -> TapSum:
     out = conv_output_shape(x[0], w[0], spec)
     return _sum(x, out, w, (x[0], w[0], out), spec, adjoint=False)
 
 
 @functools.lru_cache(maxsize=512)
-def _input_grad(g: Signature, w: Signature, x_shape: Shape, spec: ConvSpec) -> Any:
+def _input_grad(g: Signature, w: Signature, x_shape: Shape, spec: ConvSpec) -> TapSum:
     return _sum(g, x_shape, w, (x_shape, w[0], g[0]), spec, adjoint=True)
 
 
 def _sum(
     source: Signature, out: Shape, w: Signature, shapes: tuple[Shape, Shape, Shape],
     spec: ConvSpec, adjoint: bool,
-) -> Any:  # fmt: skip
+) -> TapSum:  # fmt: skip
     """The sum over taps that gives ``out`` from ``source``."""
     segments = adjoint_segments if adjoint else forward_segments
     axes = _axes(*shapes, spec)
     rows, cols = (segments(axis) for axis in axes)
     reads, writes = _last(source[0]), _last(out)
     if classify(spec, w[0]) == "depthwise":
-        return DepthwiseSum(reads, w[0][2:], writes, rows, cols, axes[1], adjoint, w[1])
-    return DenseSum(reads, w[0], writes, rows, cols, spec.groups, adjoint, w[1])
+        return depthwise_sum(reads, w[0][2:], writes, rows, cols, axes[1], adjoint, w[1])
+    return dense_sum(reads, w[0], writes, rows, cols, spec.groups, adjoint, w[1])
 
 
 @functools.lru_cache(maxsize=512)
-def _weight_grad(g: Signature, x: Signature, w_shape: Shape, spec: ConvSpec) -> Any:
+def _weight_grad(g: Signature, x: Signature, w_shape: Shape, spec: ConvSpec) -> WeightGrad:
     rows, cols = _axes(x[0], w_shape, g[0], spec)
     if classify(spec, w_shape) == "depthwise":
-        return DepthwiseWeightGrad(_last(x[0]), _last(g[0]), rows, cols, x[1])
-    return DenseWeightGrad(_last(x[0]), w_shape, _last(g[0]), rows, cols, spec.groups, x[1])
+        return depthwise_weight_grad(_last(x[0]), _last(g[0]), rows, cols, x[1])
+    return dense_weight_grad(_last(x[0]), w_shape, _last(g[0]), rows, cols, spec.groups, x[1])
 
 
 def _last(shape: Shape) -> Shape:

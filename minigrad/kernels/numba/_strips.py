@@ -1,4 +1,4 @@
-"""Strips of columns, for the depthwise sums of small windows: which columns each reads."""
+"""Strips of neighbouring outputs, for small depthwise windows: which columns each reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import vector_bytes
 from minigrad.kernels.numba._segments import Axis
 
-__all__ = ["Kind", "Strip", "strips_of"]
+__all__ = ["Kind", "Strip", "is_small", "strips_of"]
 
 # Where a strip begins in a row of the output and of the source, and its kind.
 Strip = namedtuple("Strip", "out source kind")
@@ -64,14 +64,18 @@ class Kind(NamedTuple):
         return order[::-1] if self.adjoint else order
 
 
+def is_small(axis: Axis) -> bool:
+    """Whether a row of taps is one that strips are made for."""
+    return axis.kernel in (3, 5) and axis.stride in (1, 2) and axis.dilation == 1
+
+
 def strips_of(
     axis: Axis, adjoint: bool, channels: int, itemsize: int
 ) -> tuple[tuple[Kind, ...], Array] | None:
     """The kinds of a layer's strips, and where each begins; None where it must gather."""
     width = axis.size if adjoint else axis.out
     columns = 14 if width >= 14 and vector_bytes() == 64 else 7
-    small = axis.kernel in (3, 5) and axis.stride in (1, 2) and axis.dilation == 1
-    if not small or width < columns or axis.before >= columns:
+    if not is_small(axis) or width < columns or axis.before >= columns:
         return None
     starts = [*range(0, width - columns, columns), width - columns]
     strips = [_strip(axis, columns, adjoint, v) for v in starts]

@@ -8,6 +8,7 @@
     y[m, v]    is a variable of its own, y_0_1, if ``y = registers()``
     job.out    is a word of a table, if ``job: Gather`` is a NamedTuple of words
     tile[M, V] is another template with these constants; ``exp(x)`` one without any
+    branch     ``tile[branch(n < LANES, 1, V)](...)`` is an if with a call for each of the two
 
 It is the syntax tree that changes, so every line keeps its place in its file.
 """
@@ -15,6 +16,7 @@ It is the syntax tree that changes, so every line keeps its place in its file.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import inspect
 import weakref
@@ -40,7 +42,7 @@ from numba.core.untyped_passes import FixupArgs, IRProcessing, TranslateByteCode
 
 from minigrad.kernels.numba._vectors import Operation, Vector, intrinsic_of, least, most, word
 
-__all__ = ["Compiler", "Template", "entry", "registers", "static", "template", "unroll"]
+__all__ = ["Compiler", "Template", "branch", "entry", "registers", "static", "template", "unroll"]
 
 Item = TypeVar("Item")
 Node = TypeVar("Node", bound=ast.AST)
@@ -74,6 +76,11 @@ def unroll(items: Iterable[Item]) -> Iterable[Item]:
 def static(condition: object) -> bool:
     """A condition known when a template is expanded."""
     return bool(condition)
+
+
+def branch(condition: bool, then: Item, otherwise: Item) -> Item:
+    """A constant of a template that the condition decides when the kernel runs."""
+    raise TypeError("a branch is inside a kernel only")
 
 
 def registers(names: int = 1) -> Any:
@@ -292,14 +299,30 @@ class _Expansion(ast.NodeVisitor):
             self.note(node.targets[0].id, node.value.args[0])
         return self.generic_visit(node)
 
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | list[ast.stmt]:
+        calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+        choice = next((call for call in calls if _called(call) == "branch"), None)
+        if choice is None:
+            return self.generic_visit(node)
+        condition, *constants = choice.args
+        if self.value(constants[0]) == self.value(constants[1]):
+            del constants[1]
+        # A copy of the call in which the constant stands in place of the branch.
+        ways = [self.part([copy.deepcopy(node, {id(choice): one})]) for one in constants]
+        return [_at(node, ast.If(self.visit(condition), *ways))] if len(ways) == 2 else ways[0]
+
     # -- expressions
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        """Of the two booleans Numba knows no literal types."""
+        return _at(node, ast.Constant(int(node.value))) if isinstance(node.value, bool) else node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         meaning = self.scope.get(node.id, _INTEGERS.get(node.id))
         if isinstance(node.ctx, ast.Store):
             return node
         if node.id in self.fixed and isinstance(meaning, int):
-            return _at(node, ast.Constant(int(meaning)))
+            return self.visit_Constant(_at(node, ast.Constant(meaning)))
         if isinstance(meaning, Operation) and not meaning.addressed:
             return self.global_(node, f"{node.id}_", meaning.on(self.vector))
         if isinstance(meaning, Template):
@@ -354,10 +377,16 @@ class _Expansion(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         words = self.words.get(getattr(node.value, "id", ""))
         if words is None:
-            return _at(node, ast.Constant(self.value(node)))
-        read = self.global_(node, "word1", word.on(self.vector, 1))
-        place = ast.Constant(words._fields.index(node.attr))
+            return self.visit_Constant(_at(node, ast.Constant(self.value(node))))
+        read = self.global_(node, "word2", word.on(self.vector, 2))
+        place = ast.Constant(8 * words._fields.index(node.attr))
         return _at(node, ast.Call(read, [node.value, place], []))
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        node = self.generic_visit(node)
+        if not all(isinstance(one, ast.Constant) for one in (node.left, *node.comparators)):
+            return node
+        return self.visit_Constant(_at(node, ast.Constant(self.value(node))))
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         """Arithmetic on constants is done here, which saves Numba half of its work."""

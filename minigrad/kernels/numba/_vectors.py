@@ -12,8 +12,9 @@ the types of an operation, as ``result=arguments``:
 
 fma rounds once, nothing is reassociated, and the compiler contracts nothing, so the bits are
 what the source says.  maximum(a, b) is a > b ? a : b, and minimum(a, b) is a < b ? a : b:
-with a NaN the SECOND operand comes out.  load_n and store_n touch the
-first n lanes only; load_n fills the others with zero.
+with a NaN the SECOND operand comes out.  load_n(at, n, PARTIAL) and store_n touch the
+first n lanes only, and load_n fills the others with zero; where PARTIAL is False all lanes
+are there, and nothing is masked.
 """
 
 from __future__ import annotations
@@ -231,16 +232,21 @@ def _there(e: Emitter, p: Value) -> Value:
     return e.builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [p], False)
 
 
-def _load_n(e: Emitter, address: Value, n: Value) -> Value:
+def _load_n(e: Emitter, address: Value, n: Value, partial: int) -> Value:
+    if not partial:
+        return e.load(address, e.vector)
     pointer, zero = e.pointer(address, e.vector), e.constant(0.0, e.vector)
     align = _I32(_bytes(e.vector))
     return e.call("masked.load", e.vector, pointer, align, e.first(n, e.vector), zero, suffix=".p0")
 
 
-def _store_n(e: Emitter, address: Value, value: Value, n: Value) -> None:
+def _store_n(e: Emitter, address: Value, value: Value, n: Value, partial: int) -> None:
+    if not partial:
+        return e.store(address, value)
     pointer, align = e.pointer(address, value.type), _I32(_bytes(value.type))
     mask = e.first(n, value.type)
     e.call("masked.store", ir.VoidType(), value, pointer, align, mask, suffix=".p0")
+    return None
 
 
 def _wide(e: Emitter) -> ir.VectorType:
@@ -277,12 +283,12 @@ def _stack(e: Emitter, words: int) -> Value:
 
 # -- memory; addresses are in bytes
 load = Operation("v=a", lambda e, at: e.load(at, e.vector))
-load_n = Operation("v=an", _load_n)
+load_n = Operation("v=anc", _load_n)
 store = Operation("-=ax", lambda e, at, a: e.store(at, a))
-store_n = Operation("-=axn", _store_n)
+store_n = Operation("-=axnc", _store_n)
 load_wide = Operation("w=a", lambda e, at: e.load(at, _wide(e)))
 broadcast = Operation("v=a", lambda e, at: e.spread(e.load(at, e.vector.element), e.vector))
-word = Operation("n=ac", lambda e, at, i: e.load(e.builder.add(at, _I64(8 * i)), _I64))
+word = Operation("n=a", lambda e, at: e.load(at, _I64))
 put = Operation("-=an", lambda e, at, value: e.store(at, value))
 step = Operation("n=nn", lambda e, p, n: _there(e, e.builder.add(p, n)))
 least = Operation("n=nn", lambda e, a, b: _chosen(e, "<", a, b))

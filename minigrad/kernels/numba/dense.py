@@ -1,4 +1,4 @@
-"""The sums that mix channels: pointwise, dense and general convolution, and linear.
+"""Sums over taps: pointwise, dense and general convolution, linear, and large depthwise windows.
 
 Forward and input gradient are one sum: a position reads, for each of its taps, a vector of
 channels of the source, and multiplies it with a matrix,
@@ -6,7 +6,8 @@ channels of the source, and multiplies it with a matrix,
     out[n,position,j] = bias[j] + sum over (a, b, k) of source[n, tap(a, b), k] weights[a,b,k,j].
 
 Forward: source x, k the input channel, j the output channel.  Input gradient: source g,
-k the output channel, j the input channel, the same weights seen from the other side.
+k the output channel, j the input channel, the same weights seen from the other side.  Where
+channels do not mix (depthwise) there is no k, and j is the channel of the source too.
 
 A register tile is M positions times V vectors of j; a step reads M numbers of the source,
 V vectors of weights, and makes M V fused multiply-adds.  The weights are packed into
@@ -16,9 +17,10 @@ panels of V vectors beforehand, so that a step reads them in sequence.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import namedtuple
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,25 +28,32 @@ import numpy as np
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, kernel, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Segment
-from minigrad.kernels.numba._template import entry, registers, template, unroll
+from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, broadcast, fma, load, put, stack, store, store_n, word,
+    BYTES, LANES, SIZE, broadcast, fma, load, load_n, put, stack, store_n, word,
 )  # fmt: skip
-from minigrad.kernels.numba.layout import Pack
+from minigrad.kernels.numba.layout import Pack, pack_depthwise
 
-__all__ = ["DenseSum", "packing"]
+__all__ = ["Panel", "TapSum", "Task", "dense_sum", "gathered_sum", "packing", "table_of"]
 
 _MACS_A_TASK = 400_000
 _WEIGHTS_A_TASK = 120_000  # what fits half of a second-level cache
 
 
+class Panel(NamedTuple):
+    """So many vectors of outputs; ``partial``: some lanes lie beyond the last output."""
+
+    v: int
+    partial: bool
+
+
 class Tile(NamedTuple):
-    """M positions by V vectors; the last panel of a row of vectors has ``last_v`` of them."""
+    """M positions by one panel, of which the last of a position differs."""
 
     m: int
-    v: int
-    last_v: int
+    panel: Panel
+    last: Panel
 
 
 # More vectors read the source less often, more positions the weights: M V accumulators,
@@ -54,9 +63,9 @@ _TILES = {64: {1: 12, 2: 14, 3: 9, 4: 6}, 32: {1: 12, 2: 6, 3: 4}, 16: {1: 12, 2
 
 
 @functools.cache
-def choose_tile(vectors: int, width: int) -> Tile:
-    """The tile for so many vectors of outputs: whole panels first, then a wide one."""
-    shapes = _TILES[width]
+def choose_tile(outputs: int, lanes: int, width: int) -> Tile:
+    """The tile for so many outputs: whole panels first, then a wide one."""
+    shapes, vectors = _TILES[width], -(-outputs // lanes)
 
     def cost(n: int) -> float:
         full, rest = divmod(vectors, n)
@@ -64,7 +73,8 @@ def choose_tile(vectors: int, width: int) -> Tile:
         return full * n * (1.2 if n == 1 else 1.0) + rest * (1.3 if rest == 1 else 1.0)
 
     best = min(sorted(shapes, key=lambda n: abs(n - 2)), key=cost)
-    return Tile(shapes[best], best, vectors % best or best)
+    last = Panel(vectors % best or best, outputs % lanes != 0)
+    return Tile(shapes[best], Panel(best, False), last)
 
 
 @functools.lru_cache(maxsize=512)
@@ -73,12 +83,128 @@ def packing(
 ) -> tuple[Tile, Pack]:
     """The tile for weights of a shape, and what packs them for it."""
     outputs, lanes = weights[1] if adjoint else weights[0] // groups, lanes_of(dtype)
-    tile = choose_tile(-(-outputs // lanes), vector_bytes())
-    return tile, Pack(weights, dtype, groups, adjoint, tile.v * lanes, tile.last_v * lanes)
+    tile = choose_tile(outputs, lanes, vector_bytes())
+    return tile, Pack(weights, dtype, groups, adjoint, tile.panel.v * lanes, tile.last.v * lanes)
 
 
-class DenseSum:
+class TapSum:
     """The sum above for one shape, (a, b, k) ascending, one accumulator an element.
+
+    Parameters
+    ----------
+    job : whose first words are the result, the source, the packed weights and the biases
+    out : shape (N, H', W', C) of the result
+    pack : the weights in the order in which the job reads them
+    padded : numbers of bias that it reads for each group
+    groups : how many groups there are
+    dtype : of all arrays
+    """
+
+    def __init__(
+        self, job: Job, out: Sequence[int], pack: Callable[[Array], Array], padded: int,
+        groups: int, dtype: np.dtype[np.generic],
+    ) -> None:  # fmt: skip
+        self.job, self.shape, self.pack = job, tuple(out), pack
+        self.zeros = np.zeros((groups, padded), dtype)
+
+    def bind(self, source: Array, packed: Array, bias: Array | None, out: Array) -> Job:
+        """The call that writes the sum to ``out``; ``packed`` are the weights, see ``pack``."""
+        start = self.zeros
+        if bias is not None:
+            groups = len(start)
+            if len(bias) == start.size and bias.flags.c_contiguous and bias.flags.aligned:
+                return self.job.on(out, source, packed, bias)
+            start = self.zeros.copy()
+            start[:, : len(bias) // groups] = bias.reshape(groups, -1)
+        return self.job.on(out, source, packed, start)
+
+
+class _Sweep(NamedTuple):
+    """What a sum goes through: the positions of each group, and the taps that each reads.
+
+    ``source`` and ``out`` are the shapes of the two maps, ``rows`` and ``cols`` the segments
+    of the two axes, and ``window`` is (kh, kw).  A group has ``inputs`` channels for each tap
+    of a position, and ``outputs`` channels for each position.
+    """
+
+    source: Sequence[int]
+    out: Sequence[int]
+    rows: tuple[Segment, ...]
+    cols: tuple[Segment, ...]
+    window: Sequence[int]
+    groups: int
+    inputs: int
+    outputs: int
+    dtype: np.dtype[np.generic]
+
+    def on(self, tile: Tile, pack: Callable[[Array], Array], mixes: bool) -> TapSum:
+        """The sum with this tile; ``mixes``: whether each input meets each output of its group."""
+        size, padded = self.dtype.itemsize, tile.panel.v * lanes_of(self.dtype)
+        panels = -(-self.outputs // padded)
+        tasks, reads = self.tasks(tile.m, panels, padded)
+        words = Dense(
+            0, 0, 0, 0, tasks, reads, len(tasks), math.prod(self.out[1:]) * size,
+            math.prod(self.source[1:]) * size, self.outputs, self.inputs,
+            math.prod(self.window) * self.inputs * padded * size, panels,
+        )  # fmt: skip
+        number = self.out[0] * len(tasks) if math.prod(self.out) else 0
+        job = Job(dense.of(self.dtype, *tile, mixes), words, number)
+        return TapSum(job, self.out, pack, panels * padded, self.groups, self.dtype)
+
+    def tasks(self, positions: int, panels: int, panel: int) -> tuple[Array, Array]:
+        """What there is to do for one image, and the reads that the tasks refer to.
+
+        A rectangle (a segment of rows, one of columns) has one list of taps.  Its positions,
+        counted row by row, are cut into tasks of whole tiles; large weights are cut too, the
+        positions inside, so that a part of them stays in the cache.
+        """
+        size, width, source_width = self.dtype.itemsize, self.out[2], self.source[2]
+        pixel, read_pixel = self.out[3] * size, self.source[3] * size
+        tasks: list[Task] = []
+        reads: list[Read] = []
+        for r, c in itertools.product(self.rows, self.cols):
+            there, area = self.reads(r, c), r.length * c.length
+            rectangle = (
+                (r.first * width + c.first) * pixel, c.length, r.step * width * pixel,
+                r.advance * source_width * read_pixel, c.step * pixel, c.advance * read_pixel,
+            )  # fmt: skip
+            macs = max(1, sum(read.length for read in there)) * panel
+            few = max(1, _MACS_A_TASK // (macs * positions))
+            wide = max(1, min(panels, _WEIGHTS_A_TASK // macs, few))  # no outputs, no panels
+            tall = max(1, few // wide) * positions
+            tasks += (
+                Task(
+                    group, *rectangle, first, min(first + tall, area), left,
+                    min(left + wide, panels), len(reads), len(there),
+                )
+                for group in range(self.groups)
+                for left in range(0, panels, wide)
+                for first in range(0, area, tall)
+            )  # fmt: skip
+            reads += there
+        return table_of(tasks, Task), table_of(reads, Read)
+
+    def reads(self, r: Segment, c: Segment) -> list[Read]:
+        """The reads of the taps of a rectangle, neighbours joined."""
+        size, follows = self.dtype.itemsize, (-1, -1)
+        reads: list[Read] = []
+        for (a, h), (b, v) in itertools.product(r.taps, c.taps):
+            at = (h * self.source[2] + v) * self.source[3] * size
+            row, length = (a * self.window[1] + b) * self.inputs, self.inputs
+            if follows == (at, row):
+                at, row, length = reads.pop()
+                length += self.inputs
+            reads.append(Read(at, row, length))
+            follows = at + length * size, row + length
+        return reads
+
+
+def dense_sum(
+    source: Sequence[int], weights: Sequence[int], out: Sequence[int],
+    rows: tuple[Segment, ...], cols: tuple[Segment, ...], groups: int, adjoint: bool,
+    dtype: np.dtype[np.generic],
+) -> TapSum:  # fmt: skip
+    """The sum that mixes the channels of each group.
 
     Parameters
     ----------
@@ -88,114 +214,27 @@ class DenseSum:
     rows, cols : the segments of its two axes
     adjoint : whether J is the input channel
     """
-
-    def __init__(
-        self, source: Sequence[int], weights: Sequence[int], out: Sequence[int],
-        rows: tuple[Segment, ...], cols: tuple[Segment, ...], groups: int, adjoint: bool,
-        dtype: np.dtype[np.generic],
-    ) -> None:  # fmt: skip
-        size = dtype.itemsize
-        outputs, inputs = out[3] // groups, source[3] // groups
-        tile, self.pack = packing(tuple(weights), dtype, groups, adjoint)
-        panels, panel = self.pack.panels, tile.v * lanes_of(dtype)
-        layer = _Layer(
-            rows, cols, source[2], out[2], groups, inputs, outputs, weights[3], panels, size
-        )
-        self.shape, self.dtype = tuple(out), dtype
-        tasks, reads = _tasks(layer, tile.m, panel)
-        self.zeros = np.zeros((groups, panels * panel), dtype)
-        self.exact = outputs == panels * panel
-        words = Dense(
-            0, 0, 0, 0, tasks, reads, len(tasks), math.prod(out[1:]) * size,
-            math.prod(source[1:]) * size, outputs, inputs, self.pack.panel_bytes, panels,
-        )  # fmt: skip
-        all_tasks = out[0] * len(tasks) if math.prod(out) else 0
-        self.job = Job(dense.of(dtype, *tile), words, all_tasks)
-
-    def bind(self, source: Array, packed: Array, bias: Array | None, out: Array) -> Job:
-        """The call that writes the sum to ``out``; ``packed`` are the weights, see ``pack``."""
-        return self.job.on(out, source, packed, self._start(bias))
-
-    def _start(self, bias: Array | None) -> Array:
-        if bias is None:
-            return self.zeros
-        if self.exact and bias.flags.c_contiguous and bias.flags.aligned:
-            return bias
-        start: Array = self.zeros.copy()
-        groups = len(start)
-        start[:, : len(bias) // groups] = bias.reshape(groups, -1)
-        return start
+    tile, pack = packing(tuple(weights), dtype, groups, adjoint)
+    inputs, outputs = source[3] // groups, out[3] // groups
+    sweep = _Sweep(source, out, rows, cols, weights[2:], groups, inputs, outputs, dtype)
+    return sweep.on(tile, pack, True)
 
 
-class _Layer(NamedTuple):
-    rows: tuple[Segment, ...]
-    cols: tuple[Segment, ...]
-    source_width: int
-    width: int
-    groups: int
-    inputs: int
-    outputs: int
-    kw: int
-    panels: int
-    itemsize: int
+def gathered_sum(
+    source: Sequence[int], window: Sequence[int], out: Sequence[int],
+    rows: tuple[Segment, ...], cols: tuple[Segment, ...], dtype: np.dtype[np.generic],
+) -> TapSum:  # fmt: skip
+    """The sum that keeps channels apart, for any window: vectors of the source, not numbers."""
+    channels, positions = out[3], _TILES[vector_bytes()][1]
+    tile = Tile(positions, Panel(1, False), Panel(1, channels % lanes_of(dtype) != 0))
+    sweep = _Sweep(source, out, rows, cols, window, 1, 1, channels, dtype)
+    return sweep.on(tile, pack_depthwise, False)
 
 
-def _tasks(layer: _Layer, positions: int, panel: int) -> tuple[Array, Array]:
-    """What there is to do for one image, and the reads that the tasks refer to.
-
-    A rectangle (a segment of rows, one of columns) has one list of taps.  Its positions,
-    counted row by row, are cut into tasks of whole tiles; large weights are cut too, the
-    positions inside, so that a part of them stays in the cache.
-    """
-    pixel_in = layer.groups * layer.inputs * layer.itemsize
-    pixel_out = layer.groups * layer.outputs * layer.itemsize
-    tasks: list[Task] = []
-    reads: list[Read] = []
-    for r in layer.rows:
-        for c in layer.cols:
-            there = list(_reads(layer, r, c, pixel_in))
-            depth = max(1, sum(read.length for read in there))
-            area = (
-                (r.first * layer.width + c.first) * pixel_out, c.length,
-                r.step * layer.width * pixel_out, r.advance * layer.source_width * pixel_in,
-                c.step * pixel_out, c.advance * pixel_in,
-            )  # fmt: skip
-            for group, cut in _cuts(layer, r.length * c.length, positions, depth * panel):
-                tasks.append(Task(group, *area, *cut, len(reads), len(there)))
-            reads += there
-    return np.array(tasks, np.int64), np.array(reads or [Read(0, 0, 0)], np.int64)
-
-
-def _reads(layer: _Layer, r: Segment, c: Segment, pixel: int) -> Iterator[Read]:
-    """The reads of the taps, neighbours joined."""
-    read = Read(0, 0, 0)
-    for a, h in r.taps:
-        for b, v in c.taps:
-            at, row = (h * layer.source_width + v) * pixel, (a * layer.kw + b) * layer.inputs
-            follows = at == read.at + read.length * layer.itemsize and row == read.row + read.length
-            if read.length and follows:
-                read = read._replace(length=read.length + layer.inputs)
-                continue
-            if read.length:
-                yield read
-            read = Read(at, row, layer.inputs)
-    if read.length:
-        yield read
-
-
-def _cuts(
-    layer: _Layer, area: int, positions: int, macs: int
-) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
-    """(group, (first and last position, first and last panel)) of each task."""
-    most = max(1, _WEIGHTS_A_TASK // macs)
-    few = max(1, _MACS_A_TASK // (macs * positions))
-    wide = max(1, min(layer.panels, most, few))  # no outputs, no panels
-    tall = max(1, _MACS_A_TASK // (macs * positions * wide)) * positions
-    for group in range(layer.groups):
-        for panel in range(0, layer.panels, wide):
-            for first in range(0, area, tall):
-                last_panel = min(panel + wide, layer.panels)
-                yield group, (first, min(first + tall, area), panel, last_panel)
+def table_of(lines: Sequence[tuple[int, ...]], words: type[tuple[int, ...]]) -> Array:
+    """Lines of words as the table that ``entry`` reads."""
+    width = len(getattr(words, "_fields", ()))
+    return np.array(lines, np.int64).reshape(-1, width)
 
 
 # -- compiled
@@ -223,7 +262,9 @@ Read = namedtuple("Read", "at row length")
 
 
 @kernel
-def dense(job: Dense, first: int, last: int, *, M: int, V: int, LAST_V: int) -> None:
+def dense(
+    job: Dense, first: int, last: int, *, M: int, PANEL: Panel, LAST: Panel, MIXES: bool
+) -> None:
     """A task: tile after tile of positions, and for each the panels of weights."""
     to, fro = stack(M), stack(M)
     outputs, panels = job.outputs, job.panels
@@ -247,65 +288,49 @@ def dense(job: Dense, first: int, last: int, *, M: int, V: int, LAST_V: int) -> 
                         x = 0
                         y += 1
             for panel in range(task.first_panel, task.last_panel):
-                j = panel * V * LANES
-                w = job.packed + (task.group * panels + panel) * job.panel_bytes
-                bias = job.bias + (task.group * panels * V * LANES + j) * SIZE
-                y0, n = out + j * SIZE, outputs - j
-                if panel == panels - 1:
-                    if m == M:
-                        tile[M, LAST_V](y0, to, source, fro, reads, task.reads, w, bias, n)
-                    else:
-                        tile[(M + 1) // 2, LAST_V](
-                            y0, to, source, fro, reads, task.reads, w, bias, n
-                        )
-                elif m == M:
-                    tile[M, V](y0, to, source, fro, reads, task.reads, w, bias, n)
-                else:
-                    tile[(M + 1) // 2, V](y0, to, source, fro, reads, task.reads, w, bias, n)
+                at = panel * (PANEL.v * BYTES)
+                number_of_panel = task.group * panels + panel
+                w = job.packed + number_of_panel * job.panel_bytes
+                bias = job.bias + number_of_panel * (PANEL.v * BYTES)
+                tile[
+                    branch(m == M, M, (M + 1) // 2), branch(panel == panels - 1, LAST, PANEL), MIXES
+                ](
+                    out + at, to, source if static(MIXES) else source + at, fro, reads, task.reads,
+                    w, bias, outputs - panel * (PANEL.v * LANES),
+                )  # fmt: skip
             t += m
 
 
 @template
 def tile(
-    y: int,
-    to: int,
-    x: int,
-    fro: int,
-    reads: int,
-    count: int,
-    w: int,
-    bias: int,
-    n: int,
-    *,
-    M: int,
-    V: int,
-) -> None:
+    y: int, to: int, x: int, fro: int, reads: int, count: int, w: int, bias: int, n: int,
+    *, M: int, PANEL: Panel, MIXES: bool,
+) -> None:  # fmt: skip
     """y[m, v] = bias[v], then for each read, for each i: y[m, v] += x[m, i] w[i, v]."""
-    acc, xs, ws = registers(3)
-    for m in unroll(range(M)):
-        for v in unroll(range(V)):
-            acc[m, v] = load(bias + v * BYTES)
+    acc, xs, ws, left = registers(4)
+    for v in unroll(range(PANEL.v)):
+        left[v] = n - v * LANES
+        ws[v] = load(bias + v * BYTES)
+        for m in unroll(range(M)):
+            acc[m, v] = ws[v]
     for number in range(count):
         read = entry(Read, reads, number)
-        w_i = w + read.row * (V * BYTES)
+        w_i = w + read.row * (PANEL.v * BYTES)
         start = x + read.at
         for m in unroll(range(M)):
-            xs[m] = start + word(fro + m * 8, 0)
+            xs[m] = start + word(fro + m * 8)
         for i in range(read.length):
-            for v in unroll(range(V)):
+            for v in unroll(range(PANEL.v)):
                 ws[v] = load(w_i + v * BYTES)
             for m in unroll(range(M)):
-                s = broadcast(xs[m] + i * SIZE)
-                for v in unroll(range(V)):
+                if static(MIXES):
+                    s = broadcast(xs[m] + i * SIZE)
+                else:  # one vector
+                    s = load_n(xs[m] + i * SIZE, n, PANEL.partial)
+                for v in unroll(range(PANEL.v)):
                     acc[m, v] = fma(s, ws[v], acc[m, v])
-            w_i += V * BYTES
-    if n >= V * LANES:
-        for m in unroll(range(M)):
-            at = y + word(to + m * 8, 0)
-            for v in unroll(range(V)):
-                store(at + v * BYTES, acc[m, v])
-    else:
-        for m in unroll(range(M)):
-            at = y + word(to + m * 8, 0)
-            for v in unroll(range(V)):
-                store_n(at + v * BYTES, acc[m, v], n - v * LANES)
+            w_i += PANEL.v * BYTES
+    for m in unroll(range(M)):
+        at = y + word(to + m * 8)
+        for v in unroll(range(PANEL.v)):
+            store_n(at + v * BYTES, acc[m, v], left[v], PANEL.partial)

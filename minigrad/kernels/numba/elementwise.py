@@ -15,8 +15,8 @@ import numpy as np
 from minigrad.kernels.contract import Array, in_one_order
 from minigrad.kernels.numba import _vmath
 from minigrad.kernels.numba._launch import kernel, run
-from minigrad.kernels.numba._template import Template, static
-from minigrad.kernels.numba._vectors import LANES, SIZE, load, load_n, store, store_n
+from minigrad.kernels.numba._template import Template, branch, static, template
+from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, store_n
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 
 NUMBERS = 16_384  # of one task
@@ -73,14 +73,16 @@ def each_number(
     y, x, g = job.y, job.x, job.g
     k = first * NUMBERS
     while k < end:
-        at = k * SIZE
-        if k + LANES <= end:
-            if static(ARGUMENTS == 1):
-                store(y + at, FUNCTION(load(x + at)))
-            else:
-                store(y + at, FUNCTION(load(g + at), load(x + at)))
-        elif static(ARGUMENTS == 1):
-            store_n(y + at, FUNCTION(load_n(x + at, end - k)), end - k)
-        else:
-            store_n(y + at, FUNCTION(load_n(g + at, end - k), load_n(x + at, end - k)), end - k)
+        at, n = k * SIZE, end - k
+        one_vector[FUNCTION, ARGUMENTS, branch(n < LANES, True, False)](y + at, x + at, g + at, n)
         k += LANES
+
+
+@template
+def one_vector(
+    y: int, x: int, g: int, n: int, *, FUNCTION: Template, ARGUMENTS: int, PARTIAL: bool
+) -> None:
+    if static(ARGUMENTS == 1):
+        store_n(y, FUNCTION(load_n(x, n, PARTIAL)), n, PARTIAL)
+    else:
+        store_n(y, FUNCTION(load_n(g, n, PARTIAL), load_n(x, n, PARTIAL)), n, PARTIAL)

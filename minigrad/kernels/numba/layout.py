@@ -7,6 +7,7 @@ rounds of exchanges between rows r and r + s, lanes i and i + s.
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from collections.abc import Sequence
 
@@ -14,10 +15,10 @@ import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, run
-from minigrad.kernels.numba._template import registers, static, template, unroll
+from minigrad.kernels.numba._template import branch, registers, static, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    LANES, SIZE, exchange, load, load_n, put, stack, store, store_n, word,
+    LANES, SIZE, exchange, load_n, put, stack, store_n, word,
 )  # fmt: skip
 
 
@@ -84,6 +85,15 @@ class Pack:
         return out
 
 
+def pack_depthwise(weights: Array) -> Array:
+    """Weights (C, 1, kh, kw) as (vectors, kh kw, lanes), zeros after the last channel."""
+    channels, lanes = len(weights), lanes_of(weights.dtype)
+    packed = weights.reshape(channels, math.prod(weights.shape[2:]))
+    if channels % lanes:
+        packed = np.pad(packed, ((0, -channels % lanes), (0, 0)))
+    return np.ascontiguousarray(packed.reshape(-1, lanes, packed.shape[1]).transpose(0, 2, 1))
+
+
 # -- compiled
 
 
@@ -104,7 +114,7 @@ def turn(job: Turn, first: int, last: int) -> None:
             if job.lane_step == SIZE:
                 for lane in range(0, meant, LANES):
                     n, at = min(meant - lane, LANES), lane * SIZE
-                    store_n(to + at, load_n(fro + at, n), n)
+                    store_n(to + at, load_n(fro + at, n, True), n, True)
                 continue
             for column in range(0, job.length, LANES):
                 columns = min(LANES, job.length - column)
@@ -115,10 +125,9 @@ def turn(job: Turn, first: int, last: int) -> None:
                 for lane in range(0, meant, LANES):
                     at = fro + lane * job.lane_step + column * SIZE
                     rows = min(meant - lane, LANES)
-                    if columns == LANES and rows == LANES:
-                        square[False](to + lane * SIZE, places, at, job.lane_step, rows, columns)
-                    else:
-                        square[True](to + lane * SIZE, places, at, job.lane_step, rows, columns)
+                    square[branch(columns + rows < 2 * LANES, True, False)](
+                        to + lane * SIZE, places, at, job.lane_step, rows, columns
+                    )
 
 
 @template
@@ -128,17 +137,12 @@ def square(
     """Read up to LANES rows and columns, and store each column at its place."""
     line = registers()
     for r in unroll(range(LANES)):
-        if static(PARTIAL):
-            line[r] = load_n(fro + min(r, rows - 1) * step, columns)
-        else:
-            line[r] = load(fro + r * step)
+        row = (min(r, rows - 1) if static(PARTIAL) else r) * step
+        line[r] = load_n(fro + row, columns, PARTIAL)
     for s in unroll([2**i for i in range(LANES.bit_length() - 1)]):
         for r in unroll([r for r in range(LANES) if not r & s]):
             low = exchange(line[r], line[r + s], s, 0)
             line[r + s] = exchange(line[r], line[r + s], s, 1)
             line[r] = low
     for c in unroll(reversed(range(LANES))):
-        if static(PARTIAL):
-            store_n(to + word(places, c), line[c], rows)
-        else:
-            store(to + word(places, c), line[c])
+        store_n(to + word(places + 8 * c), line[c], rows, PARTIAL)

@@ -18,11 +18,8 @@ import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import kernel, run
-from minigrad.kernels.numba._template import static, template
-
-from minigrad.kernels.numba._vectors import (  # isort: skip
-    LANES, SIZE, Vec, add, load, load_n, mul, store, store_n, sub,
-)  # fmt: skip
+from minigrad.kernels.numba._template import branch, registers, static, template, unroll
+from minigrad.kernels.numba._vectors import LANES, SIZE, add, load_n, mul, store_n, sub
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import column_sums
 
@@ -106,11 +103,10 @@ def each_number(job: Numbers, first: int, last: int, *, FORMULA: str) -> None:
     y, x, g, vectors = job.y, job.x, job.g, job.vectors
     for pixel in range(first * job.each, min(last * job.each, job.pixels)):
         for k in range(0, channels, LANES):
-            at, v, n = pixel * step + k * SIZE, vectors + k * SIZE, channels - k
-            if n >= LANES:
-                formula[FORMULA, False](y + at, x + at, g + at, v, step, n)
-            else:
-                formula[FORMULA, True](y + at, x + at, g + at, v, step, n)
+            at, n = pixel * step + k * SIZE, channels - k
+            formula[FORMULA, branch(n < LANES, True, False)](
+                y + at, x + at, g + at, vectors + k * SIZE, step, n
+            )
 
 
 @template
@@ -118,20 +114,13 @@ def formula(
     y: int, x: int, g: int, v: int, step: int, n: int, *, FORMULA: str, PARTIAL: bool
 ) -> None:
     """One vector of channels of one pixel."""
-    result = sub(get[PARTIAL](x, n), get[PARTIAL](v, n))
+    vector = registers()
+    for k in unroll(range(3 if FORMULA == "forward" else 5)):
+        vector[k] = load_n(v + k * step, n, PARTIAL)
+    d = sub(load_n(x, n, PARTIAL), vector[0])
     if static(FORMULA == "forward"):  # vectors mean, scale, shift
-        result = add(mul(result, get[PARTIAL](v + step, n)), get[PARTIAL](v + 2 * step, n))
+        result = add(mul(d, vector[1]), vector[2])
     else:  # vectors mean, r, scale, a, b
-        xhat = mul(result, get[PARTIAL](v + step, n))
-        centred = sub(get[PARTIAL](g, n), get[PARTIAL](v + 3 * step, n))
-        result = sub(centred, mul(xhat, get[PARTIAL](v + 4 * step, n)))
-        result = mul(get[PARTIAL](v + 2 * step, n), result)
-    if static(PARTIAL):
-        store_n(y, result, n)
-    else:
-        store(y, result)
-
-
-@template
-def get(at: int, n: int, *, PARTIAL: bool) -> Vec:
-    return load_n(at, n) if static(PARTIAL) else load(at)
+        centred = sub(load_n(g, n, PARTIAL), vector[3])
+        result = mul(vector[2], sub(centred, mul(mul(d, vector[1]), vector[4])))
+    store_n(y, result, n, PARTIAL)

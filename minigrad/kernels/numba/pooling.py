@@ -23,7 +23,7 @@ import numpy as np
 from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
 from minigrad.kernels.numba._segments import Axis, Segment, adjoint_segments, forward_segments
-from minigrad.kernels.numba._template import static, template
+from minigrad.kernels.numba._template import branch, entry, static, template
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
     BYTES, LANES, SIZE, add, both, div, equal, load, load_n, narrow, not_at_most, places, splat,
@@ -137,7 +137,7 @@ def _windows(
 
 @functools.lru_cache(maxsize=512)
 def _reads(segments: tuple[Segment, ...]) -> tuple[Array, Array]:
-    """Where each position reads, taps ascending: all in one list, and where its part begins."""
+    """The taps of each position, and where they read, taps ascending: all in one list."""
     reads = {
         segment.first + i * segment.step: [read + i * segment.advance for _, read in segment.taps]
         for segment in segments
@@ -145,7 +145,8 @@ def _reads(segments: tuple[Segment, ...]) -> tuple[Array, Array]:
     }
     lists = [reads[position] for position in sorted(reads)]
     begin = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-    return begin, np.array([*itertools.chain(*lists), 0], np.int64)  # never empty
+    taps = np.stack([begin[:-1], begin[1:]], axis=1)
+    return taps, np.array([*itertools.chain(*lists), 0], np.int64)  # never empty
 
 
 def _at_places(adds: bool, maps: Array, pooled: Array, index: Array) -> None:
@@ -160,11 +161,15 @@ def _at_places(adds: bool, maps: Array, pooled: Array, index: Array) -> None:
 
 
 # The words of a job: y (N, height, width, channels) of maps of ``area`` pixels. ``rows`` says
-# where the taps of each row begin in ``row_reads``; ``each`` is 1 where every window has its own
+# which of ``row_reads`` are the taps of each row; ``each`` is 1 where every window has its own
 # count.
 Windows = namedtuple(
     "Windows", "y x beside rows row_reads cols col_reads height width channels area x_width each"
 )
+
+
+# The taps of one row or column of y: where they read stands at [first, end) in a list.
+Taps = namedtuple("Taps", "first end")
 
 
 @kernel
@@ -173,61 +178,55 @@ def windows(job: Windows, first: int, last: int, *, KIND: str) -> None:
     channels, pixel = job.channels, job.channels * SIZE
     for task in range(first, last):
         image, p = divmod(task, job.height)
-        start = word(job.rows + 8 * p, 0)
-        rows, nrows = job.row_reads + 8 * start, word(job.rows + 8 * p + 8, 0) - start
         for q in range(job.width):
-            start = word(job.cols + 8 * q, 0)
-            cols, ncols = job.col_reads + 8 * start, word(job.cols + 8 * q + 8, 0) - start
             to = (task * job.width + q) * channels
             x, y = job.x + image * job.area * pixel, job.y + to * SIZE
             index, count = job.beside + to * 8, job.beside + job.each * (p * job.width + q) * 8
             for k in range(0, channels, LANES):
                 n = channels - k
                 if static(KIND == "mean"):
-                    if n >= LANES:
-                        mean[False](y, count, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
-                    else:
-                        mean[True](y, count, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
-                elif n >= LANES:
-                    largest[False](y, index, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
+                    mean[branch(n < LANES, True, False)](job, y, count, x, p, q, n)
                 else:
-                    largest[True](y, index, x, rows, nrows, cols, ncols, job.x_width, pixel, n)
+                    largest[branch(n < LANES, True, False)](job, y, index, x, p, q, n)
                 x, y, index = x + BYTES, y + BYTES, index + 8 * LANES
 
 
 @template
-def largest(y: int, index: int, x: int, rows: int, nrows: int, cols: int, ncols: int,
-    width: int, pixel: int, n: int, *, PARTIAL: bool) -> None:  # fmt: skip
+def largest(
+    job: Windows, y: int, index: int, x: int, p: int, q: int, n: int, *, PARTIAL: bool
+) -> None:
     """The maximum of one window: greater, or the first NaN; -inf where it has no tap."""
-    best, at = splat(-math.inf), places(-1)
-    if nrows * ncols > 0:
-        at = places(word(rows, 0) * width + word(cols, 0))
-    for a in range(nrows):
-        row = word(rows + 8 * a, 0) * width
-        for b in range(ncols):
-            k = row + word(cols + 8 * b, 0)
-            seen = load_n(x + k * pixel, n) if static(PARTIAL) else load(x + k * pixel)
+    best, at, pixel = splat(-math.inf), places(-1), job.channels * SIZE
+    rows = entry(Taps, job.rows, p)
+    cols = entry(Taps, job.cols, q)
+    if rows.first < rows.end and cols.first < cols.end:
+        row = word(job.row_reads + 8 * rows.first) * job.x_width
+        at = places(row + word(job.col_reads + 8 * cols.first))
+    for a in range(rows.first, rows.end):
+        row = word(job.row_reads + 8 * a) * job.x_width
+        for b in range(cols.first, cols.end):
+            k = row + word(job.col_reads + 8 * b)
+            seen = load_n(x + k * pixel, n, PARTIAL)
             better = both(not_at_most(seen, best), equal(best, best))
             best, at = where(better, seen, best), where(better, places(k), at)
-    if static(PARTIAL):
-        store_n(y, best, n)
-        store_n(index, at, n)
-    else:
-        store(y, best)
-        store(index, at)
+    store_n(y, best, n, PARTIAL)
+    store_n(index, at, n, PARTIAL)
 
 
 @template
-def mean(y: int, count: int, x: int, rows: int, nrows: int, cols: int, ncols: int,
-    width: int, pixel: int, n: int, *, PARTIAL: bool) -> None:  # fmt: skip
+def mean(
+    job: Windows, y: int, count: int, x: int, p: int, q: int, n: int, *, PARTIAL: bool
+) -> None:
     """The sum of one window, in blocks of CHAIN taps, over its count."""
     s, hi, lo = widen(zero()), widen(zero()), widen(zero())
-    taps = 0
-    for a in range(nrows):
-        row = word(rows + 8 * a, 0) * width
-        for b in range(ncols):
-            at = x + (row + word(cols + 8 * b, 0)) * pixel
-            s = add(s, widen(load_n(at, n) if static(PARTIAL) else load(at)))
+    taps, pixel = 0, job.channels * SIZE
+    rows = entry(Taps, job.rows, p)
+    cols = entry(Taps, job.cols, q)
+    for a in range(rows.first, rows.end):
+        row = word(job.row_reads + 8 * a) * job.x_width
+        for b in range(cols.first, cols.end):
+            at = x + (row + word(job.col_reads + 8 * b)) * pixel
+            s = add(s, widen(load_n(at, n, PARTIAL)))
             taps += 1
             if taps % CHAIN == 0:
                 total = add(hi, s)
@@ -236,11 +235,8 @@ def mean(y: int, count: int, x: int, rows: int, nrows: int, cols: int, ncols: in
                 s = widen(zero())
     total = add(hi, s)
     lo = add(lo, error(hi, s, total))
-    result = narrow(div(both_words(total, lo), wide(word(count, 0))))
-    if static(PARTIAL):
-        store_n(y, result, n)
-    else:
-        store(y, result)
+    result = narrow(div(both_words(total, lo), wide(word(count))))
+    store_n(y, result, n, PARTIAL)
 
 
 # The words of a job at places of maps of ``area`` pixels; pooled maps have ``windows``.
@@ -258,7 +254,7 @@ def at_places(job: Places, first: int, last: int, *, ADDS: bool) -> None:
         for q in range(image * job.windows, (image + 1) * job.windows):
             for c in range(start, end):
                 k = q * job.channels + c
-                place = maps + (word(job.index + 8 * k, 0) * job.channels + c) * SIZE
+                place = maps + (word(job.index + 8 * k) * job.channels + c) * SIZE
                 pooled = job.pooled + k * SIZE
                 if static(ADDS):
                     store(place, add(load(place), load(pooled)))

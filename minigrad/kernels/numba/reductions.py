@@ -24,7 +24,7 @@ import numpy as np
 from minigrad.kernels.contract import CHAIN, Array
 from minigrad.kernels.numba import elementwise
 from minigrad.kernels.numba._launch import kernel, kernel_of, lanes_of, run
-from minigrad.kernels.numba._template import registers, static, template, unroll
+from minigrad.kernels.numba._template import branch, registers, static, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
     BYTES, LANES, SIZE, Like, add, down, equal, fma, load, load_n, load_wide, store, store_n, sub,
@@ -179,21 +179,20 @@ def column_blocks(job: Columns, first: int, last: int, *, TERMS: str) -> None:
         while k < end:
             n = end - k
             x, g, mean = job.x + at + k * SIZE, job.g + at + k * SIZE, job.mean + k * 8
-            if n == WIDE * LANES:
-                chains[TERMS, WIDE, False](y, job.result, x, g, mean, step, count, n)
-                k = end
-            else:
-                chains[TERMS, 1, True](y, job.result, x, g, mean, step, count, n)
-                k += LANES
-                y += LANES * 8
+            vectors = WIDE if n == WIDE * LANES else 1
+            chains[TERMS, branch(vectors == WIDE, WIDE, 1)](
+                y, job.result, x, g, mean, step, count, n
+            )
+            k += vectors * LANES
+            y += LANES * 8
 
 
 @template
 def chains(
     y: int, result: int, x: int, g: int, mean: int, step: int, count: int, n: int,
-    *, TERMS: str, V: int, PARTIAL: bool,
+    *, TERMS: str, V: int,
 ) -> None:  # fmt: skip
-    """One chain for each column of V vectors; of the last, the first n columns."""
+    """One chain for each column of V vectors; of a single one, the first n columns."""
     s, t, d, gs, means = registers(5)
     for v in unroll(range(V)):
         s[v] = widen(zero())
@@ -201,7 +200,7 @@ def chains(
         means[v] = load_wide(mean + v * LANES * 8)
     for _ in range(count):
         for v in unroll(range(V)):
-            d[v] = widen(load_n(x, n) if static(PARTIAL) else load(x + v * BYTES))
+            d[v] = widen(load_n(x + v * BYTES, n, V == 1))
             if static(TERMS != "plain"):
                 d[v] = sub(d[v], means[v])
             if static(TERMS == "plain"):
@@ -209,7 +208,7 @@ def chains(
             if static(TERMS == "square"):
                 s[v] = fma(d[v], d[v], s[v])
             if static(TERMS == "product"):
-                gs[v] = widen(load_n(g, n) if static(PARTIAL) else load(g + v * BYTES))
+                gs[v] = widen(load_n(g + v * BYTES, n, V == 1))
                 s[v] = add(s[v], gs[v])
                 t[v] = fma(gs[v], d[v], t[v])
         x += step
@@ -244,12 +243,12 @@ def row_blocks(job: Rows, first: int, last: int, *, PRODUCT: bool) -> None:
         n = count % 16
         if n > 0:
             if static(PRODUCT):
-                c = fma(widen(load_n(g, n)), widen(load_n(x, n)), c)
+                c = fma(widen(load_n(g, n, True)), widen(load_n(x, n, True)), c)
             else:
-                c = add(c, widen(load_n(x, n)))
+                c = add(c, widen(load_n(x, n, True)))
         for apart in unroll((8, 4, 2, 1)):
             c = add(c, down(c, apart))
-        store_n(job.y + (block * job.padded + row) * 8, c, 1)
+        store_n(job.y + (block * job.padded + row) * 8, c, 1, True)
 
 
 # The words of a job that adds blocks: y (batch, width), sums (batch, blocks, width).
