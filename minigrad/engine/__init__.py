@@ -19,7 +19,7 @@ Reading order:
     weights      one copy of what all shapes share
     build        compile
     describe     a plan as a table, and the time of its steps
-    files, loading    plans on disk
+    files, loading, loading_moves    plans on disk
     export, export_moves    the steps as an ONNX model
     slab         one block of memory for many arrays
 """

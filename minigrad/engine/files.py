@@ -34,7 +34,8 @@ PLAIN = (
 )  # fmt: skip
 OPERATIONS = frozenset(
     (*PLAIN, "conv2d", "max_pool2d", "avg_pool2d", "batch_norm_eval", "reshape", "broadcast_to",
-     "transpose", "sum", "concat")
+     "transpose", "sum", "concat", "clamp", "compare", "choose", "getitem", "interleave", "max",
+     "pad", "places", "prelu", "resample", "rounded", "take_along")
 )  # fmt: skip
 
 
@@ -113,6 +114,10 @@ def _encoded(value: Any) -> Any:
         return {name: _encoded(v) for name, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_encoded(v) for v in value]
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
+    if value is Ellipsis:
+        return {"slice": "..."}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise GraphError(f"save: a parameter of type {type(value).__name__} cannot be written")

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from minigrad import ops
 from minigrad.arguments import LARGEST
 from minigrad.engine.build import LAYOUTS, Recipe
 from minigrad.engine.files import PLAIN, VERSION
+from minigrad.engine.loading_moves import MOVES, Inputs, Params, given
 from minigrad.engine.plan import Plan
 from minigrad.engine.trace import Symbol
 from minigrad.errors import FormatError, MinigradError, quote, shown
@@ -33,28 +34,25 @@ __all__ = ["load_plan"]
 MOST_STEPS = 2000
 MOST_IMAGES = 1 << 16
 
-Inputs: TypeAlias = "Sequence[Tensor | None]"
-Params: TypeAlias = "dict[str, Any]"
-
 
 def _conv2d(inputs: Inputs, params: Params) -> Tensor:
     stride, padding, dilation, groups = params["spec"]
     x, w, bias = inputs
-    return ops.conv2d(_given(x), _given(w), bias, stride, padding, dilation, groups)
+    return ops.conv2d(given(x), given(w), bias, stride, padding, dilation, groups)
 
 
 def _max_pool2d(inputs: Inputs, params: Params) -> Tensor:
-    return ops.max_pool2d(_given(inputs[0]), *params["window"])
+    return ops.max_pool2d(given(inputs[0]), *params["window"])
 
 
 def _avg_pool2d(inputs: Inputs, params: Params) -> Tensor:
     kernel, stride, padding, _, ceil_mode = params["window"]
     counts = params["count_include_pad"]
-    return ops.avg_pool2d(_given(inputs[0]), kernel, stride, padding, ceil_mode, counts)
+    return ops.avg_pool2d(given(inputs[0]), kernel, stride, padding, ceil_mode, counts)
 
 
 def _batch_norm(inputs: Inputs, params: Params) -> Tensor:
-    x, mean, var, gamma, beta = map(_given, inputs)
+    x, mean, var, gamma, beta = map(given, inputs)
     return ops.batch_norm(x, mean, var, gamma, beta, eps=params["eps"])
 
 
@@ -73,19 +71,14 @@ CALLS: dict[str, Callable[[Inputs, Params], Tensor]] = {
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,
     "batch_norm_eval": _batch_norm,
-    "reshape": lambda inputs, params: ops.reshape(_given(inputs[0]), *params["shape"]),
-    "broadcast_to": lambda inputs, params: ops.broadcast_to(_given(inputs[0]), params["shape"]),
-    "transpose": lambda inputs, params: ops.permute(_given(inputs[0]), *params["axes"]),
-    "sum": lambda inputs, params: ops.sum(_given(inputs[0]), params["axes"], params["keepdims"]),
-    "concat": lambda inputs, params: ops.concat([*map(_given, inputs)], params["axis"]),
+    "reshape": lambda inputs, params: ops.reshape(given(inputs[0]), *params["shape"]),
+    "broadcast_to": lambda inputs, params: ops.broadcast_to(given(inputs[0]), params["shape"]),
+    "transpose": lambda inputs, params: ops.permute(given(inputs[0]), *params["axes"]),
+    "sum": lambda inputs, params: ops.sum(given(inputs[0]), params["axes"], params["keepdims"]),
+    "concat": lambda inputs, params: ops.concat([*map(given, inputs)], params["axis"]),
+    **MOVES,
     **{name: _plain(name) for name in PLAIN},
 }
-
-
-def _given(x: Tensor | None) -> Tensor:
-    if x is None:
-        raise FormatError("an argument is missing")
-    return x
 
 
 def load_plan(

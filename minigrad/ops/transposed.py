@@ -25,7 +25,7 @@ from minigrad.ops.indexing import getitem
 from minigrad.ops.shaping import reshape
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive, require_room, wrap
 
-__all__ = ["conv_transpose2d", "transposed"]
+__all__ = ["conv_transpose2d", "interleave", "transposed", "woven"]
 
 Pair = tuple[int, int]
 
@@ -53,6 +53,41 @@ def _interleave_shape(*xs: Shape, stride: Pair, size: Pair) -> Shape:
 @_interleave.vjp("xs", "x̄_k = the pixels of ȳ that it became")
 def _interleave_xs(g: Tensor, which: int, stride: Pair) -> Tensor:
     return getitem(g, woven(which, stride))
+
+
+def interleave(xs: Sequence[Tensor], stride: Pair, size: Pair) -> Tensor:
+    """Maps woven into one: pixel (h, v) comes from map (h mod s) s' + v mod s'.
+
+    Parameters
+    ----------
+    xs : sequence of Tensor, (N, C, H_k, W_k)
+        s s' of them.
+    stride : (int, int)
+        s and s'.
+    size : (int, int)
+        Of the woven map.
+
+    Returns
+    -------
+    Tensor, (N, C, *size)
+
+    Raises
+    ------
+    ShapeError
+        If there are not s s' maps, each with the pixels that are taken of it.
+    DtypeError
+        If one is no Tensor.
+    """
+    for x in xs:
+        expect_tensor("interleave", "xs", x)
+    if min(stride) < 1 or min(size) < 1 or not 1 <= len(xs) == stride[0] * stride[1]:
+        raise ShapeError(f"interleave: {len(xs)} maps woven by {stride} into {size}")
+    require_room("interleave", (*xs[0].shape[:2], *size), xs[0].dtype)
+    for x, remainder in zip(xs, np.ndindex(*stride), strict=True):
+        part = tuple(-(-(n - r) // s) for n, r, s in zip(size, remainder, stride, strict=True))
+        if x.shape != (*xs[0].shape[:2], *part):
+            raise ShapeError(f"interleave: a map of {x.shape} where {part} pixels are taken")
+    return _interleave(*xs, stride=stride, size=size)
 
 
 class Phase(NamedTuple):
