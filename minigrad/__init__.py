@@ -65,14 +65,12 @@ from minigrad.errors import (
 )
 from minigrad.explain import explain
 from minigrad.kernels import backend, backends, current_backend
-from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
 from minigrad.tensor import (
     Tensor,
     enable_grad,
     from_dlpack,
     from_numpy,
     get_default_dtype,
-    hints,
     is_grad_enabled,
     no_grad,
     scope,
@@ -90,6 +88,7 @@ if TYPE_CHECKING:
     from minigrad.gradcheck import check_grads
     from minigrad.graphs.imported import load_graph
     from minigrad.models import summary
+    from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
     from minigrad.ops.activation import *  # noqa: F403  ops.__all__ computes their names
 
 forks.await_imports_at_fork()
@@ -168,11 +167,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ops.__all__:
+        return globals().setdefault(name, getattr(ops, name))
     if name not in _ON_DEMAND:
+        from minigrad.tensor import hints
+
         raise hints.missing("minigrad", name, hints.FUNCTIONS)
     module = importlib.import_module(_ON_DEMAND[name])
     return module if module.__name__.endswith(f".{name}") else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND})
+    return sorted({*globals(), *__all__})

@@ -30,7 +30,6 @@ from minigrad.nn.losses import CrossEntropyLoss, MSELoss
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Buffer, Parameter
 from minigrad.nn.pools import AvgPool2d, MaxPool2d
-from minigrad.tensor import hints
 
 __all__ = [
     "Module",
@@ -69,4 +68,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    from minigrad.tensor import hints
+
     raise hints.missing("minigrad.nn", name, hints.LAYERS)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from minigrad.arguments import flag, quoted
 from minigrad.errors import ArgumentError, MinigradError, StateDictError, shown
 from minigrad.nn.parameter import Buffer, Parameter, Stored
-from minigrad.tensor import Array, Tensor, hints, scope, under_scope
+from minigrad.tensor import Array, Tensor, scope, under_scope
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar
@@ -107,6 +107,8 @@ class Module(Generic[Output]):
     if not TYPE_CHECKING:  # for the type checker a name that is not there is an error
 
         def __getattr__(self, name: str) -> object:
+            from minigrad.tensor import hints
+
             raise hints.missing(type(self).__name__, name, hints.MODULES)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Output:

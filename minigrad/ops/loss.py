@@ -19,8 +19,8 @@ import numpy as np
 
 from minigrad.arguments import integer, number, one_of, quoted
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
+from minigrad.ops.probability import log_softmax
 from minigrad.ops.selection import mask
-from minigrad.ops.softmax import log_softmax
 from minigrad.tensor import Array, Operand, Tensor, as_tensor, expect_tensor, wrap
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ Reading order:
     values       how a tensor is read, compared and shown
     inplace      changes of the values, which are counted
     tensor       the tensor itself, and its methods
+    registry     tables that grow while files are imported
     create       tensors of numbers and arrays
     primitive    what is recorded when a function is evaluated, and the rules it has
     hints        words of PyTorch and NumPy, and ours for them

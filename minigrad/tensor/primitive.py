@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, TypeAlias, cast, overload
 from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.tensor.convert import Array, Shape
 from minigrad.tensor.modes import current_scope, interpreter, is_grad_enabled
+from minigrad.tensor.registry import Registry
 from minigrad.tensor.tensor import Tensor, wrap
 
 __all__ = [
@@ -108,7 +109,7 @@ def source(x: Tensor | None) -> Node | Tensor | None:
     return x if x.node is None else cast("Node", x.node)
 
 
-PRIMITIVES: dict[str, Primitive] = {}
+PRIMITIVES: Registry[Primitive] = Registry()
 Interpreter: TypeAlias = "Callable[[Primitive, Sequence[Tensor | None], Params], Tensor]"
 
 

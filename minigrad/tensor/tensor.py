@@ -22,6 +22,7 @@ from minigrad.tensor.convert import (
     numbers,
 )
 from minigrad.tensor.inplace import Changing
+from minigrad.tensor.registry import Registry
 from minigrad.tensor.values import Values, Version
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "Axes", "Index", "Operand", "Place", "Tensor", "wrap"]
 
-OPERATIONS: dict[str, Callable[..., Tensor]] = {}
+OPERATIONS: Registry[Callable[..., Tensor]] = Registry()
 Operand: TypeAlias = "Tensor | float | np.generic | Array"
 Index: TypeAlias = "Place | tuple[Place, ...]"
 Place: TypeAlias = "int | np.integer | slice | EllipsisType | None"

@@ -23,6 +23,8 @@ from minigrad.tensor import PRIMITIVES, Array, Shape, Tensor
 
 __all__ = ["CASES", "Case"]
 
+ops.load_all()  # every primitive has a row here
+
 Domain = Callable[[np.random.Generator, Sequence[Shape]], list[Array]]
 
 
