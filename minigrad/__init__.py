@@ -172,7 +172,7 @@ def __getattr__(name: str) -> Any:
     if name not in _ON_DEMAND:
         from minigrad.tensor import hints
 
-        raise hints.missing("minigrad", name, hints.FUNCTIONS)
+        raise hints.missing("minigrad", name, hints.FUNCTIONS, __all__)
     module = importlib.import_module(_ON_DEMAND[name])
     return module if module.__name__.endswith(f".{name}") else getattr(module, name)
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 import threading
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -381,3 +382,83 @@ def test_a_computed_tensor_is_not_copied_with_its_graph(how):
 def test_every_error_is_one_of_minigrads():
     for error in (ArgumentError, DtypeError, GraphError, ShapeError):
         assert issubclass(error, MinigradError)
+
+
+# --- more of what people type --------------------------------------------------------------------
+
+
+def test_where_every_tensor_and_module_is_may_be_said():
+    t, layer = x(), nn.Linear(3, 2)
+    assert t.cpu() is t.to("cpu") is t.contiguous() is t
+    assert layer.cpu() is layer.to("cpu") is layer
+    with pytest.raises(DtypeError, match="not 'cuda'"):
+        t.to("cuda")
+    for there in (t, layer):
+        with pytest.raises(AttributeError, match="computes on the CPU"):
+            there.cuda()
+
+
+@pytest.mark.parametrize("which", ["max", "min"])
+def test_a_maximum_over_an_axis_is_no_pair(which):
+    for call in (getattr(mg, which), getattr(mg.Tensor, which)):
+        for wrong in (lambda call=call: call(x(), 1), lambda call=call: call(x(), dim=1)):
+            with pytest.raises(ArgumentError, match=rf"mg\.{which}\(x, axis=.*mg\.arg{which}"):
+                wrong()
+        assert call(x(), axis=1).shape == (2,)
+
+
+def test_the_parts_of_a_sequential_may_have_names():
+    parts = {"first": nn.Linear(3, 4), "act": nn.ReLU(), "last": nn.Linear(4, 2)}
+    named, plain = nn.Sequential(OrderedDict(parts)), nn.Sequential(*parts.values())
+    assert named.first is named[0] is parts["first"]
+    assert list(named.state_dict()) == ["first.weight", "first.bias", "last.weight", "last.bias"]
+    assert named(x()).tolist() == plain(x()).tolist()
+    assert list(named[1:].state_dict()) == ["last.weight", "last.bias"]
+    assert [*named[::2]] == [named.first, named.last]
+    assert len(plain.append(nn.ReLU())) == 4
+    for name in ("forward", "a.b", "", 3):
+        with pytest.raises(ArgumentError, match="a part cannot be called"):
+            nn.Sequential({name: nn.ReLU()})
+    with pytest.raises(ArgumentError, match="takes modules, not a list"):
+        nn.Sequential([nn.ReLU()])
+
+
+def test_functional_is_another_name_for_the_functions():
+    import minigrad.nn.functional as F  # noqa: N812  as everybody writes it
+
+    assert all(getattr(F, name) is getattr(mg, name) for name in F.__all__)
+    with pytest.raises(AttributeError, match="use mg.global_avg_pool"):
+        F.adaptive_avg_pool2d  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "told"),
+    [
+        (mg, "summry", "did you mean summary"), (mg, "cumprod", "use np.cumprod on x.numpy"),
+        (nn, "Linaer", "did you mean Linear"), (mg.optim, "lr_scheduler", "mg.optim.StepLR"),
+        (mg.optim, "Adm", "did you mean Adam"), (mg.data, "DataLoader", "mg.data.Loader"),
+        (mg.models, "mobilenet_v2", r"mg.models.create\('mobilenet_v2'\)"),
+        (mg.models, "list_models", "names()"), (mg.zeros(1), "sort", "use np.sort"),
+        (mg.zeros(1), "sigmiod", "did you mean sigmoid"), (mg.zeros(1), "exp_", "new tensor"),
+        (nn.Linear(1, 1), "paramters", "did you mean parameters"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_not_there_is_told_with_the_nearest(owner, name, told):
+    with pytest.raises(AttributeError, match=told):
+        getattr(owner, name)
+    assert not hasattr(owner, "__nothing__")
+
+
+def test_a_gradient_of_a_tensor_names_the_function_for_it():
+    y = x().sum()
+    for wrong in (mg.grad, mg.value_and_grad):
+        with pytest.raises(ArgumentError, match=rf"{wrong.__name__} takes .*mg\.gradients"):
+            wrong(y)
+
+
+def test_a_plan_in_a_repl_is_one_line():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    told = repr(mg.compile(model, (1, 3, 4, 4)))
+    assert told.startswith("<Sequential for (1, 3, 4, 4) float32: 1 steps, 192 MACs")
+    assert "\n" not in told
+    assert repr(mg.compile(model)).startswith("<Sequential for any shape")

@@ -55,7 +55,8 @@ def variable(x: Point) -> Tensor:
 
 def _function(name: str, f: object) -> None:
     if not callable(f):
-        raise ArgumentError(f"{name} takes a function of Tensors, not {quoted(f)}")
+        hint = "; of a Tensor: mg.gradients(y, [x])" if isinstance(f, Tensor) else ""
+        raise ArgumentError(f"{name} takes a function of Tensors, not {quoted(f)}{hint}")
 
 
 def _variables(xs: Sequence[Point]) -> tuple[Tensor, ...]:
@@ -271,6 +272,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Tensor 
     >>> mg.grad(mg.grad(lambda x: x * x * x))(2.0).item()
     12.0
     """
+    _function("grad", f)
     both = value_and_grad(f, argnums)
 
     def slope(*xs: Point) -> Tensor | Slopes:

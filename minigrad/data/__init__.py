@@ -48,3 +48,9 @@ __all__ = [
     "mixup",
     "read_idx",
 ]
+
+
+def __getattr__(name: str) -> object:
+    from minigrad.tensor import hints
+
+    raise hints.missing("minigrad.data", name, hints.DATA, __all__)

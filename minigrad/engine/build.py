@@ -163,6 +163,9 @@ class OpenPlan:
         """Microseconds of every step; see ``Plan.profile``."""
         return self._of(x).profile(x, repeats)
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
     def __str__(self) -> str:
         shapes = ", ".join(map(str, self._plans)) or "none yet"
         return f"{self._recipe.name} for any shape; programs are kept for: {shapes}"

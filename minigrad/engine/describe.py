@@ -16,7 +16,7 @@ from minigrad.engine.schedule import macs, map_bytes, weight_bytes
 from minigrad.kernels.contract import classify
 from minigrad.tensor import Shape
 
-__all__ = ["Profile", "kernel_name", "table"]
+__all__ = ["Profile", "kernel_name", "line", "table"]
 
 
 def kernel_name(step: Step) -> str:
@@ -72,12 +72,18 @@ def _size(value: float) -> str:
 WIDTH = 120  # columns of a table
 
 
+def line(plan: Design) -> str:
+    """A plan in one line: its input, and how much there is to do."""
+    graph = plan.graph
+    total = sum(macs(step) for step in graph.steps.values())
+    return f"{plan.name} for {graph.shape} {graph.dtype}: {len(graph.steps)} steps, {total:,} MACs"
+
+
 def table(plan: Design) -> str:
     """One line a step: number, layer, kernel, output, MACs, bytes, and its place in the arena."""
     graph, schedule = plan.graph, plan.schedule
-    total = sum(macs(step) for step in graph.steps.values())
     lines = [
-        f"{plan.name} for {graph.shape} {graph.dtype}: {len(graph.steps)} steps, {total:,} MACs",
+        line(plan),
         *_memory(plan),
         f"{'':>3} {'layer':24} {'kernel':45} {'output':16} {'MACs':>11} {'KiB':>6} {'at KiB':>6}",
     ]
@@ -113,7 +119,7 @@ def _memory(plan: Design) -> list[str]:
             f"batch: {schedule.why}; arena {_size(schedule.head_bytes)} for each thread's image, "
             f"{_size(rest)} for the rest"
         )
-    return [line for text in lines for line in wrap(text)]
+    return [part for text in lines for part in wrap(text)]
 
 
 def split_bound(graph: Graph) -> float:

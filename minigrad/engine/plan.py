@@ -326,6 +326,11 @@ class Plan:
 
         save_plan(self.design, self.layout, path)
 
+    def __repr__(self) -> str:
+        from minigrad.engine.describe import line
+
+        return f"<{line(self.design)}; print() shows them>"
+
     def __str__(self) -> str:
         from minigrad.engine.describe import table  # a plan that only runs has no use for it
 

@@ -56,7 +56,10 @@ LATE = {
 
 def __getattr__(name: str) -> object:
     if name not in LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from minigrad.tensor import hints
+
+        known = {name: f"mg.models.create({name!r})"} if name in names() else hints.MODELS
+        raise hints.missing("minigrad.models", name, known, __all__)
     from importlib import import_module
 
     globals()[name] = getattr(import_module(f"{__name__}.{LATE[name]}"), name)

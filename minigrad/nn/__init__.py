@@ -5,6 +5,7 @@ parameter    tensors that belong to a module
 layers       convolution, linear, batch norm
 activations, functions, pools, losses    layers without weights
 blocks       the two blocks
+functional   PyTorch's name for the functions of minigrad
 init         how the weights of a new network are drawn
 """
 
@@ -68,6 +69,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "functional":  # with it come all operations
+        from importlib import import_module
+
+        return import_module("minigrad.nn.functional")
     from minigrad.tensor import hints
 
-    raise hints.missing("minigrad.nn", name, hints.LAYERS)
+    raise hints.missing("minigrad.nn", name, hints.LAYERS, __all__)

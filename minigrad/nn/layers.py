@@ -9,10 +9,10 @@ Layers without weights stand in ``activations``, ``functions`` and ``pools``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from minigrad import ops
-from minigrad.arguments import flag, integer, number
+from minigrad.arguments import flag, integer, number, quoted
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.geometry import Padding, Pair, pair, resolve_padding, span
 from minigrad.nn import init
@@ -30,12 +30,12 @@ class Sequential(Module):
     Parameters
     ----------
     *parts : Module
-        In the order in which they are applied.
+        In the order in which they are applied; or one dict of them, by name.
 
     Raises
     ------
     ArgumentError
-        If a part is no Module.
+        If a part is no Module, or a name is no attribute's.
 
     Examples
     --------
@@ -45,11 +45,23 @@ class Sequential(Module):
     (3, '2.bias')
     """
 
-    def __init__(self, *parts: AnyModule) -> None:
+    def __init__(self, *parts: AnyModule | Mapping[str, AnyModule]) -> None:
         for i, part in enumerate(parts):
-            if not isinstance(part, Module):
-                raise ArgumentError(f"Sequential takes modules, not a {type(part).__name__}")
-            setattr(self, str(i), part)
+            named = part if isinstance(part, Mapping) and len(parts) == 1 else {str(i): part}
+            for name, module in named.items():
+                self._add(name, module)
+
+    def _add(self, name: str, part: object) -> None:
+        if not isinstance(part, Module):
+            raise ArgumentError(f"Sequential takes modules, not a {type(part).__name__}")
+        if not isinstance(name, str) or not name or "." in name or hasattr(Sequential, name):
+            raise ArgumentError(f"Sequential: a part cannot be called {quoted(name)}")
+        setattr(self, name, part)
+
+    def append(self, part: AnyModule) -> Sequential:
+        """Apply one more module at the end, and return the whole."""
+        self._add(str(len(self)), part)
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         for part in self:
@@ -62,7 +74,9 @@ class Sequential(Module):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def __getitem__(self, index: int) -> AnyModule:
+    def __getitem__(self, index: int | slice) -> AnyModule:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self.named_children())[index]))
         place = integer("Sequential", "index", index)
         if not -len(self) <= place < len(self):
             raise IndexError(f"Sequential has {len(self)} parts, none at {place}")

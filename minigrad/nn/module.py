@@ -109,7 +109,7 @@ class Module(Generic[Output]):
         def __getattr__(self, name: str) -> object:
             from minigrad.tensor import hints
 
-            raise hints.missing(type(self).__name__, name, hints.MODULES)
+            raise hints.missing(type(self).__name__, name, hints.MODULES, dir(type(self)))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Output:
         result: Output = self._named_call(args, kwargs)
@@ -233,9 +233,18 @@ class Module(Generic[Output]):
         return Incompatible(missing, unexpected)
 
     def to(self, dtype: npt.DTypeLike) -> Self:
-        """Convert parameters and buffers to float32 or float64, and return the module."""
+        """Convert parameters and buffers to float32 or float64, and return the module.
+
+        "cpu" is where every module is.
+        """
+        if isinstance(dtype, str) and dtype == "cpu":
+            return self
         for _, stored in self._named_stored():
             stored.convert(dtype)
+        return self
+
+    def cpu(self) -> Self:
+        """The module itself: minigrad computes on the CPU."""
         return self
 
     def float(self) -> Self:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minigrad.arguments import flag
-from minigrad.errors import ShapeError
+from minigrad.errors import ArgumentError, ShapeError
 from minigrad.ops.axes import broadcast_to
 from minigrad.ops.reduction import axes_of, kept_shape, over_images, reduced_shape
 from minigrad.ops.shaping import axis_of, one_axis, reshape
@@ -46,7 +46,16 @@ def _not_empty(function: str, x: Tensor, axes: tuple[int, ...]) -> tuple[int, ..
     return axes
 
 
-def max(x: Tensor, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
+def _no_pair(function: str, dim: object) -> None:
+    """Refuse PyTorch's ``max(x, dim)``, which would be taken apart as (values, indices)."""
+    if dim is not None:
+        raise ArgumentError(
+            f"{function}: PyTorch's {function}(x, dim) gives values and indices; "
+            f"here they are mg.{function}(x, axis=...) and mg.arg{function}(x, axis)"
+        )
+
+
+def max(x: Tensor, dim: None = None, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The maximum over axes; NaN if an element is.
 
     The axis is given by its name, for PyTorch's ``max(x, 1)`` is a pair of values and
@@ -55,6 +64,8 @@ def max(x: Tensor, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     Parameters
     ----------
     x : Tensor
+    dim : None
+        Refused, since PyTorch's ``max(x, dim)`` is something else.
     axis : int or sequence of int, optional
         None takes the maximum of all.
     keepdims : bool
@@ -78,16 +89,19 @@ def max(x: Tensor, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     >>> mg.max(mg.Tensor([[1.0, 5.0], [3.0, 4.0]]), axis=0).numpy()
     array([3., 5.], dtype=float32)
     """
+    _no_pair("max", dim)
     axes = _not_empty("max", x, axes_of("max", x, axis))
     return _max(x, axes=axes, keepdims=flag("max", "keepdims", keepdims))
 
 
-def min(x: Tensor, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
+def min(x: Tensor, dim: None = None, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The minimum over axes, -max(-x); NaN if an element is.
 
     Parameters
     ----------
     x : Tensor
+    dim : None
+        Refused, since PyTorch's ``min(x, dim)`` is something else.
     axis : int or sequence of int, optional
         None takes the minimum of all.  It is given by its name, as for ``max``.
     keepdims : bool
@@ -109,6 +123,7 @@ def min(x: Tensor, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     >>> mg.min(mg.Tensor([[1.0, 5.0], [3.0, 4.0]]), axis=0).numpy()
     array([1., 4.], dtype=float32)
     """
+    _no_pair("min", dim)
     axes = _not_empty("min", x, axes_of("min", x, axis))
     return -_max(-x, axes=axes, keepdims=flag("min", "keepdims", keepdims))
 

@@ -39,7 +39,9 @@ def _labels(logits: Tensor, labels: object, ignore_index: int | None) -> Array:
         y = np.asarray(None)
     if isinstance(labels, Tensor) or (y.dtype.kind not in "iu" and y.shape != (0,)):
         given = f"a Tensor of {labels.dtype}" if isinstance(labels, Tensor) else quoted(labels)
-        raise DtypeError(f"cross_entropy: labels must be an array of integers, not {given}")
+        raise DtypeError(
+            f"cross_entropy: labels must be an array of integers (np.array([0, 1])), not {given}"
+        )
     if logits.ndim != 2 or y.shape != logits.shape[:1]:
         raise ShapeError(
             f"cross_entropy: logits must be (N, K) and labels (N,), got {logits.shape}, {y.shape}"

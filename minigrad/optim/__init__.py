@@ -53,3 +53,9 @@ __all__ = [
     "parameter_groups",
     "recipe",
 ]
+
+
+def __getattr__(name: str) -> object:
+    from minigrad.tensor import hints
+
+    raise hints.missing("minigrad.optim", name, hints.OPTIM, __all__)

@@ -104,7 +104,7 @@ class Tensor(Changing):
         def __getattr__(self, name: str) -> object:
             from minigrad.tensor import hints
 
-            raise hints.missing("Tensor", name, hints.METHODS)
+            raise hints.missing("Tensor", name, hints.METHODS, dir(Tensor))
 
     @property
     def grad(self) -> Tensor | None:
@@ -310,13 +310,13 @@ class Tensor(Changing):
         """The square root of the variance; see ``minigrad.std``."""
         return OPERATIONS["std"](self, axis, keepdims, correction, dim=dim, keepdim=keepdim)
 
-    def max(self, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    def max(self, dim: None = None, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """The maximum over axes; see ``minigrad.max``."""
-        return OPERATIONS["max"](self, axis=axis, keepdims=keepdims)
+        return OPERATIONS["max"](self, dim, axis=axis, keepdims=keepdims)
 
-    def min(self, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    def min(self, dim: None = None, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """The minimum over axes; see ``minigrad.min``."""
-        return OPERATIONS["min"](self, axis=axis, keepdims=keepdims)
+        return OPERATIONS["min"](self, dim, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, *, dim: int | None = None) -> Array:
         """Where the first maximum is, as an array of integers; see ``minigrad.argmax``."""
@@ -370,8 +370,16 @@ class Tensor(Changing):
         return OPERATIONS["astype"](self, dtype)
 
     def to(self, dtype: npt.DTypeLike) -> Tensor:
-        """In float32 or float64, as ``astype``."""
-        return OPERATIONS["astype"](self, dtype)
+        """In float32 or float64, as ``astype``; "cpu" is where every tensor is."""
+        return self if isinstance(dtype, str) and dtype == "cpu" else self.astype(dtype)
+
+    def cpu(self) -> Tensor:
+        """The tensor itself: minigrad computes on the CPU."""
+        return self
+
+    def contiguous(self) -> Tensor:
+        """The tensor itself: every order of memory will do, for ``view`` too."""
+        return self
 
     def float(self) -> Tensor:
         """In float32."""
