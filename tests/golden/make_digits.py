@@ -1,7 +1,8 @@
 """Writes digits.npz: scikit-learn's handwritten digits, 1,797 pictures of 8x8, grey values 0 to 16.
 
-In an environment with scikit-learn, whose file is read as it is (65 columns: the picture, the digit).  They are the test set of "Optical Recognition of
-Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998), CC BY 4.0.
+In an environment with scikit-learn, whose file is read as it is: 65 columns, a picture and its
+digit.  They are the test set of "Optical Recognition of Handwritten Digits", E. Alpaydin and
+C. Kaynak, UCI Machine Learning Repository (1998), CC BY 4.0.
 """
 
 from __future__ import annotations
