@@ -30,7 +30,17 @@ from typing import NamedTuple
 
 from minigrad.errors import ShapeError
 
-__all__ = ["COORDINATES", "MODES", "ROUNDINGS", "Resizing", "Taps", "picked", "resize_taps"]
+__all__ = [
+    "COORDINATES",
+    "MODES",
+    "ROUNDINGS",
+    "Resizing",
+    "Taps",
+    "check_count",
+    "kept",
+    "picked",
+    "resize_taps",
+]
 
 MODES = ("nearest", "linear", "cubic")
 COORDINATES = (
@@ -45,6 +55,9 @@ ROUNDINGS: dict[str, Callable[[float], int]] = {
 }
 
 
+MOST = 1 << 18  # taps of a table
+
+
 class Taps(NamedTuple):
     """A linear map along one axis: y[p] = sum_t weights[p][t] x[pixels[p][t]].
 
@@ -53,6 +66,7 @@ class Taps(NamedTuple):
     size : int
         Of the input.
     pixels : tuple of tuple of int
+        None of them stands for y = x.
     weights : tuple of tuple of float
         Of the shape of ``pixels``.
     """
@@ -64,12 +78,35 @@ class Taps(NamedTuple):
     @property
     def is_identity(self) -> bool:
         """Whether y = x."""
-        return self == picked(self.size, range(self.size))
+        return not self.pixels
 
     @property
     def is_selection(self) -> bool:
         """Whether every y is one x."""
         return all(w == (1.0,) for w in self.weights)
+
+    @property
+    def length(self) -> int:
+        """Of the output."""
+        return len(self.pixels) or self.size
+
+    def written_out(self) -> Taps:
+        """The same map, with pixels in any case."""
+        if self.pixels:
+            return self
+        every = tuple((i,) for i in range(self.size))
+        return Taps(self.size, every, ((1.0,),) * self.size)
+
+
+def kept(size: int) -> Taps:
+    """y = x."""
+    return Taps(size, (), ())
+
+
+def check_count(count: float) -> None:
+    """Raise if a table would have more taps than any map needs."""
+    if count > MOST:
+        raise ShapeError(f"a map is resized by at most {MOST:,} taps an axis, not {count:,.0f}")
 
 
 def picked(size: int, index: Sequence[int]) -> Taps:
@@ -78,7 +115,11 @@ def picked(size: int, index: Sequence[int]) -> Taps:
     >>> picked(3, [0, 2])
     Taps(size=3, pixels=((0,), (2,)), weights=((1.0,), (1.0,)))
     """
-    return Taps(size, tuple((int(i),) for i in index), ((1.0,),) * len(index))
+    check_count(len(index))
+    pixels = tuple((int(i),) for i in index)
+    if not pixels or (len(pixels) == size and all(i == p for i, (p,) in enumerate(pixels))):
+        return kept(size)
+    return Taps(size, pixels, ((1.0,),) * len(pixels))
 
 
 class Resizing(NamedTuple):
@@ -163,6 +204,8 @@ def resize_taps(n: int, m: int, scale: float, how: Resizing) -> tuple[Taps, tupl
     >>> resize_taps(2, 4, 2.0, Resizing("linear"))[0].weights
     ((0.25, 0.75), (0.75, 0.25), (0.25, 0.75), (0.75, 0.25))
     """
+    narrow = min(scale, 1.0) if how.antialias else 1.0
+    check_count(m * (1 if how.mode == "nearest" else 4 / narrow))
     places = [place(p, n, m, scale, how) for p in range(m)]
     crops = how.coordinates == "tf_crop_and_resize"
     outside = tuple(p for p, h in enumerate(places) if crops and not 0 <= h <= n - 1)

@@ -103,7 +103,7 @@ def _words(taps: Sequence[Taps]) -> Resizing | None:
         for rounding in ROUNDINGS if mode == "nearest" else ("round_prefer_floor",):
             how = Resizing(mode, rule, rounding)
             if rule != "tf_half_pixel_for_nn" and all(
-                resize_taps(t.size, len(t.pixels), len(t.pixels) / t.size, how)[0] == t
+                t.is_identity or resize_taps(t.size, t.length, t.length / t.size, how)[0] == t
                 for t in taps
             ):
                 return how
@@ -116,7 +116,7 @@ def _resample(w: Writer, step: Step, inputs: list[str], out: str) -> str:
     how = _words(taps)
     if how is not None:
         w.opset = max(w.opset, 18)
-        sizes = w.constant([len(t.pixels) for t in taps], np.int64)
+        sizes = w.constant([t.length for t in taps], np.int64)
         return w.node(
             "Resize", [inputs[0], "", "", sizes], out, axes=[2, 3], mode=how.mode,
             coordinate_transformation_mode=how.coordinates, nearest_mode=how.rounding,
@@ -127,7 +127,7 @@ def _resample(w: Writer, step: Step, inputs: list[str], out: str) -> str:
 
 
 def _matrix(taps: Taps) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    made = np.zeros((len(taps.pixels), taps.size))
+    made, taps = np.zeros((taps.length, taps.size)), taps.written_out()
     for row, pixels, weights in zip(made, taps.pixels, taps.weights, strict=True):
         np.add.at(row, list(pixels), weights)
     return made

@@ -37,6 +37,7 @@ from minigrad.tensor import (
     expect_tensor,
     interpreting,
     no_grad,
+    require_room,
     scope,
     tensor,
     under_scope,
@@ -296,4 +297,5 @@ def _shape_of(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, 
     if len(dtypes) > 1:
         raise DtypeError(f"{op.name}: {' and '.join(dtypes)} do not go together")
     shape = op.shape_rule(*(None if x is None else x.shape for x in inputs), **params)
+    require_room(op.name, tuple(shape), given[0].dtype)
     return _symbol(tuple(shape), given[0].dtype)

@@ -19,7 +19,7 @@ from minigrad.formats.numbers import Array
 from minigrad.graphs.attributes import Attributes
 from minigrad.graphs.onnx_shapes import numbers_of, place_of
 from minigrad.ops.resampling import resample
-from minigrad.sampling import COORDINATES, ROUNDINGS, Resizing, Taps, picked, resize_taps
+from minigrad.sampling import COORDINATES, ROUNDINGS, Resizing, Taps, kept, resize_taps
 from minigrad.tensor import Tensor, require_room
 
 __all__ = ["resize", "upsample"]
@@ -122,12 +122,12 @@ def _resampled(x: Tensor, found: dict[int, Taps]) -> Tensor:
     if not found:
         return x
     if x.ndim == 4 and set(found) <= {2, 3}:
-        rows, columns = (found.get(k) or picked(x.shape[k], range(x.shape[k])) for k in (2, 3))
+        rows, columns = (found.get(k) or kept(x.shape[k]) for k in (2, 3))
         return resample(x, rows, columns)
     for axis, taps in sorted(found.items(), reverse=True):
         before, after = x.shape[:axis], x.shape[axis + 1 :]
         inner = math.prod(after)
         lines = ops.reshape(x, math.prod(before), 1, x.shape[axis], inner)
-        y = resample(lines, taps, picked(inner, range(inner)))
-        x = ops.reshape(y, (*before, len(taps.pixels), *after))
+        y = resample(lines, taps, kept(inner))
+        x = ops.reshape(y, (*before, taps.length, *after))
     return x

@@ -17,6 +17,7 @@ from minigrad.errors import ShapeError
 from minigrad.formats.numbers import Array
 from minigrad.graphs.attributes import Attributes, UnreadNode
 from minigrad.ops.resampling import take
+from minigrad.sampling import check_count
 from minigrad.tensor import Tensor, require_room
 
 __all__ = [
@@ -148,6 +149,8 @@ def _pad(
     around = [(0, 0)] * x.ndim
     for i, axis in enumerate(chosen):
         around[axis] = numbers[i], numbers[i + len(chosen)]
+    if any(n + min(b, 0) + min(e, 0) < 0 for (b, e), n in zip(around, x.shape, strict=True)):
+        raise ShapeError(f"Pad: {tuple(around)} cut more than there is of {x.shape}")
     if min(numbers, default=0) < 0:
         ends = zip(around, x.shape, strict=True)
         x = x[tuple(slice(max(-b, 0), n - max(-e, 0)) for (b, e), n in ends)]
@@ -166,6 +169,7 @@ def _around(mode: str, x: Tensor, axis: int, before: int, after: int) -> Sequenc
     require_room("Pad", (*x.shape[:axis], n + before + after, *x.shape[axis + 1 :]), x.dtype)
     if n == 0:
         raise ShapeError(f"Pad: axis {axis} of shape {x.shape} has no element to repeat")
+    check_count(n + before + after)
     at = np.arange(-before, n + after)
     if mode == "edge":
         at = np.clip(at, 0, n - 1)
@@ -305,6 +309,8 @@ def _gather(axis: int, x: Tensor, at: Array | Tensor) -> Tensor:
     if any(not 0 <= i < n for i in chosen):
         raise ShapeError(f"Gather: an index is not on axis {axis} of shape {x.shape}")
     require_room("Gather", full, x.dtype)
+    if not chosen:
+        return ops.reshape(x[_at(axis, slice(0, 0))], full)
     return ops.reshape(take(x, chosen, axis), full)
 
 

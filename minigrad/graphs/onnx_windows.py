@@ -27,6 +27,7 @@ __all__ = [
 
 Made = Callable[..., Tensor]
 Pair = tuple[int, int]
+LONGEST = 1 << 20  # pixels of an axis with its pads
 RULES = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -232,6 +233,8 @@ class Counted(NamedTuple):
 def _counted(with_pads: bool, n: int, m: int, k: int, s: int, d: int, pads: Pair) -> Counted:
     before, after = pads
     reach = s * (m - 1) + d * (k - 1) + 1
+    if max(reach, before + n + after) > LONGEST:
+        raise ShapeError(f"AveragePool: an axis of {n} with pads {pads} is longer than is read")
     inside = np.zeros(max(reach, before + n + after))
     first, last = (0, before + n + after) if with_pads else (before, before + n)
     inside[first:last] = 1

@@ -16,7 +16,16 @@ from minigrad.arguments import flag, number, one_of, quoted
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.geometry import pair
 from minigrad.ops.shaping import reshape
-from minigrad.sampling import COORDINATES, MODES, ROUNDINGS, Resizing, Taps, picked, resize_taps
+from minigrad.sampling import (
+    COORDINATES,
+    MODES,
+    ROUNDINGS,
+    Resizing,
+    Taps,
+    kept,
+    picked,
+    resize_taps,
+)
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive, require_room
 
 __all__ = ["resample", "resize", "take"]
@@ -59,7 +68,7 @@ def _resample(x: Array, *, rows: Taps, columns: Taps) -> Array:
 
 @_resample.shape
 def _resample_shape(x: Shape, *, rows: Taps, columns: Taps) -> Shape:
-    return (*x[:2], len(rows.pixels), len(columns.pixels))
+    return (*x[:2], rows.length, columns.length)
 
 
 @_resample.vjp("x", "x̄[i(p,s), j(q,t)] += r[p,s] k[q,t] ȳ[p,q]")
@@ -107,7 +116,7 @@ def resample(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
     expect_tensor("resample", "x", x)
     if x.ndim != 4 or x.shape[2:] != (rows.size, columns.size):
         raise ShapeError(f"resample: x must be (N, C, {rows.size}, {columns.size}), got {x.shape}")
-    require_room("resample", (*x.shape[:2], len(rows.pixels), len(columns.pixels)), x.dtype)
+    require_room("resample", (*x.shape[:2], rows.length, columns.length), x.dtype)
     return _resample(x, rows=rows, columns=columns)
 
 
@@ -135,16 +144,17 @@ def take(x: Tensor, index: Sequence[int], axis: int) -> Tensor:
     """
     expect_tensor("take", "x", x)
     n = x.shape[axis]
+    if not index:
+        raise ShapeError("take: there is no place to take from")
     if any(not 0 <= i < n for i in index):
         raise ShapeError(f"take: places {quoted(tuple(index))} on an axis of {n}")
     before, after = x.shape[:axis], x.shape[axis + 1 :]
     if x.ndim == 4 and axis >= 2:
-        kept = picked(x.shape[5 - axis], range(x.shape[5 - axis]))
-        along = picked(n, index)
-        return resample(x, *((along, kept) if axis == 2 else (kept, along)))
+        other, along = kept(x.shape[5 - axis]), picked(n, index)
+        return resample(x, *((along, other) if axis == 2 else (other, along)))
     outer, inner = int(np.prod(before)), int(np.prod(after))
     lines = reshape(x, outer, 1, n, inner)
-    y = resample(lines, picked(n, index), picked(inner, range(inner)))
+    y = resample(lines, picked(n, index), kept(inner))
     return reshape(y, (*before, len(index), *after))
 
 

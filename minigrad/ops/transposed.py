@@ -28,6 +28,7 @@ from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive, requ
 __all__ = ["conv_transpose2d", "interleave", "transposed", "woven"]
 
 Pair = tuple[int, int]
+MOST_MAPS = 1024  # that are woven into one
 
 
 @primitive(images=("xs",))
@@ -142,7 +143,7 @@ def transposed(
     """
     expect_tensor("conv_transpose2d", "x", x)
     expect_tensor("conv_transpose2d", "weight", w)
-    _check_shapes(x.shape, w.shape, groups, size)
+    _check_shapes(x.shape, w.shape, stride, groups, size)
     require_room("conv_transpose2d", (x.shape[0], w.shape[1] * groups, *size), x.dtype)
     turned = _for_convolution(w, groups)
     maps = [
@@ -155,12 +156,14 @@ def transposed(
     return maps[0] if len(maps) == 1 else _interleave(*maps, stride=stride, size=size)
 
 
-def _check_shapes(x: Shape, w: Shape, groups: int, size: Pair) -> None:
+def _check_shapes(x: Shape, w: Shape, stride: Pair, groups: int, size: Pair) -> None:
     if len(x) != 4 or len(w) != 4 or x[1] != w[0] or groups < 1 or x[1] % groups:
         raise ShapeError(
             f"conv_transpose2d: x (N, Cin, H, W) = {x} and weight (Cin, Cout/groups, kh, kw) = "
             f"{w} do not fit with groups={groups}"
         )
+    if stride[0] * stride[1] > MOST_MAPS:
+        raise ShapeError(f"conv_transpose2d: a stride of {stride} is larger than any that is used")
     if min(size) < 1 or 0 in (*x[1:], *w):
         raise ShapeError(f"conv_transpose2d: x {x} and weight {w} give nothing ({size})")
 
@@ -240,7 +243,7 @@ def conv_transpose2d(
     steps, apart = pair(stride, "stride"), pair(dilation, "dilation")
     more, parts = pair(output_padding, "output_padding", 0), pair(groups, "groups")[0]
     if x.ndim != 4 or weight.ndim != 4:
-        _check_shapes(x.shape, weight.shape, parts, (1, 1))
+        _check_shapes(x.shape, weight.shape, steps, parts, (1, 1))
     kernel = (weight.shape[2], weight.shape[3])
     pads = resolve_padding(padding, (x.shape[2], x.shape[3]), kernel, steps, apart)
     height, width = (

@@ -152,6 +152,8 @@ def _magnitudes(taps: Taps) -> Taps:
 
 def _most_terms(taps: Taps, forward: bool) -> int:
     """The most terms of a sum along one axis, or of the transposed sum."""
+    if taps.is_identity:
+        return 1
     if forward:
         return max(map(len, taps.pixels), default=0)
     return max(Counter(i for row in taps.pixels for i in row).values(), default=0)

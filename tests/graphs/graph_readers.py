@@ -7,6 +7,7 @@ import hashlib
 
 import numpy as np
 
+from minigrad.graphs.imported import load_graph
 from minigrad.graphs.onnx_file import read_onnx
 from minigrad.graphs.tflite_file import read_tflite
 
@@ -36,3 +37,8 @@ def any_size(path):
     with open(path, "rb") as file:
         is_tflite = file.read(8)[4:] == b"TFL3"
     (read_tflite if is_tflite else read_onnx)(path)
+
+
+def network(path):
+    """Makes a network of an ONNX file, which runs its shape rules."""
+    load_graph(path)

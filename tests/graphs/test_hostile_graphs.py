@@ -6,6 +6,7 @@ import pytest
 from fuzzing import fuzz
 from graph_files import onnx_file, tflite_file
 from hostile_graphs import HOSTILE
+from hostile_networks import HOSTILE as NETWORKS
 from measured import Measured
 
 SECONDS, MEMORY = 2.0, 200 << 20
@@ -31,8 +32,27 @@ def test_a_hostile_network_is_refused_soon_and_in_little_memory(name, tmp_path, 
     assert result.peak < MEMORY
 
 
-def test_the_corpus_is_large():
-    assert len(HOSTILE) >= 60
+@pytest.fixture(scope="module")
+def made():
+    with Measured("graph_readers:network") as process:
+        yield process
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_that_asks_for_too_much_is_refused(name, tmp_path, made):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(NETWORKS[name]())
+    result = made.read(path)
+    assert result.error in ("FormatError", "ShapeError", "ArgumentError", "NotEnoughMemory"), result
+    assert result.message.isprintable()
+    assert len(result.message) < len(str(path)) + 400
+    assert result.seconds < SECONDS
+    assert result.peak < MEMORY
+
+
+def test_the_corpora_are_large():
+    assert len(HOSTILE) >= 100
+    assert len(NETWORKS) >= 40
 
 
 def check(tmp_path, kind, count, first=0):
