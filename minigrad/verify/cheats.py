@@ -46,16 +46,24 @@ def name_cheat(runner: Runner, outcome: Outcome, last: Outcome | None) -> Outcom
         return outcome
     if last is not None and not last.wrong and _same(last, outcome):
         return replace(outcome, fault="the output is the one of an earlier call")
-    arrays = outcome.trial.arrays(runner.how)
-    other = {k: outcome.trial.another(k, v, runner.how) for k, v in arrays.items()}
-    again = runner.run(outcome.trial, other)[0]
-    if isinstance(again, Outcome) and _same(again, outcome):
+    if _ignores(runner, outcome):
         return replace(outcome, fault="the output does not depend on the inputs")
     unwritten = _unwritten(runner, outcome)
     if unwritten.any():
         named = pattern(np.where(unwritten, np.nan, outcome.y), outcome.y, unwritten)
         return replace(outcome, fault=f"elements are never written: {named.partition(', NaN')[0]}")
     return outcome
+
+
+def _ignores(runner: Runner, outcome: Outcome) -> bool:
+    """Whether other inputs give the same output: multiples, and some that are new."""
+    trial = outcome.trial
+    multiples = {k: trial.another(k, v, runner.how) for k, v in trial.arrays(runner.how).items()}
+    fill = trial.fill if trial.integers else "normal"
+    drawn = (replace(trial, fill=fill, seed=trial.seed + k) for k in range(1, 21))
+    new = (other.arrays(runner.how) for other in drawn)
+    again = (runner.run(trial, arrays)[0] for arrays in (multiples, *new))
+    return all(isinstance(a, Outcome) and _same(a, outcome) for a in again)
 
 
 def _unwritten(runner: Runner, outcome: Outcome) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad.tensor import Array
 from minigrad.verify.geometries import LETTERS
+from minigrad.verify.operations import as_array
 from minigrad.verify.problems import Problem
 from minigrad.verify.runner import Outcome, Runner
 from minigrad.verify.trials import Trial, trials
@@ -41,7 +42,22 @@ def conventions(runner: Runner, op: str) -> list[str]:
     for name, value in _specials(runner):
         y, exact = _probe(runner, trial, value)
         lines.append(f"{name}: {_compare(y, exact)}")
+    if _written_again(runner, trial):
+        lines.append("the memory of a result is written again by the next call")
     return lines
+
+
+def _written_again(runner: Runner, trial: Trial) -> bool:
+    """Whether a second call with other inputs changes the result of the first."""
+    arrays = trial.arrays(runner.how)
+    other = {k: trial.another(k, v, runner.how) for k, v in arrays.items()}
+    try:
+        first = as_array(runner.kernel(*runner.given(trial, arrays), **trial.words), "the result")
+        before = first.copy()
+        runner.kernel(*runner.given(trial, other), **trial.words)
+    except Exception:  # a function that passed the cases does not fail here, but may
+        return False
+    return bool(first.tobytes() != before.tobytes())
 
 
 def _specials(runner: Runner) -> Iterator[tuple[str, float]]:

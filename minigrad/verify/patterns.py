@@ -6,6 +6,8 @@ factor.  ``pattern`` looks for the simplest one that explains the elements that 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minigrad.tensor import Array
@@ -66,14 +68,19 @@ def _values(y: Array, exact: Array, wrong: Array) -> str:
         return ", zero"
     with np.errstate(all="ignore"):
         ratio, offset = got / expected, got - expected
-    if _constant(ratio):
-        return f", off by the factor {np.median(ratio):.6g}"
+    if _constant(ratio - 1, 0.02):
+        return f", off by the factor {_factor(float(np.median(ratio)))}"
     return f", off by {np.median(offset):.6g}" if _constant(offset) else ""
 
 
-def _constant(values: Array) -> bool:
+def _factor(value: float) -> str:
+    """With three digits of its distance from 1."""
+    return f"{value:.{max(6, 3 - math.floor(math.log10(abs(value - 1))))}g}"
+
+
+def _constant(values: Array, within: float = 1e-3) -> bool:
     middle = np.median(values)
-    return bool(np.all(np.isfinite(values)) and np.ptp(values) <= 1e-3 * abs(middle))
+    return bool(np.all(np.isfinite(values)) and np.ptp(values) <= within * abs(middle) > 0)
 
 
 def _places(wrong: Array, groups: int) -> str:

@@ -149,7 +149,7 @@ class Runner:
         except NotImplementedError as error:
             return Refusal(trial, str(error))
         except Exception as error:  # whatever a stranger's function raises is its fault
-            return Outcome(trial, "result", None, f"{type(error).__name__}: {str(error)[:200]}")
+            return Outcome(trial, "result", None, _told(error))
         return self.judge(put, "result", y, changed(before, given))
 
     def _backward(self, put: Problem) -> list[Outcome | Refusal]:
@@ -162,8 +162,7 @@ class Runner:
         except NotImplementedError as error:
             return [Refusal(trial, str(error))]
         except Exception as error:
-            fault = f"{type(error).__name__}: {str(error)[:200]}"
-            return [Outcome(trial, "gradients", None, fault)]
+            return [Outcome(trial, "gradients", None, _told(error))]
         return [
             self.judge(put, f"gradient in {name}", y, "")
             for name, y in zip(put.arrays, found, strict=False)
@@ -196,6 +195,11 @@ class Runner:
         size = math.prod(shape) * self.cast(np.zeros(1)).itemsize
         blocks = [np.full(size, 0xFF, np.uint8) for _ in range(8)]
         del blocks
+
+
+def _told(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def changed(before: Sequence[Array], after: Sequence[Array]) -> str:

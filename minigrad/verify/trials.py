@@ -10,6 +10,7 @@
     small, large  scaled as far as products and sums stay normal numbers
     u8 x s8, s8 x s8      integers of 8 bits over their whole range, a bias of int32
     largest u8 x s8, ...  the ends of that range: sums that 16 bits or a float32 do not hold
+    near kinks    on both sides of where a slope jumps, down to a few units in the last place
     far apart     so far that e^x overflows, and e^(x - max) is near 1 or below every number
 
 Everything but integers is rounded to the judged format when it is drawn.
@@ -40,6 +41,8 @@ EXACT = {
 """Operations that are exact on integers (an average pool of 2, 4, 8 ... positions is)."""
 
 INTEGERS = ("u8 x s8", "largest u8 x s8", "s8 x s8", "largest s8 x s8")
+KINKS = {"relu": (0.0,), "relu6": (0.0, 6.0), "hardsigmoid": (-3.0, 3.0),
+         "hardswish": (-3.0, 3.0)}  # fmt: skip
 HARD = ("mixed scales", "small", "large")
 SUMS = ("batch_norm", "conv2d", "depthwise_conv2d", "linear", "matmul", "mean", "sum")
 
@@ -138,6 +141,8 @@ class Trial:
             return rng.normal(size=shape) * 10.0 ** rng.integers(-4, 5, shape)
         if self.fill == "far apart":
             return rng.normal(size=shape) + _lost(how) * rng.integers(-1, 2, shape)
+        if self.fill == "near kinks":
+            return _around(KINKS[self.op], shape, rng, how)
         if self.fill == "impulse":
             return self._impulse(name, shape, rng)
         if self.op in ("relu", "relu6", "hardswish", "hardsigmoid", "max_pool2d"):
@@ -209,6 +214,15 @@ def _scale(fill: str, how: Arithmetic) -> float:
     return 2.0 ** (form.highest // 4 - 2) if fill == "large" else 1.0
 
 
+def _around(
+    kinks: tuple[float, ...], shape: Shape, rng: np.random.Generator, how: Arithmetic
+) -> Array:
+    """A kink and a power of 2 that is at least 8 units in the last place of the sum."""
+    least = min(how.output.precision, how.accumulator.precision) - 5
+    steps = 2.0 ** -rng.integers(min(3, least), least + 1, shape)
+    return rng.choice(kinks, shape) + rng.choice([-1, 1], shape) * steps
+
+
 def _lost(how: Arithmetic) -> float:
     """d so large that e^-d is far below the smallest subnormal number, and e^d overflows."""
     return -1.3 * how.accumulator.lowest * math.log(2)
@@ -261,6 +275,8 @@ def _fills(op: str, geometry: Geometry) -> Iterator[str]:
             yield "impulse"
     if op in SUMS and "wide" not in geometry.name and geometry.sizes.get("n") != 0:
         yield from HARD
+    if op in KINKS:
+        yield "near kinks"
     if op in ("softmax", "log_softmax"):
         yield "far apart"
 

@@ -32,6 +32,7 @@ def load(name):
 
 
 victim, bugs, variants = load("victim"), load("bugs"), load("variants")
+others = load("others")
 SOURCE = inspect.getsource(victim)
 SCORE = {"caught": 0, "passed": 0, "arrays": 0, "usual": 0.0}
 
@@ -72,6 +73,19 @@ def test_a_planted_line_is_caught(op, function, line, bug):
 def test_a_planted_trick_is_caught(op, name, wrap):
     assert examined(victim, op, wrap(getattr(victim, op))).failures
     SCORE["caught"] += 1
+
+
+@pytest.mark.parametrize(("op", "name", "kernel", "how"), others.BUGS, ids=lambda s: str(s)[:30])
+def test_a_bug_in_another_operation_is_caught(op, name, kernel, how):
+    assert examine(kernel, op, first=True, **how).failures
+    SCORE["caught"] += 1
+
+
+@pytest.mark.parametrize(("op", "name", "kernel", "how"), others.RIGHT, ids=lambda s: str(s)[:30])
+def test_a_correct_variant_of_another_operation_passes(op, name, kernel, how):
+    report = examine(kernel, op, first=True, **how)
+    assert report.passed, str(report)
+    SCORE["passed"] += 1
 
 
 CHEATS = {
@@ -140,7 +154,8 @@ def test_our_backends_pass(op, backend):
 
 def test_the_score():
     """At least 80 bugs, all caught; at least 20 correct variants, all passed."""
-    planted, right = len(bugs.LINES) + len(bugs.WRAPPED), len(VARIANTS)
+    planted = len(bugs.LINES) + len(bugs.WRAPPED) + len(others.BUGS)
+    right = len(VARIANTS) + len(others.RIGHT)
     print(
         f"\n{planted} bugs planted, {SCORE['caught']} caught; {right} correct variants and 15 of "
         f"our own, {SCORE['passed']} passed; statistical figure of {SCORE['arrays']} correct "

@@ -33,6 +33,34 @@ def gradients(op: str) -> Any:
     return call
 
 
+def test_memory_that_is_written_again_is_reported_and_no_failure() -> None:
+    buffers: dict[Any, Any] = {}
+
+    def kernel(x: Any, w: Any, bias: Any) -> Any:
+        y = buffers.setdefault((len(x), len(w)), np.zeros((len(x), len(w)), x.dtype))
+        y[...] = x @ w.T + bias
+        return y
+
+    report = examine(kernel, "linear")
+    assert report.passed
+    assert "the memory of a result is written again by the next call" in report.conventions
+    fresh = examine(lambda x, w, b: x @ w.T + b, "linear")
+    assert not any("memory" in line for line in fresh.conventions)
+
+
+def test_what_depends_on_its_inputs_is_not_called_constant() -> None:
+    report = examine(lambda a, b: np.clip(a * b, -3, 3), "mul")
+    assert report.failures
+    assert not any("depend" in o.fault for o in report.failures)
+
+
+def test_an_exception_is_told_in_one_line() -> None:
+    def kernel(x: Any) -> Any:
+        raise ValueError("a message\n  of two lines")
+
+    assert examine(kernel, "relu").failures[0].fault == "ValueError: a message of two lines"
+
+
 @pytest.mark.parametrize("op", [op for op in GEOMETRIES if op not in ("conv2d", "batch_norm")])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_our_own_functions_and_gradients_pass(op: str, dtype: str) -> None:
