@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.errors import MinigradError
 from minigrad.verify.cheats import in_place, name_cheat
 from minigrad.verify.conventions import conventions
-from minigrad.verify.operations import check_operation
+from minigrad.verify.normwise import check_algorithm
+from minigrad.verify.operations import check_operation, images
 from minigrad.verify.reduction import reduce, script
 from minigrad.verify.runner import Kernel, Outcome, Refusal, Runner
 from minigrad.verify.trials import INTEGERS, Trial, trials
@@ -177,7 +179,7 @@ def examine(
     Raises
     ------
     MinigradError
-        If there are no cases for the operation.
+        If there are no cases for the operation, or a setting makes no sense for it.
 
     Examples
     --------
@@ -190,6 +192,10 @@ def examine(
     True
     """
     check_operation(op)
+    check_algorithm(op, algorithm)
+    images(op, layout)
+    if not callable(fn):
+        raise MinigradError(f"examine takes a function of {op}'s arrays, not {type(fn).__name__}")
     start = time.perf_counter()
     runner = Runner(fn, gradients, dtype=dtype, accumulator=accumulator, layout=layout,
                     algorithm=algorithm, functions=functions)  # fmt: skip

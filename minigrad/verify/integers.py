@@ -25,7 +25,7 @@ from minigrad.verify.arithmetic import FORMATS, INTEGERS
 from minigrad.verify.operations import Call, Judged
 from minigrad.verify.verdict import Verdict, decide
 
-__all__ = ["FACTORS", "floats", "judge_integers", "named"]
+__all__ = ["FACTORS", "floats", "judge_integers", "named", "of_integers"]
 
 FACTORS = {
     "conv2d": ("x", "w"),
@@ -34,6 +34,11 @@ FACTORS = {
     "matmul": ("a", "b"),
 }
 LOW, HIGH = -(2**15), 2**15 - 1
+
+
+def of_integers(call: Call) -> bool:
+    """Whether both factors of a sum of products are arrays of integers."""
+    return all(call.dtypes.get(name, "")[:1] in ("i", "u") for name in FACTORS.get(call.op, ("",)))
 
 
 def judge_integers(call: Call, y: Array) -> Verdict:

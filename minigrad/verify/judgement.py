@@ -10,9 +10,9 @@ import numpy as np
 from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.tensor import Array
 from minigrad.verify.arithmetic import FORMATS, Arithmetic, arithmetic
-from minigrad.verify.integers import judge_integers
+from minigrad.verify.integers import judge_integers, of_integers
 from minigrad.verify.normwise import normwise
-from minigrad.verify.operations import IMAGES, Call, as_array, bind, to_nchw
+from minigrad.verify.operations import IMAGES, Call, as_array, bind, check_floats, to_nchw
 from minigrad.verify.verdict import Verdict, decide
 
 __all__ = ["judge"]
@@ -91,8 +91,9 @@ def judge(
     """
     call = bind(op, inputs, words, layout)
     got = as_array(y, f"{op}: y")
-    if got.dtype.kind in "iu" and call.dtypes:
+    if call.dtypes and (got.dtype.kind in "iu" or of_integers(call)):
         return judge_integers(call, _turned(got, call, None, layout))
+    check_floats(call)
     how = _arithmetic(call, got, dtype, accumulator, functions)
     if wrt is not None:
         _check_wrt(call, wrt, cotangent)
@@ -125,6 +126,8 @@ def _arithmetic(
         for name, other in floats.items():
             if other != y.dtype.name:
                 raise DtypeError(f"{call.op}: y is {y.dtype}, but {name} is {other}")
+    if dtype == "int8":
+        raise DtypeError(f"{call.op}: dtype='int8' is for arrays of integers, and y is {y.dtype}")
     how = arithmetic(dtype or y.dtype.name, accumulator, functions)
     if how.inputs is None:
         for name in floats:

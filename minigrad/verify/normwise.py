@@ -42,7 +42,7 @@ from minigrad.verify.arithmetic import Arithmetic
 from minigrad.verify.operations import Call, Judged
 from minigrad.verify.theorem import Roundings, gamma
 
-__all__ = ["ALGORITHMS", "normwise", "winograd_matrices"]
+__all__ = ["ALGORITHMS", "check_algorithm", "normwise", "winograd_matrices"]
 
 POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
 TILES = (2, 4, 6)
@@ -105,10 +105,7 @@ def normwise(call: Call, how: Arithmetic, algorithm: str, wrt: str | None = None
     MinigradError
         For another operation, stride, dilation, algorithm or gradient.
     """
-    if algorithm not in ALGORITHMS:
-        raise MinigradError(
-            f"algorithm must be one of {', '.join(ALGORITHMS)}, not {str(algorithm)[:40]!r}"
-        )
+    check_algorithm(call.op, algorithm)
     x, w, spec = _convolution(call)
     if wrt is not None or spec.stride != (1, 1) or spec.dilation != (1, 1):
         raise MinigradError(
@@ -126,12 +123,20 @@ def normwise(call: Call, how: Arithmetic, algorithm: str, wrt: str | None = None
     )
 
 
+def check_algorithm(op: str, algorithm: str | None) -> None:
+    """Raise if there is no such algorithm, or none for the operation."""
+    if algorithm is not None and algorithm not in ALGORITHMS:
+        raise MinigradError(
+            f"algorithm must be one of {', '.join(ALGORITHMS)}, not {str(algorithm)[:40]!r}"
+        )
+    if algorithm and op not in ("conv2d", "depthwise_conv2d"):
+        raise MinigradError(f"{op} has no fast algorithm: algorithm= is for convolutions")
+
+
 def _convolution(call: Call) -> tuple[Array, Array, ConvSpec]:
     given = dict(call.arguments)
     if call.op == "depthwise_conv2d":
         given["groups"] = given["x"].shape[1]
-    elif call.op != "conv2d":
-        raise MinigradError(f"{call.op} has no fast algorithm: algorithm= is for convolutions")
     x, w = given["x"], given["w"]
     words = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
     return x, w, conv_spec(x.shape, w.shape, **words)

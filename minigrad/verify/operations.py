@@ -174,7 +174,31 @@ def bind(op: str, inputs: Sequence[Any], words: Mapping[str, object], layout: st
             dtypes[name] = array.dtype.name
         else:
             given[name] = value
+    missing = [name for name in _needed(op) if name not in given]
+    if missing:
+        raise MinigradError(
+            f"{op} needs {missing[0]} too: pass {', '.join(parameters(op))} in order"
+        )
     return Call(op, given, dtypes)
+
+
+def _needed(op: str) -> list[str]:
+    """The parameters without a default."""
+    function = OPERATIONS[op]
+    if isinstance(function, Primitive):
+        return list(function.arguments)
+    listed = inspect.signature(function).parameters.values()
+    return [p.name for p in listed if p.default is p.empty
+            and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]  # fmt: skip
+
+
+def check_floats(call: Call) -> None:
+    """Raise if an argument that must be a tensor holds integers."""
+    for name in sorted(_tensors(call.op) & set(call.dtypes)):
+        if not _is_float(call.arguments[name]) and not isinstance(call.arguments[name], list):
+            raise DtypeError(
+                f"{call.op}: {name} is {call.dtypes[name]}: pass floating-point numbers"
+            )
 
 
 def _tensors(op: str) -> set[str]:

@@ -14,6 +14,8 @@ from functools import cached_property
 from typing import Any
 
 from minigrad.tensor import Array
+from minigrad.verify.normwise import check_algorithm
+from minigrad.verify.operations import images
 from minigrad.verify.problems import Problem, problem
 from minigrad.verify.runner import Runner, changed
 from minigrad.verify.trials import Trial, trials
@@ -102,4 +104,6 @@ def cases(op: str, *, seed: int = 0, **how: Any) -> list[Case]:
     (6, dtype('float32'))
     """
     runner = Runner(_no_kernel, **how)
+    check_algorithm(op, runner.algorithm)
+    images(op, runner.layout)
     return [Case(trial, runner) for trial in trials(op, seed, runner.dtype)]

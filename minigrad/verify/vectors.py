@@ -30,7 +30,7 @@ from minigrad.verify.arithmetic import arithmetic
 from minigrad.verify.files import read_arrays, write_arrays
 from minigrad.verify.geometries import GEOMETRIES
 from minigrad.verify.integers import FACTORS, floats, named
-from minigrad.verify.operations import IMAGES, Judged, bind, to_nchw, to_nhwc
+from minigrad.verify.operations import IMAGES, Judged, bind, images, to_nchw, to_nhwc
 from minigrad.verify.problems import Problem
 from minigrad.verify.runner import Runner
 from minigrad.verify.trials import Trial, trials
@@ -90,6 +90,8 @@ def write(
     MinigradError
         If the folder has something in it, or an operation has no cases.
     """
+    for op in ops:
+        images(op, layout)
     every = FACTORS if dtype == "int8" else GEOMETRIES
     chosen = [t for op in ops or every for t in trials(op, seed, dtype) if _turns(t, layout)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.errors import DtypeError, MinigradError, ShapeError
-from minigrad.verify import judge
+from minigrad.verify import examine, judge
 from minigrad.verify.arithmetic import FORMATS, arithmetic
 from minigrad.verify.normwise import winograd_matrices
 from minigrad.verify.patterns import pattern
+from minigrad.verify.testing import cases
 
 RNG = np.random.default_rng(0)
 
@@ -195,6 +197,38 @@ def test_too_many_roundings_are_uninformative_and_never_passed() -> None:
     assert (verdict.decision, bool(verdict)) == ("uninformative", False)
     assert judge("linear", y, x, w).decision == "wrong"
     assert "judge exact integers instead" in str(verdict)
+
+
+# --- what makes no sense ----------------------------------------------------------------
+
+ONES = np.ones((1, 1), np.float32)
+NONSENSE: list[tuple[str, Any]] = [
+    ("conv2d needs w too: pass x, w, bias", lambda: judge("conv2d", ONES, X)),
+    ("dtype='int8' is for arrays of integers",
+     lambda: judge("conv2d", ONES, X, W, groups=2, dtype="int8")),
+    ("x is int8: pass floating-point", lambda: judge("softmax", ONES, ONES.astype(np.int8))),
+    ("x is int8: pass floating-point",
+     lambda: judge("linear", ONES, ONES.astype(np.int8), ONES, dtype="float32")),
+    ("algorithm must be one of winograd, fft", lambda: examine(len, "linear", algorithm="fast")),
+    ("relu has no fast algorithm", lambda: examine(len, "relu", algorithm="fft")),
+    ("layout must be 'NCHW' or 'NHWC', not 'NWHC'", lambda: examine(len, "conv2d", layout="NWHC")),
+    ("relu has no images", lambda: examine(len, "relu", layout="NHWC")),
+    ("relu has no images", lambda: cases("relu", layout="NHWC")),
+    ("examine takes a function of relu's arrays, not int", lambda: examine(cast(Any, 1), "relu")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "call"), NONSENSE, ids=[m for m, _ in NONSENSE])
+def test_a_call_that_makes_no_sense_gets_a_sentence(message: str, call: Any) -> None:
+    with pytest.raises(MinigradError, match=re.escape(message)):
+        call()
+
+
+def test_sums_of_integers_may_come_as_floats() -> None:
+    x = RNG.integers(-128, 128, (3, 5)).astype(np.int8)
+    y = (x.astype(np.int32) @ x.T.astype(np.int32)).astype(np.float32)
+    assert judge("linear", y, x, x)
+    assert not judge("linear", y + 1, x, x)
 
 
 # --- integers ---------------------------------------------------------------------------
