@@ -136,19 +136,7 @@ def explain(
          t1 gives   1
          x1 takes   [1, 1]
     """
-    root = source(expect_tensor("explain", "y", y))
-    if root is None:
-        raise GraphError("the output requires no grad: there is no backward pass to explain")
-    if y.size != 1 and cotangent is None:
-        raise GraphError(
-            f"the output has shape {y.shape}: say mg.explain(y.sum()), or give the cotangent"
-        )
-    nodes = ancestors(root)
-    if any(node.saved is None for node in nodes):
-        raise GraphError(
-            "the graph was freed by an earlier backward: explain it before, compute it anew, or "
-            "pass retain_graph=True to backward"
-        )
+    root, nodes = _recorded(y, cotangent)
     called = _names(nodes, _given_names(names))
     walked = list(steps(y, cotangent, retain_graph=True))
     start = "1" if cotangent is None else _values(np.asarray(cotangent))
@@ -165,6 +153,24 @@ def explain(
             ]
         )
     )
+
+
+def _recorded(y: Tensor, cotangent: object) -> tuple[Source, list[Node]]:
+    """Where y comes from, and every node that it was computed from."""
+    root = source(expect_tensor("explain", "y", y))
+    if root is None:
+        raise GraphError("the output requires no grad: there is no backward pass to explain")
+    if y.size != 1 and cotangent is None:
+        raise GraphError(
+            f"the output has shape {y.shape}: say mg.explain(y.sum()), or give the cotangent"
+        )
+    nodes = ancestors(root)
+    if any(node.saved is None for node in nodes):
+        raise GraphError(
+            "the graph was freed by an earlier backward: explain it before, compute it anew, or "
+            "pass retain_graph=True to backward"
+        )
+    return root, nodes
 
 
 def _given_names(names: object) -> Mapping[str, Tensor]:

@@ -105,7 +105,7 @@ class Epilogue(NamedTuple):
 
     def reads(self) -> tuple[Value, ...]:
         """The values that it needs."""
-        return tuple(v for v in (self.residual, self.gate) if v is not None)
+        return tuple([v for v in (self.residual, self.gate) if v is not None])
 
 
 class Step(NamedTuple):
@@ -162,7 +162,7 @@ class Step(NamedTuple):
 
     def reads(self) -> tuple[Value, ...]:
         """Every value that this step needs, also for its epilogue."""
-        inputs = tuple(v for v in self.inputs if isinstance(v, Value))
+        inputs = [v for v in self.inputs if isinstance(v, Value)]
         return (*inputs, *self.epilogue.reads())
 
     def constants(self) -> list[Constant]:

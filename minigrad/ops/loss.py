@@ -55,7 +55,10 @@ def _labels(logits: Tensor, labels: object, ignore_index: int | None) -> Array:
     return np.where(ignored, -1, y)
 
 
-def _class_weights(weight: object, classes: int) -> Array:
+def _class_weights(weight: object, logits: Tensor) -> Array:
+    classes = logits.shape[1]
+    if not classes:
+        raise ShapeError(f"cross_entropy: there are no classes in logits of shape {logits.shape}")
     if weight is None:
         return np.ones(classes)
     try:
@@ -120,23 +123,25 @@ def cross_entropy(
     if ignore_index is not None:
         ignore_index = integer("cross_entropy", "ignore_index", ignore_index)
     y = _labels(logits, labels, ignore_index)
-    classes = logits.shape[1]
-    if not classes:
-        raise ShapeError(f"cross_entropy: there are no classes in logits of shape {logits.shape}")
-    v = _class_weights(weight, classes)
-    onehot = y[:, None] == np.arange(classes)
-    counted = (y >= 0)[:, None]
-    q = (1 - smoothing) * onehot + smoothing / classes * counted
-    target = q * v
-    if reduction == "mean":
-        if not y.size:
-            return logits.sum() * math.nan  # the mean of nothing, as below
-        with np.errstate(invalid="ignore"):  # nothing counted: the mean of nothing is NaN
-            target = target / (onehot * v).sum()
+    v = _class_weights(weight, logits)
+    if reduction == "mean" and not y.size:
+        return logits.sum() * math.nan  # the mean of nothing
+    q, target = _target(y, v, smoothing, reduction == "mean")
     # The mask, because a class of probability 0 has ln p = -inf, and 0 times that is NaN.
     logs = mask(log_softmax(logits), q != 0)
     terms = logs * wrap(target.astype(logits.dtype))
     return -(terms.sum(axis=1) if reduction == "none" else terms.sum())
+
+
+def _target(y: Array, v: Array, smoothing: float, mean: bool) -> tuple[Array, Array]:
+    """q[n,k], and what ln p[n,k] is multiplied by."""
+    onehot = y[:, None] == np.arange(len(v))
+    counted = (y >= 0)[:, None]
+    q = (1 - smoothing) * onehot + smoothing / len(v) * counted
+    if not mean:
+        return q, q * v
+    with np.errstate(invalid="ignore"):  # nothing counted: the mean of nothing is NaN
+        return q, q * v / (onehot * v).sum()
 
 
 def mse_loss(x: Tensor, target: Operand, reduction: str = "mean") -> Tensor:

@@ -196,7 +196,7 @@ def _constant(value: float, x: Tensor) -> Tensor:
     return wrap(np.full(x.shape[1], value, x.dtype))
 
 
-def _checked(x: Tensor, vectors: dict[str, Tensor | None]) -> None:
+def _checked(x: Tensor, **vectors: Tensor | None) -> None:
     expect_tensor("batch_norm", "x", x)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: x must be (N, C, ...), got shape {x.shape}")
@@ -257,17 +257,22 @@ def batch_norm(
     array([[-1.],
            [ 1.]], dtype=float32)
     """
-    vectors = {"running_mean": running_mean, "running_var": running_var}
-    _checked(x, vectors | {"weight": weight, "bias": bias})
+    _checked(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     momentum = number("batch_norm", "momentum", momentum, least=0, most=1)
     eps = number("batch_norm", "eps", eps, least=0, below=math.inf)
     gamma = _constant(1, x) if weight is None else weight
     beta = _constant(0, x) if bias is None else bias
     if flag("batch_norm", "training", training):
         return _train(x, running_mean, running_var, gamma, beta, momentum, eps)
-    if running_mean is None or running_var is None:
+    return _evaluate(x, running_mean, running_var, gamma, beta, eps)
+
+
+def _evaluate(
+    x: Tensor, mean: Tensor | None, var: Tensor | None, gamma: Tensor, beta: Tensor, eps: float
+) -> Tensor:
+    if mean is None or var is None:
         raise ShapeError("batch_norm: evaluation needs running_mean and running_var")
-    return _batch_norm_eval(x, running_mean, running_var, gamma, beta, eps=eps)
+    return _batch_norm_eval(x, mean, var, gamma, beta, eps=eps)
 
 
 def _train(

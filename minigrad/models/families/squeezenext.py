@@ -24,6 +24,7 @@ always first, parallel wiring, both ends scaled, biases everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -109,31 +110,42 @@ def squeezenext(
     )
     pool = MaxPool2d(3, 2, ceil_mode=True)
 
-    strides = [s if i == 0 else 1 for s, n in zip(STRIDES, repeats, strict=True) for i in range(n)]
-    steps = task.steps(strides, start=4)
-    order = cycle(orders)
-    stages, cin = [], stem
-    for channels, n in zip(CHANNELS, repeats, strict=True):
-        parts = []
-        for i in range(n):
-            stride, dilation, _ = next(steps)
-            parts.append(SqueezeNeXtBlock(
-                cin, int(channels * width), stride, dilation=dilation, order=next(order),
-                project=project if i == 0 else "auto", **how,
-            ))  # fmt: skip
-            cin = int(channels * width)
-        stages.append(Sequential(*parts))
-
-    widths = [(int(c * width), 2) for c in CHANNELS]  # the pool halves before the first
-    shown = taps(widths, stem, task.output_stride)
+    widths = [int(c * width) for c in CHANNELS]
+    stages = list(_stages(task, stem, widths, repeats, cycle(orders), project, how))
+    # The pool halves before the first.
+    shown = taps([(c, 2) for c in widths], stem, task.output_stride)
     if task.features_only:
         return Network(first, stages, shown, pool=pool)
     head = int(128 * end)
     return Network(
-        first, stages, shown, pool=pool, head=ConvBN(cin, head, bias=bias, **unit),
+        first, stages, shown, pool=pool, head=ConvBN(widths[-1], head, bias=bias, **unit),
         dropout=dropout,
         classifier=task.classifier(head, bias),
     )  # fmt: skip
+
+
+def _stages(
+    task: Task,
+    cin: int,
+    widths: Sequence[int],
+    repeats: Sequence[int],
+    order: Iterator[str],
+    project: str,
+    how: Mapping[str, Any],
+) -> Iterator[Sequential]:
+    """The blocks of each width, the first of which has the stride and may project always."""
+    strides = [s if i == 0 else 1 for s, n in zip(STRIDES, repeats, strict=True) for i in range(n)]
+    steps = task.steps(strides, start=4)
+    for width, n in zip(widths, repeats, strict=True):
+        parts = []
+        for i in range(n):
+            stride, dilation, _ = next(steps)
+            parts.append(SqueezeNeXtBlock(
+                cin, width, stride, dilation=dilation, order=next(order),
+                project=project if i == 0 else "auto", **how,
+            ))  # fmt: skip
+            cin = width
+        yield Sequential(*parts)
 
 
 def _of(variant: str, width: float, **more: Any) -> dict[str, Any]:
