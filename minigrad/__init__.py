@@ -40,6 +40,11 @@ and the files that stand by themselves:
     columns              tables of text that fit their page
     version              the name and the version
     __main__             ``python -m minigrad``
+
+What may be changed: names that __all__ lists stay, as do their arguments and defaults; what
+they promise beyond PyTorch stands in CONVENTIONS.md with the test that holds it. The files
+that stand by themselves may be rewritten as long as tests/test_arguments.py,
+tests/test_threads.py and tests/test_forks.py hold.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Every file has its place in the reading order, with a line that says what it is.
 
-A package lists its files in its docstring, as lines ``name, name    what they are``.  The
-files of the compiled core stand in the README, since ``ext/`` is no package.
+A package lists its files in its docstring, as lines ``name, name    what they are``, and ends
+it with what may be changed in them, and the tests that hold the rest.  The files of the
+compiled core stand in the README, since ``ext/`` is no package.
 """
 
 from __future__ import annotations
@@ -50,6 +51,30 @@ def test_what_a_package_lists_is_there(package):
     assert listed - paths - files(package) - names(package) == set()
     for path in paths:
         assert (package / path).is_dir() or (package / path).with_suffix(".py").is_file()
+
+
+def told_changes(text):
+    """What a text says after "What may be changed", up to the next blank line."""
+    _, _, after = text.partition("What may be changed")
+    return after.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_package_ends_with_what_may_be_changed_in_its_files(package):
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
+    said = told_changes(text)
+    assert text.endswith(said)
+    tests = re.findall(r"tests/[\w/.]*\w", said)
+    assert tests, "no test is named that holds the rest"
+    assert [name for name in tests if not (ROOT / name).exists()] == []
+    files_named = set(re.findall(r"``(\w+)``", said))
+    assert files_named <= files(package)
+
+
+def test_the_readme_says_what_may_be_changed_in_the_core():
+    links = re.findall(r"\]\((.+?)\)", told_changes(README.split("\n## Read it\n")[1]))
+    assert "tests/test_bits.py" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def reading_order():

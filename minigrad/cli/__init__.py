@@ -27,6 +27,9 @@ What they share:
     packages                   the packages that are known to carry weights
     engines, stopwatch         other engines for ONNX files, and how a time is taken
     training_data, training_setup    what ``train`` learns from, and with what
+
+What may be changed: tables and wording freely. What programs read stays: exit codes, names
+of options, the keys of --json (tests/cli).
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@
 A dataset gives picture i as uint8 of shape (H, W, C) with its label; a transform turns it
 into float32 of shape (C, H, W) with a generator of random numbers that belongs to (seed,
 epoch, i) alone.  So a batch has the same bits whatever number of workers made it.
+
+What may be changed: how pictures are read and mixed, as long as a seed gives the same
+batches (tests/data).
 """
 
 from minigrad.data.datasets import ArrayDataset, Dataset, ImageFolder, Subset

@@ -22,6 +22,10 @@ Reading order:
     files, loading, loading_moves    plans on disk
     export, export_moves    the steps as an ONNX model
     slab         one block of memory for many arrays
+
+What may be changed: every decision of blocks, schedule, memory, moves and design, since
+none shows in the bits: tests/test_bits.py and tests/engine hold them. Another number in
+``files`` goes with another layout of saved plans (tests/engine/test_files.py).
 """
 
 from minigrad.engine.build import OpenPlan, compile

@@ -22,6 +22,10 @@ checkpoint, state_dict            the weights among everything else that a train
 prefixes                          what stands before the names of the weights
 metadata                          text that travels with the arrays
 ================================  ==================================================
+
+What may be changed: how a file is read, as long as no hostile file costs more than its
+limits (tests/formats). What is written stays readable by the libraries whose formats these
+are.
 """
 
 from __future__ import annotations

@@ -19,4 +19,7 @@ imported                    the network as a module, and ``load_graph``
 ==========================  =========================================================
 
 A file is untrusted input, as a file of weights is: one sentence, little time and memory.
+
+What may be changed: how operators are composed, as long as ONNX's own cases agree
+(tests/graphs). A reader takes no more than its limits, whatever a file says.
 """

@@ -5,6 +5,10 @@ tables       constants, element types, functions of one number, which ext/ reads
 dispatch     which backend's function runs
 reference    the definition, in plain loops
 numpy, numba, cython    the others, in files of the same names (that of cython calls ext/)
+
+What may be changed: ``contract`` and ``tables`` say what results are: a change there is a
+change of bits, and goes with a new tests/golden/bits.json. ``dispatch`` may choose as it
+likes.
 """
 
 from minigrad.kernels.contract import classify

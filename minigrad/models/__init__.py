@@ -16,6 +16,9 @@ metadata         what changes a network and no shape, as text beside its weights
 block_memory     the activation memory of each block, split or not
 drawing          a network as a picture
 ===============  ================================================================
+
+What may be changed: how costs, drawings and tables look. What a network computes stays as
+its authors and libraries have it (tests/models), as do the names in a state dict.
 """
 
 from typing import TYPE_CHECKING

@@ -7,6 +7,9 @@ activations, functions, pools, losses    layers without weights
 blocks       the two blocks
 functional   PyTorch's name for the functions of minigrad
 init         how the weights of a new network are drawn
+
+What may be changed: how a layer is written, as long as its names, defaults and state are
+PyTorch's (tests/nn, tests/test_habits.py).
 """
 
 from __future__ import annotations

@@ -29,6 +29,10 @@ the public functions, which check their arguments.
     normalization   batch norm
     regularization  noise on purpose
     loss            what is minimised
+
+What may be changed: a forward or a rule that still fulfils its case (tests/test_cases.py,
+tests/test_bits.py). Names and arguments stay; a new primitive needs a row in
+``verify/cases``.
 """
 
 from __future__ import annotations

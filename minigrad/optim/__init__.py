@@ -10,6 +10,8 @@
 
 Names and numbers are PyTorch's; what TensorFlow computes otherwise has a name of its own
 (``RMSpropTF``).
+
+What may be changed: how a step is written, as long as 20 steps are PyTorch's (tests/optim).
 """
 
 from minigrad.optim.adam import Adam, AdamW

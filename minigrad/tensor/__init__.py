@@ -11,6 +11,10 @@ Reading order:
     create       tensors of numbers and arrays
     primitive    what is recorded when a function is evaluated, and the rules it has
     hints        words of PyTorch and NumPy, and ours for them
+
+What may be changed: how a step is recorded, as long as a value that changes in place is
+refused (tests/test_tensor.py, tests/test_autograd.py) and PyTorch's habits work
+(tests/test_habits.py).
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@
 
 The same seed gives the same weights to the bit: batches depend on (seed, epoch) alone,
 dropout on (seed, epoch, step), and no kernel on the number of threads.
+
+What may be changed: what is shown and when. A run that was stopped goes on to the same bits
+(tests/training).
 """
 
 from minigrad.training.curves import curves_png, curves_svg

@@ -35,6 +35,10 @@ and behind them, one idea a file:
     strategies   random convolutions and pools, for property tests (needs hypothesis)
 
 Nothing here knows a network.
+
+What may be changed: how cases are drawn and shown. A bound is derived, never fitted
+(``theorem``, ``bounds``, ``curves``); what is caught today stays caught (tests/mutants,
+tests/verify).
 """
 
 from minigrad.verify.examine import Report, examine

@@ -10,6 +10,9 @@ Pillow, by the decoders of a few formats alone (`minigrad.vision.photos`).
     photos       which files are opened, how large they may be, which way is up
     pixels       red, green and blue in 8 bits
     squares      the square that a network sees
+
+What may be changed: how a photograph is read, within its limits. What a preparation
+computes stays what its library computes (tests/vision).
 """
 
 from __future__ import annotations

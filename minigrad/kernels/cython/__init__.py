@@ -24,6 +24,9 @@ not by the number of threads, the memory order of the arrays, the other images o
 the registers of the CPU (given that it has an FMA).  The order of sums is the contract's.
 Functions of a number and batch_norm keep the memory order of x; pools and convolutions return
 channels-last maps, and convert what comes in another order once.
+
+What may be changed: how the work is cut and packed, and every ``bind_...`` together with
+the engine that calls it; not the order of a sum (tests/test_bits.py, tests/kernels).
 """
 
 from typing import Any

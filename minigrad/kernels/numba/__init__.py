@@ -25,6 +25,9 @@ same code, of x; the gradients sum over pixels, for the place of w.
 
 Importing this package does not import Numba: a function's file is imported when it is asked
 for.
+
+What may be changed: tiles, templates and tasks; not the order of a sum, which gives the
+bits of the compiled core (tests/kernels/test_numba_order.py).
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ The files have the names that they have in every backend.  Read in this order:
     elementwise    functions of one number, and their slopes
     normalisation  batch normalisation and its gradient
     pooling        pools, tap by tap
+
+What may be changed: anything that stays within the bound of the judge
+(tests/kernels/test_numpy.py): these sums have no order of their own.
 """
 
 from minigrad.kernels.numpy.dense import *

@@ -13,6 +13,9 @@ this order:
     pooling          pools, window by window
 
 A depthwise convolution is one with as many groups as channels: it has no file of its own here.
+
+What may be changed: nothing but the words: it is the definition of every function, which
+tests/kernels/test_reference.py holds against the textbook's.
 """
 
 from minigrad.kernels.reference.dense import *

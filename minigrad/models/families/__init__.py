@@ -13,4 +13,7 @@ small              networks of ours for pictures of 28 to 64 pixels a side
 Each file has the paper's table, ``PRESETS`` (how the authors and each library pad, normalise
 and initialise), ``photographs`` (how each prepared its photographs), the libraries' names of
 layers and of networks, and ``NETWORKS``.  Adding a network is adding a row there.
+
+What may be changed: a table only where its source says otherwise; a preset, once it is
+named, keeps what it computes (tests/models).
 """

@@ -5,6 +5,9 @@ no level but the chosen one is imported, so none of its instructions is ever exe
 ``REASON`` says in one sentence why none was chosen.
 
 The environment variable MINIGRAD_ISA names a level to use instead of the best.
+
+What may be changed: how a level is chosen, as long as no instruction of a level runs on a
+CPU without it (tests/kernels/test_cython_pool.py).
 """
 
 from __future__ import annotations
