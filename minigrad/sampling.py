@@ -209,6 +209,8 @@ def resize_taps(n: int, m: int, scale: float, how: Resizing) -> tuple[Taps, tupl
     places = [place(p, n, m, scale, how) for p in range(m)]
     crops = how.coordinates == "tf_crop_and_resize"
     outside = tuple(p for p, h in enumerate(places) if crops and not 0 <= h <= n - 1)
+    if narrow == 1 and n == m and all(h == p for p, h in enumerate(places)):
+        return kept(n), ()
     if how.mode == "nearest":
         near = (ROUNDINGS[how.rounding](h) for h in places)
         return picked(n, [min(max(i, 0), n - 1) for i in near]), outside

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
     x = x.astype(next(model.parameters()).dtype)
     macs = summary(model, shape).macs * shape[0]
-    onnx = _onnx(model, shape, x.dtype, args.model)
+    onnx = _onnx(model, shape, x.dtype)
     threads = args.threads or sorted({1, available_cpus()})
     rows = [
         row
@@ -78,12 +77,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _onnx(model: Model, shape: Sequence[int], dtype: Any, path: str) -> bytes | None:
+def _onnx(model: Model, shape: Sequence[int], dtype: Any) -> bytes | None:
     """The network as the others read it; None if there are no others."""
     if not engines.installed() or dtype != np.float32:
         return None
-    if path.lower().endswith(".onnx"):
-        return Path(path).read_bytes()
     from minigrad.engine.export import to_onnx
 
     file: bytes = to_onnx(model, shape).SerializeToString()

@@ -8,6 +8,8 @@ from pathlib import Path
 from minigrad.cli.arguments import add_network, build
 from minigrad.cli.judge import finite
 from minigrad.cli.terminal import print_json, print_lines, printable
+from minigrad.engine.formulas import recognise_formulas
+from minigrad.engine.lift import lift
 from minigrad.engine.trace import trace
 from minigrad.errors import MinigradError
 from minigrad.verify.comparison import Comparison, compare_dump, compare_onnx, read_dump
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise MinigradError(f"{path}: expected images (N, C, H, W) of float32 or float64, "
                             f"got {x.dtype} of shape {x.shape}")  # fmt: skip
     args.input = x.shape
-    graph = trace(build(args), x.shape, x.dtype)
+    graph = recognise_formulas(lift(trace(build(args), x.shape, x.dtype)))
     if args.onnx:
         found = compare_onnx(graph, x, run_onnx(args.onnx, x))
     else:

@@ -32,7 +32,7 @@ class Engine(Protocol):
 
 
 class OnnxRuntime:
-    """All graph optimisations, sequential, spinning threads, bound buffers."""
+    """All graph optimisations, sequential, spinning threads, bound buffers; the first output."""
 
     def __init__(self, onnx: bytes, x: Array, threads: int) -> None:
         ort = _module("onnxruntime")
@@ -43,7 +43,7 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         options.log_severity_level = 3
         session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        (out,) = session.get_outputs()
+        out, *others = session.get_outputs()
         self._y = np.empty(out.shape, x.dtype)
         self._binding = session.io_binding()
         self._binding.bind_ortvalue_input(
@@ -52,6 +52,8 @@ class OnnxRuntime:
         self._binding.bind_output(
             out.name, "cpu", 0, x.dtype, self._y.shape, self._y.ctypes.data
         )  # fmt: skip
+        for other in others:
+            self._binding.bind_output(other.name)
         self._session = session
 
     def run(self) -> None:
@@ -82,7 +84,7 @@ class OpenVINO:
         self._x = np.ascontiguousarray(x)
         self._y = np.empty(tuple(compiled.output(0).shape), np.float32)
         self._request.set_input_tensor(ov.Tensor(self._x, shared_memory=True))
-        self._request.set_output_tensor(ov.Tensor(self._y, shared_memory=True))
+        self._request.set_output_tensor(0, ov.Tensor(self._y, shared_memory=True))
 
     def run(self) -> None:
         """One inference."""

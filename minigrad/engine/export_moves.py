@@ -70,8 +70,10 @@ def _getitem(w: Writer, step: Step, inputs: list[str], out: str) -> str:
     if Ellipsis in index:
         at = index.index(Ellipsis)
         index = index[:at] + (slice(None),) * (len(shape) - len(index) + 1) + index[at + 1 :]
-    begins, ends, strides, gone = [], [], [], []
+    begins, ends, strides, axes, gone = [], [], [], [], []
     for axis, (part, n) in enumerate(zip(index, shape, strict=False)):
+        if part == slice(None):
+            continue
         if isinstance(part, slice):
             start, stop, stride = part.indices(n)
             stop = stop if stride > 0 or stop >= 0 else -n - 1
@@ -82,7 +84,10 @@ def _getitem(w: Writer, step: Step, inputs: list[str], out: str) -> str:
         begins.append(start)
         ends.append(stop)
         strides.append(stride)
-    words = [w.constant(v, np.int64) for v in (begins, ends, range(len(begins)), strides)]
+        axes.append(axis)
+    if not axes:
+        return w.node("Identity", [inputs[0]], out)
+    words = [w.constant(v, np.int64) for v in (begins, ends, axes, strides)]
     y = w.node("Slice", [inputs[0], *words], f"{out}_s" if gone else out)
     return w.node("Squeeze", [y, _axes(w, gone)], out) if gone else y
 

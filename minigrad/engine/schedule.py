@@ -23,7 +23,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from minigrad.engine.graph import Block, Graph, Ref, Step, Value
+import numpy as np
+
+from minigrad.engine.graph import Block, Constant, Graph, Ref, Step, Value
 from minigrad.engine.memory import Placement, placement
 from minigrad.tensor import PRIMITIVES, Shape
 
@@ -228,8 +230,11 @@ def with_batch(graph: Graph, batch: int) -> Graph | None:
 
 def _step_with(step: Step, values: Mapping[int, Value]) -> Step | None:
     """The step for other values of the same numbers; None if it may mix their images."""
-    inputs = tuple(values[r.number] if isinstance(r, Value) else r for r in step.inputs)
     output = values[step.number]
+    inputs = tuple(
+        values[r.number] if isinstance(r, Value) else _for_images(r, step, output.shape[0])
+        for r in step.inputs
+    )
     if isinstance(step, Block):
         parts = [_step_with(part, values) for part in step.parts]
         moved_parts = tuple(part for part in parts if part is not None)
@@ -246,12 +251,29 @@ def _step_with(step: Step, values: Mapping[int, Value]) -> Step | None:
     return step._replace(inputs=inputs, params=params, output=output, epilogue=epilogue)
 
 
+def _repeats(ref: Ref, step: Step) -> bool:
+    """Whether a constant beside maps is the same for every image."""
+    if not isinstance(ref, Constant) or len(ref.shape) != len(step.shape) or not ref.shape:
+        return False
+    return ref.shape[:1] == step.shape[:1] and (ref.shape[0] == 1 or not ref.array.strides[0])
+
+
+def _for_images(ref: Ref, step: Step, count: int) -> Ref:
+    """A constant that is the same for every image, for another number of them."""
+    if not isinstance(ref, Constant) or not _repeats(ref, step) or count == ref.shape[0]:
+        return ref
+    op = PRIMITIVES[step.op]
+    if not (set(op.arguments) <= set(op.images)):
+        return ref  # weights, whose first axis counts no images
+    return Constant(np.broadcast_to(ref.array[:1], (count, *ref.shape[1:])))
+
+
 def _by_image(step: Step) -> bool:
-    """Whether the primitive says so, and only the arguments that it means are values."""
+    """Whether the primitive says so, and only the arguments that it means differ by image."""
     op = PRIMITIVES[step.op]
     names = op.arguments * len(step.inputs) if op.variadic else op.arguments
     agree = all(
-        isinstance(ref, Value) == (name in op.images)
+        isinstance(ref, Value) == (name in op.images) or (name in op.images and _repeats(ref, step))
         for name, ref in zip(names, step.inputs, strict=False)
         if ref is not None
     )

@@ -60,10 +60,18 @@ class Weights:
             if id(array) not in shared:
                 return array
             if id(array) not in self._copies:
-                self._copies.setdefault(id(array), (array, array.copy()))
+                self._copies.setdefault(id(array), (array, _copied(array)))
             return self._copies[id(array)][1]
 
         return _with_arrays(graph, mine)
+
+
+def _copied(array: Array) -> Array:
+    """The array in memory of its own, where it stays one number for many."""
+    if all(array.strides) or not array.size:
+        return np.array(array)
+    once = array[tuple(slice(None) if step else slice(1) for step in array.strides)]
+    return np.broadcast_to(np.array(once), array.shape)
 
 
 def _with_arrays(graph: Graph, new: Callable[[Array], Array]) -> Graph:

@@ -23,7 +23,7 @@ MOST_AXES = 32  # of every NumPy that is supported
 Places: TypeAlias = "tuple[Any, ...]"  # what a checked index is
 
 
-@primitive(view=True)
+@primitive(view=True, images=("x",))
 def _getitem(x: Array, *, index: Places) -> Array:
     """x[index] for basic slices and integers; with an Ellipsis even an element is a view."""
     y: Array = x[index if Ellipsis in index else (*index, ...)]
@@ -34,6 +34,11 @@ def _getitem(x: Array, *, index: Places) -> Array:
 def _getitem_shape(x: Shape, *, index: Places) -> Shape:
     shape: Shape = np.broadcast_to(np.int8(0), x)[index].shape
     return shape
+
+
+@_getitem.mixing
+def _getitem_mixes(x: Shape, *, index: Places) -> bool:
+    return index[:1] != (slice(None),)
 
 
 @_getitem.vjp("x", "x̄ = ȳ written into zeros at the slice")

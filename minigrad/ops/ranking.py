@@ -19,7 +19,11 @@ from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 __all__ = ["places", "take_along", "topk"]
 
 
-@primitive(flat=("x",))
+def _along_images(*shapes: Shape, axis: int, **_: object) -> bool:
+    return axis == 0
+
+
+@primitive(images=("x",), flat=("x",))
 def _places(x: Array, *, axis: int, k: int, largest: bool, last: bool) -> Array:
     """Where the k largest (or smallest) are along ``axis``, in order, as numbers of x's dtype."""
     turned = np.flip(x, axis) if last else x
@@ -85,7 +89,10 @@ def places(
     return _places(x, axis=along, k=count, largest=largest, last=last)
 
 
-@primitive(flat=("where",))
+_places.mixing(_along_images)
+
+
+@primitive(images=("x", "where"), flat=("where",))
 def _take_along(x: Array, where: Array, *, axis: int) -> Array:
     """y[.., j, ..] = x[.., where[.., j, ..], ..] along ``axis``."""
     return np.take_along_axis(x, where.astype(np.intp), axis)
@@ -94,6 +101,9 @@ def _take_along(x: Array, where: Array, *, axis: int) -> Array:
 @_take_along.shape
 def _take_along_shape(x: Shape, where: Shape, *, axis: int) -> Shape:
     return where
+
+
+_take_along.mixing(_along_images)
 
 
 @_take_along.vjp("x", "x̄ at the places += ȳ")
