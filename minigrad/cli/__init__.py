@@ -10,7 +10,7 @@ A module of a command has ``configure(parser)``, which declares its arguments, a
 
 No command uses the internet.  The commands:
 
-    classify                   what is in a photograph
+    classify, evaluate         what is in a photograph; how often that is right
     run                        a network of an ONNX file on arrays and photographs
     models, weights, summary   the networks, the packages of weights, the layers of a network
     convert, export, compile   weights, ONNX files and plans, written
@@ -23,6 +23,7 @@ What they share:
     arguments                  a network, the shape of its input, numbers, files
     files                      what a command may write, and what it may not replace
     terminal                   text that is safe to print, JSON, a progress bar
+    classifiers                the network that photographs are shown to, ready to be called
     photographs, labels        photographs prepared ahead; the names of the classes
     packages                   the packages that are known to carry weights
     engines, stopwatch         other engines for ONNX files, and how a time is taken
@@ -55,6 +56,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 
 COMMANDS = {
     "classify": "name what is in photographs",
+    "evaluate": "say how often a network is right about a folder of photographs",
     "run": "run a network of an ONNX file on arrays and photographs",
     "models": "list every network: its cost, its accuracy, where weights may come from",
     "weights": "list the packages that carry weights for these networks",

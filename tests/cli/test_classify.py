@@ -13,7 +13,7 @@ from PIL import Image
 
 import minigrad
 from minigrad import formats, nn
-from minigrad.cli import classify, main, photographs, terminal
+from minigrad.cli import classifiers, main, photographs, terminal
 from minigrad.cli.packages import imagenet_labels
 from minigrad.kernels import current_backend
 from minigrad.models import convert, create
@@ -41,8 +41,8 @@ def network(monkeypatch):
 
         return logits
 
-    monkeypatch.setattr(classify, "_load", load)
-    monkeypatch.setattr(classify, "_call", call)
+    monkeypatch.setattr(classifiers, "_load", load)
+    monkeypatch.setattr(classifiers, "_call", call)
     return calls
 
 
@@ -163,7 +163,7 @@ def test_another_preparation_can_be_asked_for(network, photo, capsys):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_output_that_is_not_finite_is_no_answer(network, monkeypatch, photo, capsys, bad):
-    monkeypatch.setattr(classify, "_call", lambda *_: lambda batch: np.full((1, 1000), bad))
+    monkeypatch.setattr(classifiers, "_call", lambda *_: lambda batch: np.full((1, 1000), bad))
     assert main(["classify", str(photo), "--weights", "w.pth"]) == 2
     assert "not finite" in capsys.readouterr().err
 
@@ -253,7 +253,7 @@ def test_the_bar_is_for_a_terminal_alone_and_changes_no_item(monkeypatch, capsys
 
 
 def test_without_the_compiled_core_the_first_use_says_so(network, photo, capsys, monkeypatch):
-    monkeypatch.setattr(classify, "unavailable", lambda name: "it is not built")
+    monkeypatch.setattr(classifiers, "unavailable", lambda name: "it is not built")
     argv = ["classify", str(photo), "--weights", "w.pth", "--json"]
     assert main(argv) == 0
     err = capsys.readouterr().err

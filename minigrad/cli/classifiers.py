@@ -1,0 +1,145 @@
+"""The network that ``classify`` and ``evaluate`` show photographs to, ready to be called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minigrad.cli.arguments import file_name, weights_file
+from minigrad.cli.arguments import threads as thread_number
+from minigrad.cli.labels import labels_for
+from minigrad.cli.packages import installed_weights
+from minigrad.engine import compile
+from minigrad.errors import MinigradError
+from minigrad.formats import load
+from minigrad.kernels import BACKENDS, backend, current_backend, unavailable
+from minigrad.models import Network, Preparation, create, resolve
+from minigrad.models.metadata import Description
+from minigrad.nn.layers import Linear
+from minigrad.tensor import Tensor, no_grad
+from minigrad.threads import num_threads, threads
+from minigrad.vision import preparation_for
+
+__all__ = ["Classifier", "Logits", "add_classifier", "classifier"]
+
+Batch = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]
+Call = Callable[[Batch], Logits]
+MODEL = "efficientnet_lite0"  # whose weights come with the demo
+WARM = ("cython", "numba")  # backends whose first call does more than the later ones
+
+
+class Classifier(NamedTuple):
+    """A network with its weights.
+
+    Attributes
+    ----------
+    name : str
+    preparation : Preparation
+        What is done to a photograph.
+    labels : list of str
+        A name for each class.
+    call : callable
+        From a batch of one to logits, (1, K).
+    """
+
+    name: str
+    preparation: Preparation
+    labels: list[str]
+    call: Call
+
+
+def add_classifier(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that say which network, and how it runs."""
+    add = parser.add_argument
+    add("--model", help=f"default: the one that the weights' file names, or {MODEL}")
+    add("--weights", type=file_name, metavar="FILE", help="default: those of an installed package")
+    add("--labels", type=file_name, metavar="FILE",
+        help="the names of the classes: a line each, or JSON (default: ImageNet's)")  # fmt: skip
+    add("--preset", help="the library the weights come from (default: as their names say)")
+    add("--preparation", "--preprocessing", metavar="NAME",
+        help="a network that photographs are prepared for (default: this one)")  # fmt: skip
+    add("--backend", choices=BACKENDS, help="default: the fastest there is")
+    add("--threads", type=thread_number, metavar="N", help="default: all CPUs this process may use")
+
+
+@contextmanager
+def classifier(args: argparse.Namespace, count: int) -> Iterator[Classifier]:
+    """The network that the arguments name, for ``count`` photographs.
+
+    Its backend and its number of threads hold inside of the block.
+    """
+    given = weights_file(args.weights) if args.weights else None
+    model = _named(given) if args.model is None else args.model
+    name = resolve(model)[0]
+    if unavailable("cython") and not args.backend:
+        print("minigrad: the compiled core is missing, so this takes much longer than it could; "
+              "minigrad doctor says more", file=sys.stderr)  # fmt: skip
+    with ExitStack() as stack:
+        if args.backend:
+            stack.enter_context(backend(args.backend))
+        if args.threads:
+            stack.enter_context(threads(args.threads))
+        network = _load(model, given or installed_weights(name), args.preset)
+        preparation = _preparation(args.preparation, network)
+        labels = labels_for(_classes(network), args.labels, network.labels)
+        yield Classifier(name, preparation, labels, _call(network, preparation, count))
+
+
+def _named(weights: Path | None) -> str:
+    """The network that a file of weights names, else the default."""
+    if weights is None or not weights.is_file():
+        return MODEL
+    return Description.of(load(weights).metadata).network or MODEL
+
+
+def _load(name: str, weights: Path, preset: str | None) -> Network:
+    try:
+        return create(name, weights=weights, preset=preset)
+    except MinigradError:
+        raise
+    except ValueError as error:
+        raise MinigradError(f"{name}: {error}") from None
+
+
+def _preparation(name: str | None, network: Network) -> Preparation:
+    if name:
+        return preparation_for(name)
+    return network.preparation or preparation_for(network.name)
+
+
+def _classes(network: Network) -> int:
+    """How many classes the network has."""
+    if not isinstance(network.classifier, Linear):
+        raise MinigradError(
+            f"these weights of {network.name} have no classifier, so there are no classes"
+        )
+    return network.classifier.weight.shape[0]
+
+
+def _call(network: Network, preparation: Preparation, count: int) -> Call:
+    """From a batch of one to logits, compiled before the first photograph.
+
+    With several photographs the threads decode, and the network takes one of its own.
+    """
+    most = 1 if count > 1 else num_threads()
+    first = np.zeros((1, 3, preparation.size, preparation.size), np.float32)
+    if current_backend() == "cython":
+        plan = compile(network, first.shape, threads=most)
+        plan(first)
+        return plan
+
+    def logits(batch: Batch) -> Logits:
+        with no_grad(), threads(most):
+            return np.asarray(network(Tensor(batch)))
+
+    if current_backend() in WARM:
+        logits(first)
+    return logits
