@@ -17,7 +17,6 @@ from minigrad.engine.memory import in_order
 from minigrad.kernels.cython.copying import bind_copies
 from minigrad.kernels.cython.pairs import PAIRS, bind_pair
 from minigrad.kernels.cython.resampling import bind_resample
-from minigrad.ops.transposed import woven
 from minigrad.tensor import Array
 
 __all__ = ["MOVES", "can_move"]
@@ -52,6 +51,8 @@ def _concat(step: Step, bound: Placed, y: Array) -> Copies:
 
 
 def _interleave(step: Step, bound: Placed, y: Array) -> Copies:
+    from minigrad.ops.transposed import woven  # few networks have such a step
+
     for k, ref in enumerate(step.inputs):
         yield bound.array(ref), y[woven(k, step.params["stride"])]
 

@@ -298,7 +298,8 @@ def initialize(module: Module, scheme: str = "tensorflow", rng: Generator | None
             part.__dict__["rng"] = rng
         weight = part.__dict__.get("weight")
         if isinstance(weight, Parameter) and weight.ndim > 1:
-            weight.redraw(choose(weight.shape, getattr(part, "groups", 1), scheme), _seed(rng))
+            groups = part.__dict__.get("groups", 1)
+            weight.redraw(choose(weight.shape, groups, scheme), _seed(rng))
 
 
 def choose(shape: Shape, groups: int = 1, scheme: str = "tensorflow") -> Draw:

@@ -79,7 +79,8 @@ class Module(Generic[Output]):
     forward: Callable[..., Any]
 
     def __setattr__(self, name: str, value: object) -> None:
-        self._check_replacement(name, value)
+        if name in self.__dict__:
+            self._check_replacement(name, value)
         if isinstance(value, Module):
             value.__dict__["_name"] = name
         elif isinstance(value, (list, tuple)) and any(isinstance(v, Module) for v in value):
@@ -90,7 +91,7 @@ class Module(Generic[Output]):
 
     def _check_replacement(self, name: str, value: object) -> None:
         """What belongs to the tree stays in it: only its like, or None, takes its place."""
-        old = self.__dict__.get(name)
+        old = self.__dict__[name]
         kind = next((k for k in (Parameter, Buffer, Module) if isinstance(old, k)), None)
         if kind is None or value is None or isinstance(value, kind):
             return

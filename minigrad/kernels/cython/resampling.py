@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
-from minigrad.sampling import Taps
+
+if TYPE_CHECKING:
+    from minigrad.sampling import Taps
 
 __all__ = ["bind_resample"]
 
