@@ -158,8 +158,9 @@ def examine(
         Of images; weights are always (Cout, Cin/groups, kh, kw).
     gradients : callable, optional
         ``gradients(cotangent, *arrays, **words) -> arrays``, one for each argument, or None.
-    algorithm : {"winograd", "fft"}, optional
-        Convolutions of stride 1 are held to its normwise bound alone.
+    algorithm : {"winograd", "fft", "strassen"}, optional
+        Convolutions of stride 1 (Strassen's: linear maps and matrix products) are held to its
+        normwise bound alone.
     functions : {"relative", "absolute"}
         "absolute" lets the logistic function and tanh be computed from each other, as ONNX
         Runtime and ncnn do: 1/2 + tanh(x / 2) / 2 has an error of a few u, however small the

@@ -54,8 +54,9 @@ def judge(
         Judge y as the gradient of <cotangent, op(inputs)> in this argument.
     cotangent : array, optional
         The cotangent of the result, needed with ``wrt``.
-    algorithm : {"winograd", "fft"}, optional
-        Judge a stride-1 convolution by the normwise bound of that algorithm, which is far wider.
+    algorithm : {"winograd", "fft", "strassen"}, optional
+        Judge a stride-1 convolution (Strassen's: a linear map or matrix product) by the
+        normwise bound of that algorithm, which is far wider.
     functions : {"relative", "absolute"}
         "absolute" lets the logistic function and tanh be computed from each other, as ONNX
         Runtime and ncnn do: 1/2 + tanh(x / 2) / 2 has an error of a few u, however small the

@@ -1,4 +1,4 @@
-"""Normwise bounds for fast convolutions, which add and subtract before they multiply.
+"""Normwise bounds for fast algorithms, which add and subtract before they multiply.
 
 Winograd's algorithm F(m, r) writes a piece of a correlation along one axis as
 
@@ -24,6 +24,16 @@ A convolution by FFT has, for maps that are padded to M values in all and L = lo
 
 since a transform is off by L h of the 2-norm of its result (N. Higham, "Accuracy and Stability
 of Numerical Algorithms" (2002), theorem 24.2) and its result has at most sqrt(M) times the norm.
+
+Strassen's algorithm makes a matrix product from 7 of half its size.  An element of the result is
+then a sum of at most 18 products of blocks (12 in Strassen's own form, 18 in Winograd's), whose
+factors were added up in at most 3 steps each and which are added up in at most 4, or 5 where
+an odd row or column is done apart.  L levels over sums of K products leave
+
+    |y' - y| <= gamma_k T' + (k 18^L + 1) eta,
+    T' = 18^L ceil(K / 2^L) max |a| max |b|,    k = ceil(K / 2^L) + 11 L + 1,
+
+again by the theorem's proof.  At most two levels are allowed, and no more than the sizes have.
 """
 
 from __future__ import annotations
@@ -46,7 +56,14 @@ __all__ = ["ALGORITHMS", "check_algorithm", "normwise", "winograd_matrices"]
 
 POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
 TILES = (2, 4, 6)
-ALGORITHMS = ("winograd", "fft")
+ALGORITHMS = {
+    "winograd": ("conv2d", "depthwise_conv2d"),
+    "fft": ("conv2d", "depthwise_conv2d"),
+    "strassen": ("linear", "matmul"),
+}
+"""Which operations an algorithm is judged for."""
+
+LEVELS = 2
 
 
 def winograd_matrices(m: int, r: int) -> tuple[Array, Array, Array]:
@@ -85,16 +102,16 @@ def _from_roots(roots: list[Fraction]) -> list[Fraction]:
 
 
 def normwise(call: Call, how: Arithmetic, algorithm: str, wrt: str | None = None) -> Judged:
-    """The exact result of a convolution, with the bound of a fast algorithm.
+    """The exact result of a convolution or matrix product, with the bound of a fast algorithm.
 
     Parameters
     ----------
     call : Call
-        conv2d or depthwise_conv2d with stride 1 and dilation 1.
+        conv2d or depthwise_conv2d with stride 1 and dilation 1; linear or matmul.
     how : Arithmetic
-    algorithm : {"winograd", "fft"}
-    wrt : None or "x"
-        The result, or the gradient in x, which is such a convolution too.
+    algorithm : {"winograd", "fft", "strassen"}
+    wrt : None
+        Gradients are not judged by these bounds.
 
     Returns
     -------
@@ -106,14 +123,23 @@ def normwise(call: Call, how: Arithmetic, algorithm: str, wrt: str | None = None
         For another operation, stride, dilation, algorithm or gradient.
     """
     check_algorithm(call.op, algorithm)
+    if wrt is not None:
+        raise MinigradError(f"{algorithm} is judged for results, not for gradients")
+    if algorithm == "strassen":
+        return _widened(call, how, _strassen(call))
     x, w, spec = _convolution(call)
-    if wrt is not None or spec.stride != (1, 1) or spec.dilation != (1, 1):
+    if spec.stride != (1, 1) or spec.dilation != (1, 1):
         raise MinigradError(
             f"{algorithm} is judged for results of convolutions of stride 1 and dilation 1"
         )
-    judged = call.evaluate(how)
     bias = call.arguments.get("bias")
     steps = (_winograd if algorithm == "winograd" else _fft)(x, w, bias, spec, how)
+    return _widened(call, how, steps)
+
+
+def _widened(call: Call, how: Arithmetic, steps: Roundings) -> Judged:
+    """The result with the bound of an algorithm beside the one of an ordinary sum."""
+    judged = call.evaluate(how)
     shape = judged.exact.shape
     bound = np.broadcast_to(steps.bound_in(how, judged.exact), shape) + judged.bound
     return judged._replace(
@@ -129,8 +155,8 @@ def check_algorithm(op: str, algorithm: str | None) -> None:
         raise MinigradError(
             f"algorithm must be one of {', '.join(ALGORITHMS)}, not {str(algorithm)[:40]!r}"
         )
-    if algorithm and op not in ("conv2d", "depthwise_conv2d"):
-        raise MinigradError(f"{op} has no fast algorithm: algorithm= is for convolutions")
+    if algorithm and op not in ALGORITHMS[algorithm]:
+        raise MinigradError(f"{algorithm} is for {' and '.join(ALGORITHMS[algorithm])}, not {op}")
 
 
 def _convolution(call: Call) -> tuple[Array, Array, ConvSpec]:
@@ -169,6 +195,21 @@ def _winograd(x: Array, w: Array, bias: Array | None, spec: ConvSpec, how: Arith
         np.abs(x).max(axis=(2, 3), initial=0), np.abs(w).max(axis=(2, 3)), spec.groups
     )
     return Roundings(count, _with_bias(factor * largest, bias), count * factor + 1, products=True)
+
+
+def _strassen(call: Call) -> Roundings:
+    names = ("x", "w") if call.op == "linear" else ("a", "b")
+    a, b = (np.abs(call.arguments[name]) for name in names)
+    inner = a.shape[-1]
+    outer = b.shape[0] if call.op == "linear" else b.shape[1]
+    smallest = min(a.shape[0], inner, outer)
+    levels = min(LEVELS, math.ceil(math.log2(smallest))) if smallest > 1 else 0
+    sums, factor = math.ceil(inner / 2**levels), 18.0**levels
+    size = np.full((1, 1), factor * sums * a.max(initial=0) * b.max(initial=0))
+    bias = call.arguments.get("bias")
+    count = sums + 11 * levels + 1
+    size = size if bias is None else size + np.abs(bias)
+    return Roundings(count, size, count * factor + 1, products=True)
 
 
 def _fft(x: Array, w: Array, bias: Array | None, spec: ConvSpec, how: Arithmetic) -> Roundings:

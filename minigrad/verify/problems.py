@@ -10,7 +10,7 @@ from functools import cached_property
 
 from minigrad.tensor import Array
 from minigrad.verify.arithmetic import Arithmetic
-from minigrad.verify.normwise import normwise
+from minigrad.verify.normwise import ALGORITHMS, normwise
 from minigrad.verify.operations import Judged
 from minigrad.verify.trials import Trial
 
@@ -29,7 +29,7 @@ class Problem:
     trial : Trial
     how : Arithmetic
     algorithm : str or None
-        "winograd" or "fft": convolutions that it may serve get its bound.
+        One of ``normwise.ALGORITHMS``: cases that it may serve get its bound.
     arrays : dict, optional
         Instead of the case's own.
     """
@@ -80,9 +80,11 @@ def problem(trial: Trial, how: Arithmetic, algorithm: str | None = None) -> Prob
 
 
 def _fast(trial: Trial, algorithm: str | None) -> bool:
-    """Whether a fast algorithm may serve the case: a convolution of stride and dilation 1."""
-    if trial.op not in ("conv2d", "depthwise_conv2d"):
+    """Whether a fast algorithm may serve the case: convolutions of stride and dilation 1."""
+    if algorithm is None or trial.op not in ALGORITHMS[algorithm]:
         return False
+    if algorithm == "strassen":
+        return True
     kernel = trial.geometry.sizes["kh"], trial.geometry.sizes["kw"]
     if algorithm == "winograd" and max(kernel) > LARGEST:
         return False

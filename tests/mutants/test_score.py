@@ -88,6 +88,22 @@ def test_a_correct_variant_of_another_operation_passes(op, name, kernel, how):
     SCORE["passed"] += 1
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("op", ["linear", "matmul"])
+def test_strassens_algorithm_passes_under_its_own_bound(op, levels):
+    def kernel(a, b, bias=None):
+        y = others.strassen(a, b.T if op == "linear" else b, levels)
+        return y if bias is None else y + bias
+
+    report = examine(kernel, op, algorithm="strassen", first=True)
+    assert report.passed, str(report)
+    assert not examine(kernel, op, first=True).passed
+    off = examine(lambda a, b, *c: kernel(a * np.float32(1.01), b, *c), op, algorithm="strassen",
+                  first=True)  # fmt: skip
+    assert off.failures
+    SCORE["passed"] += 1
+
+
 CHEATS = {
     "cached output": "the output is the one of an earlier call",
     "output cached by address": "the arrays before they were changed in place",
@@ -155,7 +171,7 @@ def test_our_backends_pass(op, backend):
 def test_the_score():
     """At least 80 bugs, all caught; at least 20 correct variants, all passed."""
     planted = len(bugs.LINES) + len(bugs.WRAPPED) + len(others.BUGS)
-    right = len(VARIANTS) + len(others.RIGHT)
+    right = len(VARIANTS) + len(others.RIGHT) + 4  # Strassen's
     print(
         f"\n{planted} bugs planted, {SCORE['caught']} caught; {right} correct variants and 15 of "
         f"our own, {SCORE['passed']} passed; statistical figure of {SCORE['arrays']} correct "
