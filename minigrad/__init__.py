@@ -32,6 +32,7 @@ and the files that stand by themselves:
 
     errors               every error that minigrad raises on purpose
     arguments            what an argument may be, checked where a user hands it in
+    docs                 sections that several docstrings share
     shaped               tensors whose shape is known before their values
     threads              how many threads a compiled kernel may use
     resources            the CPUs and the memory that this process may use

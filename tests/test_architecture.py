@@ -29,6 +29,7 @@ FLOORS = (
         "resources",
         "threads",
         "columns",
+        "docs",
         "interrupts",
     ),
     ("kernels",),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from minigrad import ops
 from minigrad.arguments import flag, integer, one_of
+from minigrad.docs import with_sections
 from minigrad.kernels import tables
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
@@ -74,13 +75,28 @@ class Activation(Module):
         return f"{self.function}"
 
 
-class ReLU(Activation):
-    """y = max(x, 0), element by element: PyTorch's name for ``Activation("relu")``.
+class _Named(Activation):
+    """PyTorch's class of an activation."""
 
-    Parameters
-    ----------
-    inplace : bool
-        PyTorch's switch, which changes nothing: x keeps its values.
+    _activation: str
+
+    def __init__(self, inplace: bool = False) -> None:
+        flag(type(self).__name__, "inplace", inplace)
+        super().__init__(self._activation)
+
+
+_one_switch = with_sections(
+    """Parameters
+----------
+inplace : bool
+    PyTorch's switch, which changes nothing: x keeps its values.
+"""
+)
+
+
+@_one_switch
+class ReLU(_Named):
+    """y = max(x, 0), element by element: PyTorch's name for ``Activation("relu")``.
 
     Examples
     --------
@@ -89,18 +105,12 @@ class ReLU(Activation):
     [0.0, 2.0]
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        flag("ReLU", "inplace", inplace)
-        super().__init__("relu")
+    _activation = "relu"
 
 
-class ReLU6(Activation):
+@_one_switch
+class ReLU6(_Named):
     """y = min(max(x, 0), 6), element by element: PyTorch's name for ``Activation("relu6")``.
-
-    Parameters
-    ----------
-    inplace : bool
-        PyTorch's switch, which changes nothing: x keeps its values.
 
     Examples
     --------
@@ -109,18 +119,12 @@ class ReLU6(Activation):
     [0.0, 6.0]
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        flag("ReLU6", "inplace", inplace)
-        super().__init__("relu6")
+    _activation = "relu6"
 
 
-class Hardsigmoid(Activation):
+@_one_switch
+class Hardsigmoid(_Named):
     """y = min(max(x + 3, 0), 6) / 6, PyTorch's name for ``Activation("hardsigmoid")``.
-
-    Parameters
-    ----------
-    inplace : bool
-        PyTorch's switch, which changes nothing: x keeps its values.
 
     Examples
     --------
@@ -129,18 +133,12 @@ class Hardsigmoid(Activation):
     [0.5, 1.0]
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        flag("Hardsigmoid", "inplace", inplace)
-        super().__init__("hardsigmoid")
+    _activation = "hardsigmoid"
 
 
-class Hardswish(Activation):
+@_one_switch
+class Hardswish(_Named):
     """y = x min(max(x + 3, 0), 6) / 6, PyTorch's name for ``Activation("hardswish")``.
-
-    Parameters
-    ----------
-    inplace : bool
-        PyTorch's switch, which changes nothing: x keeps its values.
 
     Examples
     --------
@@ -149,18 +147,12 @@ class Hardswish(Activation):
     [0.0, 3.0]
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        flag("Hardswish", "inplace", inplace)
-        super().__init__("hardswish")
+    _activation = "hardswish"
 
 
-class Sigmoid(Activation):
+@_one_switch
+class Sigmoid(_Named):
     """y = 1 / (1 + e^-x), element by element: PyTorch's name for ``Activation("sigmoid")``.
-
-    Parameters
-    ----------
-    inplace : bool
-        PyTorch's switch, which changes nothing: x keeps its values.
 
     Examples
     --------
@@ -169,18 +161,12 @@ class Sigmoid(Activation):
     [0.5]
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        flag("Sigmoid", "inplace", inplace)
-        super().__init__("sigmoid")
+    _activation = "sigmoid"
 
 
-class SiLU(Activation):
+@_one_switch
+class SiLU(_Named):
     """y = x / (1 + e^-x), element by element: PyTorch's name for ``Activation("silu")``.
-
-    Parameters
-    ----------
-    inplace : bool
-        PyTorch's switch, which changes nothing: x keeps its values.
 
     Examples
     --------
@@ -189,18 +175,12 @@ class SiLU(Activation):
     [0.0]
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        flag("SiLU", "inplace", inplace)
-        super().__init__("silu")
+    _activation = "silu"
 
 
-class Tanh(Activation):
+@_one_switch
+class Tanh(_Named):
     """y = tanh(x), element by element: PyTorch's name for ``Activation("tanh")``.
-
-    Parameters
-    ----------
-    inplace : bool
-        PyTorch's switch, which changes nothing: x keeps its values.
 
     Examples
     --------
@@ -209,9 +189,7 @@ class Tanh(Activation):
     [0.0]
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        flag("Tanh", "inplace", inplace)
-        super().__init__("tanh")
+    _activation = "tanh"
 
 
 class Softmax(Module):
