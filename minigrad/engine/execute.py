@@ -195,6 +195,8 @@ class Bound:
             for value in part.graph.values()
             if value.number in offsets
         }
+        for number, (whole, index) in part.place.parts.items():
+            self.values[number] = self.values[whole][index]
         self.programs = list(self._programs())
 
     @property

@@ -8,17 +8,22 @@ factor off, and the plan prints both what it reached and the lower bound: the la
 of the sizes that live at one step.
 
 A reshape that leaves every number where it is makes no value of its own: it lies where
-its input lies, and the two live as one.
+its input lies, and the two live as one.  What a convolution makes for a concatenation of channels,
+or for maps that are woven, and for nothing else, is written into its place there at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from minigrad.engine.graph import Graph, Step, Value
+from minigrad.engine.graph import Graph, Ref, Step, Value, is_conv
+from minigrad.ops.transposed import woven
 
-__all__ = ["ALIGNMENT", "Life", "Placement", "is_alias", "live_peak", "lives", "place", "placement"]
+__all__ = [
+    "ALIGNMENT", "Inside", "Life", "Placement", "is_alias", "live_peak", "lives", "parts", "place",
+    "placement",
+]  # fmt: skip
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest register
 
@@ -31,6 +36,13 @@ class Life(NamedTuple):
     last: int
 
 
+class Inside(NamedTuple):
+    """Where a value lies in another: the number of the whole, and the place of the part."""
+
+    whole: int
+    place: tuple[slice, ...]
+
+
 class Placement(NamedTuple):
     """Where each value of a graph lies.
 
@@ -41,12 +53,15 @@ class Placement(NamedTuple):
     size : int
         Bytes of the arena.
     offsets : dict of int to int
-        The first byte of each value, by its number.
+        The first byte of each value, by its number; of a part, that of the whole.
+    parts : dict of int to Part
+        The values that are parts of others.
     """
 
     live: int
     size: int
     offsets: dict[int, int]
+    parts: dict[int, Inside]
 
 
 def placement(graph: Graph) -> Placement:
@@ -54,19 +69,50 @@ def placement(graph: Graph) -> Placement:
     needed, roots = lives(graph), _roots(graph)
     offsets, size = place(needed)
     places = {k: offsets[root] for k, root in roots.items() if root in offsets}
-    return Placement(live_peak(needed), size, places)
+    return Placement(live_peak(needed), size, places, parts(graph))
+
+
+def parts(graph: Graph) -> dict[int, Inside]:
+    """The values that are written into their place in a larger one."""
+    found, uses = {}, graph.uses()
+    for number, step in graph.steps.items():
+        for ref, index in _joined(step):
+            maker = graph.maker(ref)
+            if maker is not None and _writes_anywhere(maker) and uses[maker.number] == [number]:
+                found[maker.number] = Inside(number, index)
+    return found
+
+
+def _joined(step: Step) -> Iterator[tuple[Ref, tuple[slice, ...]]]:
+    """What a step joins, and where each of it lies in what it makes."""
+    if step.op == "interleave":
+        for k, ref in enumerate(step.inputs):
+            yield ref, woven(k, step.params["stride"])
+    elif step.op == "concat" and step.params["axis"] == 1 and len(step.shape) == 4:
+        start = 0
+        for ref in step.inputs:
+            end = start + (0 if ref is None else ref.shape[1])
+            yield ref, (slice(None), slice(start, end))
+            start = end
+
+
+def _writes_anywhere(step: Step) -> bool:
+    """Whether a step can write pixels that do not lie side by side: a plain convolution."""
+    return is_conv(step) and step.epilogue.gate is None
 
 
 def lives(graph: Graph) -> dict[int, Life]:
     """From when to when each value with memory of its own is needed, and how large it is."""
     last: dict[int, int] = {}
+    first: dict[int, int] = {}
     end, roots = max(graph.steps, default=0) + 1, _roots(graph)
     for number, readers in graph.uses().items():
+        root = roots[number]
+        first[root] = min(first.get(root, number), number)
         for reader in readers:
-            root = roots[number]
             last[root] = max(last.get(root, 0), end if reader < 0 else reader)
     return {
-        value.number: Life(value.nbytes, value.number, last[value.number])
+        value.number: Life(value.nbytes, first[value.number], last[value.number])
         for value in graph.values()
         if value.number in last
     }
@@ -74,9 +120,11 @@ def lives(graph: Graph) -> dict[int, Life]:
 
 def _roots(graph: Graph) -> dict[int, int]:
     """For each value the one in whose memory it lies: mostly itself."""
+    inside = parts(graph)
     roots = {0: 0}
     for number, step in graph.steps.items():
-        roots[number] = roots[step.source.number] if is_alias(step) else number
+        whole = inside[number].whole if number in inside else number
+        roots[number] = roots[step.source.number] if is_alias(step) else whole
     return roots
 
 
