@@ -2,7 +2,7 @@
 
 A folder of vectors holds
 
-    manifest.json   the operation, words, shapes and kind of every case
+    manifest.json   the operation, words, shapes, dtypes and kind of every case
     conv2d.txt      convolutions once more, one a line, as integers that scanf reads:
                     case n c h w o i kh kw sh sw top bottom left right dh dw groups
     CASE            the inputs by the names of the parameters;  exact: the result in float64;
@@ -107,9 +107,11 @@ def write(
         arrays = _arrays(put, runner)
         write_arrays(folder, name, arrays, form)
         shapes = {k: list(a.shape) for k, a in arrays.items()}
+        dtypes = {k: "float32" if a.dtype.name == "bfloat16" else a.dtype.name
+                  for k, a in arrays.items()}  # fmt: skip
         cases.append({
             "case": name, "title": trial.name, "op": trial.op, "words": trial.words,
-            "inputs": list(put.arrays), "exact": trial.exact, "shapes": shapes,
+            "inputs": list(put.arrays), "exact": trial.exact, "shapes": shapes, "dtypes": dtypes,
         })  # fmt: skip
         lines += _convolution_line(name, put)
     sums = "int32" if dtype == "int8" else how.accumulator.name

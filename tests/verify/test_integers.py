@@ -164,6 +164,8 @@ def test_vectors_of_integers(tmp_path: Path, form: str, capsys: pytest.CaptureFi
     r.mkdir()
     for entry in json.loads((v / "manifest.json").read_text())["cases"]:
         given = read_arrays(v, entry["case"], "int64")
+        first = "uint8" if "u8" in entry["title"] else "int8"
+        assert [entry["dtypes"][k] for k in entry["inputs"]] == [first, "int8", "int32"]
         y = exact("linear")(*(given[k] for k in entry["inputs"]))
         assert np.array_equal(y, given["exact"])
         write_arrays(r, entry["case"], {"y": y}, form)
