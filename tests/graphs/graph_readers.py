@@ -42,3 +42,8 @@ def any_size(path):
 def network(path):
     """Makes a network of an ONNX file, which runs its shape rules."""
     load_graph(path)
+
+
+def network_of_photographs(path):
+    """The same for an image of 32 pixels."""
+    load_graph(path, shape=(1, 3, 32, 32))

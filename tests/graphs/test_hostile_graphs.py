@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
+
 import pytest
 from fuzzing import fuzz
 from graph_files import onnx_file, tflite_file
@@ -74,3 +77,28 @@ def test_a_damaged_network_is_refused_or_read(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
 def test_many_damaged_networks(tmp_path, kind):
     check(tmp_path, kind, LONG, first=QUICK)
+
+
+EXPORTED = zipfile.ZipFile(Path(__file__).parents[1] / "golden" / "exported.zip")
+REFUSALS = ["FormatError", "ShapeError", "ArgumentError", "GraphError", "DtypeError",
+            "NotEnoughMemory"]  # fmt: skip
+
+
+def check_networks(tmp_path, count, first=0):
+    """Networks that PyTorch wrote, damaged: made of them what can be made, their shapes tried."""
+    paths = []
+    for name in ("others.old.onnx", "mobilenet_v2.old.onnx", "others.new.onnx"):
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(EXPORTED.read(name))
+    report = fuzz("graph_readers:network_of_photographs", paths, count, REFUSALS, first)
+    assert report.faults == []
+    assert report.refused + report.read == count
+
+
+def test_a_damaged_network_of_pytorchs_is_refused_or_made(tmp_path):
+    check_networks(tmp_path, 600)
+
+
+@pytest.mark.full
+def test_many_damaged_networks_of_pytorchs(tmp_path):
+    check_networks(tmp_path, 6_000, first=600)
