@@ -187,10 +187,14 @@ def truncated_normal(shape: Shape, seed: int | None, std: float) -> Array:
     True
     """
     rng = np.random.default_rng(seed)
-    z = rng.standard_normal(shape)
-    while (outside := np.abs(z) > 2).any():
-        z[outside] = rng.standard_normal(np.count_nonzero(outside))
-    return z * std
+    z = rng.standard_normal(prod(shape))
+    outside = np.flatnonzero(np.abs(z) > 2)
+    while outside.size:
+        again = rng.standard_normal(outside.size)
+        z[outside] = again
+        outside = outside[np.abs(again) > 2]
+    z *= std
+    return z.reshape(shape)
 
 
 def _fan_in(shape: Shape) -> int:

@@ -34,6 +34,16 @@ def test_spread_of_the_first_weights(scheme, conv, depthwise, linear):
         assert not layer.bias.numpy().any()
 
 
+@pytest.mark.parametrize("shape", [(0,), (1,), (7, 3), (64, 32, 3, 3)])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_truncated_normal_draws_again_what_lies_outside_in_order(shape, seed):
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal(shape)
+    while (outside := np.abs(z) > 2).any():
+        z[outside] = rng.standard_normal(np.count_nonzero(outside))
+    assert np.array_equal(nn.init.truncated_normal(shape, seed, 0.3), z * 0.3)
+
+
 def test_the_truncated_normal_stays_within_two_sigma():
     z = nn.init.truncated_normal((10_000,), 0, 0.5)
     assert np.abs(z).max() <= 1
