@@ -126,7 +126,7 @@ LAYERS = {
     "DataParallel": "mg.threads",
     "Dropout2d": "nn.StochasticDepth for whole images, or nn.Dropout",
     "GELU": "nn.SiLU",
-    "LeakyReLU": "nn.ReLU",
+    "LeakyReLU": "mg.leaky_relu in a module of your own, or nn.ReLU",
     "ModuleDict": "attributes, self.a = nn.Linear(2, 2)",
     "ModuleList": "nn.Sequential, which can be iterated over",
     "ParameterList": "attributes, self.a = nn.Parameter(x)",
