@@ -21,7 +21,7 @@ in exact arithmetic.  ``compile(..., fold=False)`` leaves it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -115,17 +115,24 @@ def _plain_maker(graph: Graph, ref: Ref, uses: Uses) -> Step | None:
     return maker if constant and _read_once(maker, uses) else None
 
 
-def _scaled(maker: Step, guest: Step, scale: Array | float, shift: Array | float) -> Match:
+@lru_cache(maxsize=4096)
+def _as_norm(scale: bytes, shift: bytes) -> tuple[Array, ...]:
+    """The batch norm that scales and shifts; the same arrays for the same numbers."""
+    gamma, beta = np.frombuffer(scale), np.frombuffer(shift)
+    return np.zeros(gamma.size), np.ones(gamma.size), gamma, beta
+
+
+def _scaled(
+    maker: Step, guest: Step, scale: Array | float, shift: Array | float, fold: Fold | None
+) -> Match:
     """scale times the maker plus shift, as the maker with other weights."""
-    channels = maker.weights.shape[0]
-    scale, shift = (np.broadcast_to(np.asarray(v, np.float64), channels) for v in (scale, shift))
-    norm = (np.zeros(channels), np.ones(channels), scale, shift)
-    w, bias = folded(maker.weights, maker.bias, norm, 0.0)
+    vectors = (np.full(maker.weights.shape[0], v, np.float64).tobytes() for v in (scale, shift))
+    w, bias = (fold or folded)(maker.weights, maker.bias, _as_norm(*vectors), 0.0)
     other = maker._replace(inputs=(maker.inputs[0], Constant(w), Constant(bias)))
     return Match(_joined(other, guest), maker.number)
 
 
-def fold_affine(graph: Graph, number: int, uses: Uses) -> Verdict:
+def fold_affine(graph: Graph, number: int, uses: Uses, fold: Fold | None = None) -> Verdict:
     """A number for each channel, added to a convolution or multiplied with it."""
     step = graph.steps[number]
     if step.op not in ("add", "sub", "mul", "div"):
@@ -138,13 +145,13 @@ def fold_affine(graph: Graph, number: int, uses: Uses) -> Verdict:
         if not np.isfinite(v).all() or (step.op == "div" and not v.all()):
             return "a factor or a summand is no finite number"
         if step.op in ("mul", "div"):
-            return _scaled(maker, step, v if step.op == "mul" else 1 / v, 0.0)
+            return _scaled(maker, step, v if step.op == "mul" else 1 / v, 0.0, fold)
         sign = -1.0 if step.op == "sub" and value is not step.inputs[0] else 1.0
-        return _scaled(maker, step, sign, -v if step.op == "sub" and sign > 0 else v)
+        return _scaled(maker, step, sign, -v if step.op == "sub" and sign > 0 else v, fold)
     return None
 
 
-def fold_clamp(graph: Graph, number: int, uses: Uses) -> Verdict:
+def fold_clamp(graph: Graph, number: int, uses: Uses, fold: Fold | None = None) -> Verdict:
     """clamp(x, 0, 1) = hardsigmoid(6 x - 3), which a convolution can make itself."""
     step = graph.steps[number]
     limits = step.params.get("low"), step.params.get("high")
@@ -153,7 +160,7 @@ def fold_clamp(graph: Graph, number: int, uses: Uses) -> Verdict:
     maker = _plain_maker(graph, step.inputs[0], uses)
     if maker is None or maker.op != "conv2d":
         return "it does not follow a convolution"
-    match = _scaled(maker, step, 6.0, -3.0)
+    match = _scaled(maker, step, 6.0, -3.0, fold)
     clamped = match.step._replace(epilogue=Epilogue(activation="hardsigmoid"))
     return match._replace(step=clamped)
 
@@ -274,7 +281,12 @@ def rewrite(
     graph = lift(graph)
     uses = graph.uses()
     folding = partial(fold_batch_norm, fold=partial(fold, room=Slab(_foldable(graph))))
-    rules: dict[str, Rule] = {**RULES, "fold batch norm": folding}
+    rules: dict[str, Rule] = {
+        **RULES,
+        "fold batch norm": folding,
+        "fold affine": partial(fold_affine, fold=fold),
+        "fold clamp": partial(fold_clamp, fold=fold),
+    }
     for name, rule in rules.items():
         if name in leave_out:
             continue

@@ -38,7 +38,12 @@ class Weights:
         self._copies: dict[int, tuple[Array, Array]] = {}
 
     def fold(
-        self, w: Array, b: Array | None, norm: Sequence[Array], eps: float, room: Slab
+        self,
+        w: Array,
+        b: Array | None,
+        norm: Sequence[Array],
+        eps: float,
+        room: Slab | None = None,
     ) -> Folded:
         """``fuse.folded`` of these arrays."""
         arrays = (w, b, *norm)

@@ -146,11 +146,16 @@ def test_a_formula_of_several_nodes_is_one_step(tmp_path, name):
     nodes = [node("Conv", ["x", "w"], ["p"]), node("Add", ["p", "t"], ["c"]), *FORMULAS[name]]
     shape = (2, 3, 5, 4)
     path = tmp_path / "net.onnx"
-    path.write_bytes(onnx_file(graph(nodes, tensors, [value("x", shape)], [value("y", ())])))
+    sizes = [value("x", ("n", 3, "h", "w"))]
+    path.write_bytes(onnx_file(graph(nodes, tensors, sizes, [value("y", ())])))
     net, x = mg.load_graph(path), rng.normal(size=shape).astype("f4")
     plan = mg.compile(net, shape)
     (step,) = plan.graph.steps.values()
     assert (step.op, step.epilogue.activation) == ("conv2d", name.split(" ")[0])
     np.testing.assert_allclose(plan(x), net(mg.from_numpy(x)).numpy(), rtol=1e-5, atol=1e-5)
+    several = mg.compile(net)
+    for size in ((2, 3, 5, 4), (2, 3, 6, 7)):
+        several(np.zeros(size, "f4"))
+    assert len(several._recipe.weights.packed) == 1  # one copy of the weights for both
     unfolded = mg.compile(net, shape, fold=False)
     assert np.array_equal(unfolded(x), net(mg.from_numpy(x)).numpy())
