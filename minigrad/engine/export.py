@@ -253,6 +253,8 @@ class _Writer:
         return self.node("LogSoftmax", inputs, out, axis=-1)
 
     def _concat(self, step: Step, inputs: list[str], out: str) -> str:
+        if self.free and any(isinstance(ref, Constant) for ref in step.inputs):
+            raise GraphError("the batch cannot be free: a constant is joined to its images")
         return self.node("Concat", inputs, out, axis=step.params["axis"])
 
 

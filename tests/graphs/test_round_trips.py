@@ -55,6 +55,17 @@ def test_a_free_batch_takes_any_number_of_images(tmp_path):
 def test_a_batch_cannot_be_free_where_images_mix(tmp_path):
     with pytest.raises(GraphError, match="mixes its images"):
         to_onnx(lambda x: mg.relu(x).sum(), (1, 2), batch="free")
+    with pytest.raises(GraphError, match="a constant is joined to its images"):
+        to_onnx(lambda x: mg.concat([x, constant(1, 2)], 1), (1, 3), batch="free")
+
+
+def test_a_constant_beside_every_image_leaves_the_batch_free(tmp_path):
+    def model(x):
+        return (x + constant(3, 4, 5)) * constant(1, 3, 1, 1) - mg.maximum(x, 0.5)
+
+    x = rng.normal(size=(4, 3, 4, 5)).astype("f4")
+    back = mg.load_graph(written(tmp_path, model, (1, 3, 4, 5), batch="free"))
+    np.testing.assert_array_equal(mg.compile(back)(x), mg.compile(model, x.shape, fold=False)(x))
 
 
 def constant(*shape):
