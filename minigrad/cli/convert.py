@@ -25,7 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("source", metavar="IN", type=file_name,
         help="a .pth, .npz or .safetensors file, or a network's name")  # fmt: skip
     add("out", metavar="OUT", type=file_name, help=f"the file to write: {', '.join(SUFFIXES)}")
-    add("--to", choices=LIBRARIES, help="whose names to write (default: the names as they are)")
+    add("--to", choices=LIBRARIES, metavar="LIBRARY",
+        help=f"whose names to write: {', '.join(LIBRARIES)} (default: as they are)")  # fmt: skip
     add("--model", help="the network (default: the one that names and shapes fit)")
     add_output(parser)
     add_json(parser, "one object")

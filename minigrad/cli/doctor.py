@@ -110,11 +110,17 @@ def _show(found: dict[str, Any]) -> None:
             limit,
         ),
         "",
-        *(f"The backend {name} cannot be used: {reason}"
-          for name, reason in found["unavailable"].items()),
-        *(f"{name} is not installed ({purpose}): pip install '{DISTRIBUTION}[{extra}]'"
-          for name, (extra, purpose) in OPTIONAL.items() if found["extras"][name] is None),
+        *(part for text in _missing(found) for part in wrap(text, limit)),
     ])  # fmt: skip
+
+
+def _missing(found: dict[str, Any]) -> Iterator[str]:
+    """What cannot be used, and how it could be."""
+    for name, reason in found["unavailable"].items():
+        yield f"The backend {name} cannot be used: {reason}"
+    for name, (extra, purpose) in OPTIONAL.items():
+        if found["extras"][name] is None:
+            yield f"{name} is not installed ({purpose}): pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def verdict(found: dict[str, Any]) -> str:

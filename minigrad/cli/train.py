@@ -82,7 +82,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=positive, default=64, metavar="N", help="default: %(default)s")
     add("--accumulate", type=positive, default=1, metavar="N", help="batches an update")
     add("--optimizer", choices=tuple(OPTIMIZERS), default="sgd", help="default: %(default)s")
-    add("--recipe", choices=tuple(RECIPES), help="a published optimiser and schedule instead")
+    add("--recipe", choices=tuple(RECIPES), metavar="NAME",
+        help=f"a published optimiser and schedule instead: {', '.join(RECIPES)}")  # fmt: skip
     add("--lr", type=_share, metavar="RATE", help="default: by the optimiser and the batch")
     add("--weight-decay", type=_share, default=4e-5, metavar="X", help="default: %(default)s")
     add(

@@ -329,7 +329,7 @@ class Plan:
     def __repr__(self) -> str:
         from minigrad.engine.describe import line
 
-        return f"<{line(self.design)}; print() shows them>"
+        return f"<{line(self.design)}>"
 
     def __str__(self) -> str:
         from minigrad.engine.describe import table  # a plan that only runs has no use for it

@@ -89,8 +89,8 @@ class Summary(NamedTuple):
 
     def __repr__(self) -> str:
         return (
-            f"<summary of {self.name or 'a network'} for {times(self.input_shape[1:])}: "
-            f"{len(self.layers)} layers, {self.parameters:,} parameters, {self.macs:,} MACs>"
+            f"<summary of {self.name or 'a network'}: {len(self.layers)} layers, "
+            f"{self.parameters:,} parameters, {self.macs:,} MACs>"
         )
 
 

@@ -37,14 +37,17 @@ def test_each_backend_is_shown_with_what_serves_it_or_why_not(found):
 
 def test_a_missing_extension_is_told_with_what_to_do(monkeypatch, capsys):
     reason = "the compiled core is not built: pip install ."
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(doctor, "unavailable", {"cython": reason}.get)
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    assert f"The backend cython cannot be used: {reason}" in shown
+    assert f"The backend cython cannot be used: {reason}" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_missing_extra_is_told_with_what_to_do(monkeypatch, capsys):
     real = doctor._version
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "onnx" else real(name))
     main(["doctor"])
     assert "onnx is not installed (ONNX files): pip install 'minigrad-cpu[onnx]'" in (

@@ -33,9 +33,12 @@ def raising(error):
 
 
 @pytest.mark.parametrize("argv", [["--help"], *([name, "--help"] for name in COMMANDS)])
-def test_help_is_no_error(argv, capsys):
+def test_help_is_no_error_and_fits_80_columns(argv, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(argv) == 0
-    assert "usage: minigrad" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "usage: minigrad" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
