@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minigrad.errors import StateDictError, quote
+from minigrad.errors import StateDictError, listing
 from minigrad.formats.prefixes import below_prefix
 from minigrad.formats.state_dict import StateDict
 from minigrad.models.metadata import describe
@@ -204,8 +204,11 @@ def _pytorchcv_preset(candidates: list[str], state: State) -> str:
 
 
 def _unknown(state: State) -> str:
-    some = ", ".join(quote(key) for key in list(state)[:3])
-    return f"the names are of no library known here ({some}, ...); known: {', '.join(LIBRARIES)}"
+    if not state:
+        return "there are no tensors in it, so these are no weights of a network"
+    return (
+        f"the names are of no library known here ({listing(state)}); known: {', '.join(LIBRARIES)}"
+    )
 
 
 def adapted(model: Origin, state: State) -> dict[str, Array | Tensor]:

@@ -56,6 +56,8 @@ def test_what_was_converted_can_be_read_back(row):
 def test_names_of_nobody_are_refused():
     with pytest.raises(StateDictError, match="the names are of no library known here"):
         models.create("mobilenet_v2", weights={"encoder.0.weight": np.zeros(1, np.float32)})
+    with pytest.raises(StateDictError, match="there are no tensors in it"):
+        models.create("mobilenet_v2", weights={})
 
 
 def test_a_library_without_the_network_is_refused():
