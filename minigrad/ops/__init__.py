@@ -17,6 +17,7 @@ the public functions, which check their arguments.
     indexing        slices, and their transpose
     joining         one after another
     casting         to another dtype
+    fixed_point     integers of quantised networks, which graphs alone use
     reduction       sums, means, variances
     extrema         maxima, minima, and where they are
     ranking         the k largest, and where they are
@@ -99,6 +100,7 @@ _NAMES = {
     "creation": "full ones ones_like randn zeros zeros_like",
     "elementwise": "add div mul neg sub",
     "extrema": "argmax argmin max min",
+    "fixed_point": "",  # nothing public
     "indexing": "embed getitem",
     "joining": "concat stack",
     "leaks": "elu leaky_relu prelu",

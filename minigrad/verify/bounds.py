@@ -88,8 +88,9 @@ def _abs(x: Array) -> Array:
 # Copies, signs, comparisons: nothing is rounded.
 _EXACT = {
     "absolute", "alias", "broadcast_to", "choose", "clone", "compare", "concat", "embed", "gather",
-    "getitem", "interleave", "mask", "max", "max_pool2d", "maximum", "minimum", "neg", "places",
-    "relu", "relu6", "reshape", "rounded", "take_along", "transpose", "where",
+    "getitem", "interleave", "lookup", "mask", "max", "max_pool2d", "maximum", "minimum", "neg",
+    "places", "relu", "relu6", "rescale", "reshape", "round_away", "rounded", "take_along",
+    "transpose", "where",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from minigrad import ops
 from minigrad.autograd import vjp
 from minigrad.geometry import conv_output_shape, conv_spec
+from minigrad.ops import fixed_point
 from minigrad.tensor import PRIMITIVES, Array, Shape, Tensor
 
 __all__ = ["CASES", "Case"]
@@ -174,6 +175,25 @@ _case("rounded", "what is left", lambda x: x - ops.rounded(x, "down"), (3, 4),
       domain=across(0.3, 0.6))  # fmt: skip
 _case("rounded", "quantised beside itself", lambda x: x * ops.quantize(x, 0.5, 3, 0, 15), (3, 4),
       domain=across(0.3, 0.7))  # fmt: skip
+
+
+def _between(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
+    """A little above integers, so that no step of a step function is near."""
+    return [rng.integers(-9, 10, s) + 0.3 for s in shapes]
+
+
+def _rescaled(x: Tensor, *, once: bool) -> Tensor:
+    """x times two factors, above and below 1."""
+    multiplier, shift = np.array([1 << 30, 0x60000000]), np.array([2, -1])
+    return x * fixed_point.rescale(x, multiplier, shift, -12, 15, once)
+
+
+_case("rescale", "rounded twice", _rescaled, (2, 2, 3), domain=_between, once=False)
+_case("rescale", "rounded once", _rescaled, (2, 2, 3), domain=_between, once=True)
+_case("lookup", "squares", lambda x: x * fixed_point.lookup(x, np.arange(-8, 9) ** 2, -8), (3, 4),
+      domain=_between)  # fmt: skip
+_case("round_away", "with an offset", lambda x: x * fixed_point.round_away(x, -5, 6, 2.0), (3, 4),
+      domain=_between)  # fmt: skip
 
 # --- shapes -----------------------------------------------------------------------------
 
