@@ -68,10 +68,9 @@ def operators(path: Path) -> str:
 
 
 def loaded(case: Case) -> Any:
-    """The network, for inputs of the case's sizes."""
-    if case.path.suffix == ".tflite":
-        return mg.load_graph(case.path, layout="NHWC")  # type: ignore[call-arg]
-    return mg.load_graph(case.path, shape=case.x.shape)
+    """The network, for inputs of the case's sizes; that of a TFLite file takes (N, C, H, W)."""
+    sizes = None if case.path.suffix == ".tflite" else case.x.shape
+    return mg.load_graph(case.path, shape=sizes)
 
 
 def difference(got: list[Array], case: Case) -> str:
@@ -88,7 +87,10 @@ def difference(got: list[Array], case: Case) -> str:
 
 
 def _ours(case: Case, threads: int) -> Call:
-    plan = mg.compile(loaded(case), case.x.shape, threads=threads)
+    shape, layout = case.x.shape, "NCHW"
+    if case.path.suffix == ".tflite":
+        shape, layout = (shape[0], shape[3], *shape[1:3]), "NHWC"
+    plan = mg.compile(loaded(case), shape, threads=threads, layout=layout)
     x = np.asarray(case.x, np.float32)
     return lambda: plan.outputs(x)
 

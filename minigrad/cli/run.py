@@ -52,12 +52,13 @@ class Result(NamedTuple):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add = parser.add_argument
-    add("graph", type=file_name, metavar="FILE.onnx", help="the network")
+    add("graph", type=file_name, metavar="FILE", help="the network, .onnx or .tflite")
     add("--input", dest="values", type=file_name, nargs="+", required=True, metavar="X",
         help="an .npy file, which is a whole batch, or a photograph; each is a run")  # fmt: skip
     add_shape(parser, "of photographs, if the file says too much or too little")
     add("--mean", type=finite, default=0.0, help="taken from the pixels, 0 to 255; default: 0")
-    add("--std", type=finite, default=255.0, help="which then divides them; default: 255")
+    add("--std", type=finite, default=255.0, help="which then divides them; default: 255; "
+        "a network in integers takes the pixels as they are, or less 128")  # fmt: skip
     add("--output", type=file_name, metavar="DIR", help="where to write the outputs, as .npy")
     add_output(parser)
     add_json(parser, "an object for each output")
@@ -91,8 +92,10 @@ def _write(results: Sequence[Result], force: bool) -> None:
 def _results(source: Path, args: argparse.Namespace) -> Iterator[Result]:
     if source.suffix == ".npy":
         x = read_npy(source)
+        if x.dtype in (np.int8, np.uint8):
+            x = x.astype(np.float32)
         if x.dtype not in (np.float32, np.float64):
-            raise MinigradError(f"{source}: expected float32 or float64, got {x.dtype}")
+            raise MinigradError(f"{source}: expected float32, float64 or bytes, got {x.dtype}")
         net = load_graph(args.graph, shape=x.shape)
     else:
         net = load_graph(args.graph, shape=args.shape)
@@ -111,7 +114,10 @@ def _results(source: Path, args: argparse.Namespace) -> Iterator[Result]:
 
 
 def _photograph(source: Path, net: ImportedGraph, args: argparse.Namespace) -> Array:
-    """(pixels - mean) / std, scaled to the size of the network's input, if it has one."""
+    """(pixels - mean) / std, scaled to the size of the network's input, if it has one.
+
+    An input of uint8 takes the pixels themselves, one of int8 the pixels less 128.
+    """
     name, sizes = next(iter(net.inputs.items()))
     if sizes is None or len(sizes) != 4 or sizes[0] not in (None, 1):
         raise ShapeError(f"the input {printable(name)} is {sizes}, not one photograph: use --shape")
@@ -123,7 +129,10 @@ def _photograph(source: Path, net: ImportedGraph, args: argparse.Namespace) -> A
     size = (width or image.width, height or image.height)
     require_room("run", (size[1], size[0], 3), np.dtype(np.float32))
     pixels = np.asarray(image if size == image.size else image.resize(size, resample=2))
-    x = (pixels.astype(np.float32) - np.float32(args.mean)) / np.float32(args.std)
+    mean, std = (args.mean, args.std)
+    if name in net.quantization:
+        mean, std = (128.0 if net.quantization[name].dtype == "int8" else 0.0), 1.0
+    x = (pixels.astype(np.float32) - np.float32(mean)) / np.float32(std)
     batch: Array = x[None] if last else x.transpose(2, 0, 1)[None]
     return batch
 

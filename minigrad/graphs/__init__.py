@@ -15,6 +15,18 @@ onnx_types                  the types of what its operators make
 onnx_operators              all of them as a table
 onnx_folding                operators on numbers that are known
 onnx_steps                  a graph as steps, constants and weights
+tflite_layout               where the axes of TFLite's maps are
+tflite_operation            what a TFLite node says of itself
+tflite_windows              TFLite's convolutions, pools and sizes as calls of our ops
+tflite_functions            its functions of elements and rows
+tflite_shapes               its changes of shape
+tflite_integers             how its integers stand for numbers and are rounded
+tflite_quantised            its operators on integers
+tflite_moved                its pools, sums and moves of integers
+tflite_operators            all of them as tables
+tflite_constants            constants as the steps read them
+tflite_folding              operators on numbers that are known
+tflite_steps                a graph as steps, constants and weights
 imported                    the network as a module, and ``load_graph``
 ==========================  =========================================================
 

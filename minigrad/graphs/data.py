@@ -13,7 +13,8 @@ from minigrad.errors import quote, shown
 from minigrad.formats.numbers import Array
 
 __all__ = [
-    "Attribute", "Constant", "Graph", "Node", "OnnxModel", "Quantization", "TfliteGraph",
+    "Attribute", "Constant", "Graph", "Node", "OnnxModel", "Quantization", "QuantizedEnd",
+    "TfliteGraph",
     "TfliteModel", "TfliteNode", "TfliteTensor", "Unread", "Value",
 ]  # fmt: skip
 
@@ -89,6 +90,14 @@ class Quantization(NamedTuple):
     scale: Array
     zero_point: Array
     axis: int
+
+
+class QuantizedEnd(NamedTuple):
+    """An input or output of integers: x = scale (q - zero_point), q being of ``dtype``."""
+
+    dtype: str
+    scale: float
+    zero_point: int
 
 
 class TfliteTensor(NamedTuple):

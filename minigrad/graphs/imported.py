@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from minigrad.arguments import integers, quoted
+from minigrad.arguments import integers, one_of, quoted
 from minigrad.engine.graph import Value as SymbolValue
 from minigrad.engine.trace import Symbol
 from minigrad.errors import (
@@ -20,13 +20,16 @@ from minigrad.errors import (
     ShapeError,
     shown,
 )
+from minigrad.formats.limits import Budget
 from minigrad.formats.numbers import Array
 from minigrad.formats.source import source
-from minigrad.graphs.data import Value
+from minigrad.graphs.data import QuantizedEnd, Value
 from minigrad.graphs.onnx_choices import ALL_NUMBERS
 from minigrad.graphs.onnx_file import read_onnx
 from minigrad.graphs.onnx_folding import MAX_FOLDED
 from minigrad.graphs.onnx_steps import Step, Steps, read_steps
+from minigrad.graphs.tflite_file import read_tflite
+from minigrad.graphs.tflite_steps import read_tflite_steps
 from minigrad.nn import Buffer, Module, Parameter
 from minigrad.nn.parameter import Stored
 from minigrad.tensor import (
@@ -50,6 +53,9 @@ __all__ = ["ImportedGraph", "load_graph"]
 
 Known: TypeAlias = "Tensor | Array"
 Sizes: TypeAlias = "tuple[int | None, ...]"
+LAYOUTS = ("NCHW", "NHWC")
+PREPARED = 64 << 20  # bytes that a TFLite file's constants may take beside those of the file,
+INTEGERS = 9  # and for each byte of it: integers of 8 bits are carried in float64
 
 
 class ImportedGraph(Module["Tensor | list[Tensor]"]):
@@ -65,12 +71,20 @@ class ImportedGraph(Module["Tensor | list[Tensor]"]):
         Of the file, without its ending.
     inputs, outputs : dict
         Name to the sizes that the file gives, None for one that is free.
+    quantization : dict
+        For those inputs and outputs of a TFLite file that are integers: their dtype, scale and
+        zero point.  The integers come and go as floats of the same value.
     """
 
     def __init__(
-        self, steps: Steps, inputs: Mapping[str, Sizes | None], outputs: Sequence[Value]
+        self,
+        steps: Steps,
+        inputs: Mapping[str, Sizes | None],
+        outputs: Sequence[Value],
+        quantization: Mapping[str, QuantizedEnd] | None = None,
     ) -> None:
         self.name = ""
+        self.quantization = dict(quantization or {})
         self.inputs = dict(inputs)
         self.outputs = {value.name: _sizes(value) for value in outputs}
         self._steps = steps.steps
@@ -79,7 +93,9 @@ class ImportedGraph(Module["Tensor | list[Tensor]"]):
             for name, value in steps.constants.items()
             if name in steps.weights
         }
-        self._known = {n: v for n, v in steps.constants.items() if n not in steps.weights}
+        self._known: dict[str, Known] = {
+            name: value for name, value in steps.constants.items() if name not in steps.weights
+        }
         self.eval()
 
     def _named_stored(self, prefix: str = "") -> Iterator[tuple[str, Stored]]:
@@ -165,20 +181,27 @@ def _fitting(name: str, sizes: Sizes | None, x: Tensor) -> Tensor:
 
 
 def load_graph(
-    path: str | os.PathLike[str], shape: Sequence[int | None] | None = None
+    path: str | os.PathLike[str], shape: Sequence[int | None] | None = None, layout: str = "NCHW"
 ) -> ImportedGraph:
-    """Read the network of an ONNX file as a Module in evaluation mode.
+    """Read the network of an ONNX or TFLite file as a Module in evaluation mode.
 
     The initialisers that computed values need are its parameters and buffers, under the file's
     names; ``state_dict``, ``to``, ``grad`` and ``mg.compile`` work as for other modules.
 
+    A TFLite file has its maps as (N, H, W, C).  They come and go as (N, C, H, W), and its filters
+    are turned once, when the file is read.  Its integers of 8 bits are computed as LiteRT's
+    reference kernels compute them, and are floats of the same value outside; ``quantization``
+    says what they stand for.
+
     Parameters
     ----------
     path : path
-        The file, of opset 7 or newer.
+        The file; an ONNX file of opset 7 or newer.
     shape : sequence of int or None, optional
         The sizes of the input, None for one that is free, where the file says too much or too
         little.  Default: the file's.
+    layout : {"NCHW", "NHWC"}
+        "NHWC" if the maps of a TFLite file come and go as the file has them.
 
     Returns
     -------
@@ -193,7 +216,7 @@ def load_graph(
     GraphError
         If its output does not depend on its input.
     ArgumentError
-        If ``shape`` is no shape, or the network has several inputs.
+        If ``shape`` is no shape, the network has several inputs, or ``layout`` is none.
     OSError
         If the file cannot be opened.
 
@@ -212,25 +235,29 @@ def load_graph(
     >>> net(mg.tensor([[1.0, -2.0]])).numpy()
     array([[1., 0.]], dtype=float32)
     """
-    try:
-        model = read_onnx(path)
-    except FormatError:
-        if not _is_tflite(os.fspath(path)):
-            raise
-        raise FormatError(
-            f"{shown(os.fspath(path), 5000)}: this is a TFLite file, and ONNX files are run; "
-            "minigrad.graphs.tflite_file.read_tflite reads it as plain data"
-        ) from None
+    one_of("load_graph", "layout", layout, LAYOUTS)
+    if _is_tflite(os.fspath(path)):
+        return _load_tflite(path, shape, layout)
+    if layout != "NCHW":
+        raise ArgumentError(
+            "load_graph: an ONNX file says the layout of its input itself; leave layout out"
+        )
+    model = read_onnx(path)
     try:
         inputs = _inputs(model.graph.inputs, shape)
         steps, dtype = read_steps(model), _dtype(model.graph.inputs)
         net = ImportedGraph(steps, inputs, model.graph.outputs).to(dtype)
-        net.name = shown(os.path.splitext(os.path.basename(os.fspath(path)))[0], 60)
+        net.name = _title(path)
         if len(inputs) == 1 and not steps.by_values:
             _try(net, next(iter(inputs.values())), dtype)
     except FormatError as error:
         raise FormatError(f"{shown(os.fspath(path), 5000)}: {error}") from None
     return net
+
+
+def _title(path: str | os.PathLike[str]) -> str:
+    """The name of the file, without its ending."""
+    return shown(os.path.splitext(os.path.basename(os.fspath(path)))[0], 60)
 
 
 def _is_tflite(path: str) -> bool:
@@ -239,6 +266,24 @@ def _is_tflite(path: str) -> bool:
             return bytes(file.read(0, min(8, file.size))[4:]) == b"TFL3"
     except FormatError:
         return False
+
+
+def _load_tflite(
+    path: str | os.PathLike[str], shape: Sequence[int | None] | None, layout: str
+) -> ImportedGraph:
+    model = read_tflite(path)
+    room = Budget(PREPARED + INTEGERS * os.path.getsize(path))
+    try:
+        found = read_tflite_steps(model, layout, room)
+        inputs = _inputs(found.inputs, shape)
+        net = ImportedGraph(found.steps, inputs, found.outputs, found.quantization)
+        net.name = _title(path)
+        if len(inputs) == 1:
+            sizes: Sizes | None = found.sizes[0] if shape is None else tuple(shape)
+            _try(net, sizes, np.dtype(np.float32))
+    except FormatError as error:
+        raise FormatError(f"{shown(os.fspath(path), 5000)}: {error}") from None
+    return net
 
 
 def _inputs(values: Sequence[Value], shape: Sequence[int | None] | None) -> dict[str, Sizes | None]:
@@ -297,5 +342,6 @@ def _shape_of(op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, 
     if len(dtypes) > 1:
         raise DtypeError(f"{op.name}: {' and '.join(dtypes)} do not go together")
     shape = op.shape_rule(*(None if x is None else x.shape for x in inputs), **params)
-    require_room(op.name, tuple(shape), given[0].dtype)
-    return _symbol(tuple(shape), given[0].dtype)
+    dtype = np.dtype(str(params["target"])) if op.name == "astype" else given[0].dtype
+    require_room(op.name, tuple(shape), dtype)
+    return _symbol(tuple(shape), dtype)

@@ -20,8 +20,9 @@ from minigrad.graphs.data import Constant, Graph, Node, OnnxModel, Unread
 from minigrad.graphs.onnx_folding import FOLDED, constant
 from minigrad.graphs.onnx_operators import ARITHMETIC, OPERATORS
 from minigrad.graphs.onnx_types import made_dtypes
+from minigrad.tensor import Tensor
 
-__all__ = ["Step", "Steps", "read_steps"]
+__all__ = ["SHOWN", "Step", "Steps", "read_steps"]
 
 OLDEST = 7  # opset
 SHOWN = 50  # nodes in a message
@@ -54,7 +55,7 @@ class Steps(NamedTuple):
     """
 
     steps: tuple[Step, ...]
-    constants: Mapping[str, Array]
+    constants: Mapping[str, Array | Tensor]
     weights: frozenset[str]
     buffers: frozenset[str]
     by_values: bool

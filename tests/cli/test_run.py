@@ -15,6 +15,7 @@ from minigrad.cli import main
 sys.path.append(str(Path(__file__).parents[1] / "graphs"))
 
 from graph_files import attribute, graph, ints, node, onnx_file, tensor, value
+from tflite_cases import T, network, tflite_network
 
 W = np.arange(6, dtype="f4").reshape(2, 3, 1, 1)
 
@@ -82,7 +83,7 @@ def test_channels_may_be_last_and_shape_frees_a_size(here, capsys):
         (["no.onnx", "--input", "x.npy"], "no.onnx"),
         (["net.onnx", "--input", "no.npy"], "no.npy"),
         (["net.onnx", "--input", "net.onnx"], "net.onnx"),
-        (["net.onnx", "--input", "int.npy"], "float32 or float64"),
+        (["net.onnx", "--input", "int.npy"], "float32, float64 or bytes"),
         (["net.onnx", "--input", "flat.npy"], "axes"),
         (["net.onnx", "--input", "x.npy", "--std", "0"], "--std"),
         (["net.onnx", "--input", "x.npy", "--mean", "nan"], "--mean"),
@@ -101,3 +102,24 @@ def test_what_cannot_be_run_is_one_sentence(here, capsys, argv, told):
     code, out, err = run(capsys, *argv)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert told in err
+
+
+@pytest.mark.parametrize(("dtype", "zero", "less"), [("uint8", 3, 0), ("int8", -5, 128)])
+def test_a_tflite_network_in_integers_takes_pixels_as_they_are(here, capsys, dtype, zero, less):
+    kind = {"dtype": dtype, "scale": 0.5, "zero": zero}
+    content = tflite_network({"x": T((1, 4, 5, 3), **kind), "y": T((1, 4, 5, 3), **kind)},
+                             [("RELU", ["x"], ["y"], {})], ["x"], ["y"])  # fmt: skip
+    Path("net.tflite").write_bytes(content)
+    pixels = np.asarray(Image.open("photo.png")).transpose(2, 0, 1)[None].astype("i4") - less
+    np.save("bytes.npy", pixels.astype(dtype))
+    code, out, _ = run(capsys, "net.tflite", "--input", "photo.png", "bytes.npy", "--output",
+                       "out", "--json")  # fmt: skip
+    assert code == 0
+    for row in json.loads(out):
+        assert np.array_equal(np.load(row["file"]), np.maximum(pixels, zero))
+
+
+def test_the_summary_of_a_tflite_file(here, capsys):
+    Path("small.tflite").write_bytes(network())
+    assert main(["summary", "small.tflite"]) == 0
+    assert "3x2" in capsys.readouterr()[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graph_files import attribute, graph, ints, node, onnx_file, tensor, tflite_file, value
+from graph_files import attribute, graph, ints, node, onnx_file, tensor, value
 
 import minigrad as mg
 from minigrad.engine.export import to_onnx
@@ -384,15 +384,18 @@ def test_a_small_file_cannot_ask_for_memory_by_what_it_computes_from_weights(loa
         tracemalloc.stop()
 
 
-def test_a_tflite_file_is_told_from_a_broken_one(tmp_path):
-    (tmp_path / "net.tflite").write_bytes(tflite_file())
-    with pytest.raises(FormatError, match="is a TFLite file, and ONNX files are run"):
-        mg.load_graph(tmp_path / "net.tflite")
+def test_a_file_that_is_none_is_told(tmp_path):
     with pytest.raises(FileNotFoundError):
         mg.load_graph(tmp_path / "none.onnx")
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(FormatError, match=r"empty\.onnx: the file is empty"):
         mg.load_graph(tmp_path / "empty.onnx")
+
+
+def test_the_layout_is_for_tflite(load, tmp_path):
+    load([node("Relu", ["x"], ["y"])])
+    with pytest.raises(ArgumentError, match="leave layout out"):
+        mg.load_graph(tmp_path / "net.onnx", layout="NHWC")
 
 
 def damaged(content, seed):
