@@ -29,8 +29,8 @@ from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
 TEMPLATES += ["depthwise_input_grad", "weight_grad", "depthwise_weight_grad"]
-TEMPLATES += ["elementwise", "reduce", "normalize", "linear", "pooling", "copies", "pairs"]
-TEMPLATES += ["resample", "blocks", "executor"]
+TEMPLATES += ["elementwise", "reduce", "softmax", "normalize", "linear", "pooling"]
+TEMPLATES += ["copies", "pairs", "resample", "blocks", "executor"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 
@@ -113,6 +113,7 @@ def namespace(level: str) -> dict:
         **TABLES["CACHES"],
         "FUNCTIONS": TABLES["FUNCTIONS_OF_ONE"],
         "DTYPES": [(e.name, e.c) for e in TABLES["FLOATS"]],
+        "SIZES": {e.name: e.size for e in TABLES["ELEMENTS"]},
         "LANES": {e.name: config["BYTES"] // e.size for e in TABLES["ELEMENTS"]},
         "REGISTERS": config["REGISTERS"],
         "TILES": config["TILES"],
@@ -131,9 +132,25 @@ def namespace(level: str) -> dict:
         ],
         "GATHERS": [(1, 0, 1, pixels, True) for pixels in range(1, strip + 1)],
         "product": product,
+        "folded": folded,
+        "wide_load": wide_load,
         "input_rows": input_rows,
         "input_columns": input_columns,
     }
+
+
+def folded(name: str, count: int) -> str:
+    """The sum of registers of chains: those half of them apart are added until one is left."""
+    terms = [f"{name}{k}" for k in range(count)]
+    while len(terms) > 1:
+        half = len(terms) // 2
+        terms = [f"add_f64({a}, {b})" for a, b in zip(terms[:half], terms[half:], strict=True)]
+    return f"fold_f64({terms[0]})"
+
+
+def wide_load(element: str, address: str, last: bool) -> str:
+    """A register of float64 from numbers at an address: all lanes, or of the last one n."""
+    return f"load_wide_n_{element}({address}, n)" if last else f"load_wide_{element}({address})"
 
 
 def input_rows(rows: int, kernel: int, stride: int) -> list[tuple]:

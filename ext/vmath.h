@@ -175,6 +175,11 @@ VMATH_BITS(f64, double, uint64_t)
 VMATH_SCALE(f32, float, ps, 23, 0x1.8p23f)
 VMATH_SCALE(f64, double, pd, 52, 0x1.8p52)
 
+/* How many vectors are worked on at once: the steps of one exponential wait for one another,
+ * those of several do not. */
+#define PACK 4
+#define EACH _Pragma("GCC unroll 4") for (int k = 0; k < count; k++)
+
 #define VMATH_EXP(T, real, SHIFTER, LOWEST, HIGHEST, FLAT)                                    \
     /* c[0] + c[1] x + ... */                                                                 \
     VEC_INLINE vec_##T polynomial_##T(vec_##T x, const real *c, int terms) {                  \
@@ -193,6 +198,22 @@ VMATH_SCALE(f64, double, pd, 52, 0x1.8p52)
         x = min_##T(broadcast_##T((real)HIGHEST), max_##T(broadcast_##T((real)LOWEST), x));   \
         t = reduced_##T(x, &n);                                                               \
         return scale_##T(broadcast_##T((real)1) + t, n); }                                    \
+    /* The same of ``count`` vectors, at most PACK, a step of all before the next. */         \
+    VEC_INLINE void exps_##T(vec_##T *x, int count) {                                         \
+        enum { TERMS = sizeof EXP_##T / sizeof(real) };                                       \
+        vec_##T shifter = broadcast_##T((real)SHIFTER), one = broadcast_##T((real)1);         \
+        vec_##T n[PACK], t[PACK];                                                             \
+        EACH x[k] = max_##T(broadcast_##T((real)LOWEST), x[k]);                               \
+        EACH x[k] = min_##T(broadcast_##T((real)HIGHEST), x[k]);                              \
+        EACH n[k] = fma_##T(x[k], broadcast_##T((real)0x1.71547652b82fep+0), shifter);        \
+        EACH n[k] = n[k] - shifter;                                                           \
+        EACH x[k] = fma_##T(n[k], broadcast_##T(-LN2_##T[0]), x[k]);                          \
+        EACH x[k] = fma_##T(n[k], broadcast_##T(-LN2_##T[1]), x[k]);                          \
+        EACH t[k] = broadcast_##T(EXP_##T[TERMS - 1]);                                        \
+        _Pragma("GCC unroll 16") for (int c = TERMS - 2; c >= 0; c--)                         \
+            EACH t[k] = fma_##T(t[k], x[k], broadcast_##T(EXP_##T[c]));                       \
+        EACH t[k] = fma_##T(x[k] * x[k], t[k], x[k]);                                         \
+        EACH x[k] = scale_##T(one + t[k], n[k]); }                                            \
     VEC_INLINE vec_##T tanh_##T(vec_##T x) {                                                  \
         vec_##T n, a = abs_##T(x), one = broadcast_##T((real)1);                              \
         vec_##T t = reduced_##T(max_##T(broadcast_##T((real)FLAT), -(a + a)), &n);            \
@@ -232,8 +253,6 @@ VMATH_ROOTS(f64)
  * The steps of one sigmoid wait for one another, those of several do not: a step is done for
  * ``count`` vectors, at most PACK, before the next.  At LEAST, c e^-x is infinite, and
  * x sigmoid(x) zero; at MOST, e^-x is nothing beside 1. */
-#define PACK 4
-#define EACH _Pragma("GCC unroll 4") for (int k = 0; k < count; k++)
 #define VMATH_SIGMOID(T, real, DIGITS, SHIFTER, C, LOG_C, LEAST, MOST)                        \
     VEC_INLINE void sigmoids_##T(const vec_##T *x, vec_##T *y, int count) {                   \
         vec_##T r[PACK], z[PACK], one = broadcast_##T((real)1), c = broadcast_##T((real)C);   \

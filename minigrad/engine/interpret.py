@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from minigrad.engine.graph import Constant, Graph, Ref, Step
 from minigrad.kernels import run
+from minigrad.kernels.contract import ieee
 from minigrad.tensor import PRIMITIVES, Array
 
 __all__ = ["interpret", "perform"]
@@ -59,6 +60,7 @@ def interpret(
     return [values[value.number] for value in graph.outputs]
 
 
+@ieee
 def perform(step: Step, get: Callable[[Ref], Array | None]) -> Array:
     """One step: scale the input by the gate, apply the primitive, activate, add the residual."""
     inputs, epilogue = [get(ref) for ref in step.inputs], step.epilogue

@@ -35,6 +35,9 @@ or hi alone where it has become infinite and lo NaN.  Every block starts from +0
   row.  A block is one chain in the arrays' dtype, as are the two words.
 * linear has blocks of INNER inputs, the first of which starts from the bias.
 
+The gradient of a max pool is one chain of the given dtype, the windows in order; who calls it
+with many windows over one pixel gives it float64 (``ops.pool``).
+
 A softmax sums its exponentials as a row, and its gradient its products.  A global average is
 the sum over axes (2, 3), divided by H W.  The statistics of BatchNorm sum x, then the squares
 of x less the unrounded mean; ``batch_norm_sums`` sums g and g (x - mean), and multiplies
@@ -101,6 +104,7 @@ __all__ = [
     "PoolWindow",
     "check_places",
     "classify",
+    "ieee",
     "in_one_order",
     "misplaced",
     "one_dtype",
@@ -162,6 +166,11 @@ def one_dtype(function: str, **arrays: Array | None) -> np.dtype[np.generic]:
         got = ", ".join(f"{name} is {d}" for name, d in given)
         raise DtypeError(f"{function} takes float32 or float64, one for all arrays; {got}")
     return first
+
+
+# What overflows is infinite and what is undefined is NaN, as IEEE 754 and PyTorch have it,
+# without NumPy's warnings: a decorator of functions that compute with NumPy.
+ieee = np.errstate(all="ignore")
 
 
 def in_one_order(x: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from minigrad.errors import BackendError
-from minigrad.kernels.contract import CONV_FUNCTIONS, FUNCTIONS, KINDS, Array, classify
+from minigrad.kernels.contract import CONV_FUNCTIONS, FUNCTIONS, KINDS, Array, classify, ieee
 
 __all__ = [
     "BACKENDS",
@@ -154,6 +154,8 @@ def _find(choice: _Choice, function: str, kind: str | None) -> Kernel:
         for name in names:
             call = getattr(module, name, None)
             if call is not None:
+                # The compiled core has no use for it, and decorates what computes with NumPy.
+                call = call if backend_name == "cython" else ieee(call)
                 return Kernel(backend_name, name, _checked(function, call))
     asked = f"{function} of kind {kind}" if kind else function
     raise BackendError(f"the backend {choice.backend!r} has no {asked} of its own (strict=True)")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["astype"]
 
 
-@primitive(images=("x",))
+@primitive(images=("x",), arithmetic=True)
 def _astype(x: Array, *, source: str, target: str) -> Array:
     """y = x in another precision."""
     return x.astype(target)

@@ -46,7 +46,7 @@ def broadcast(a: Operand, b: Operand, function: str) -> tuple[Tensor, Tensor]:
     return broadcast_to(a, shape), broadcast_to(b, shape)
 
 
-@primitive(images=BOTH)
+@primitive(images=BOTH, arithmetic=True)
 def _add(a: Array, b: Array) -> Array:
     """y = a + b."""
     y: Array = np.add(a, b)
@@ -92,7 +92,7 @@ def add(a: Operand, b: Operand) -> Tensor:
     return _add(*broadcast(a, b, "add"))
 
 
-@primitive(images=BOTH)
+@primitive(images=BOTH, arithmetic=True)
 def _sub(a: Array, b: Array) -> Array:
     """y = a - b."""
     y: Array = np.subtract(a, b)
@@ -136,7 +136,7 @@ def sub(a: Operand, b: Operand) -> Tensor:
     return _sub(*broadcast(a, b, "sub"))
 
 
-@primitive(images=BOTH)
+@primitive(images=BOTH, arithmetic=True)
 def _mul(a: Array, b: Array) -> Array:
     """y = a b."""
     y: Array = np.multiply(a, b)
@@ -180,11 +180,10 @@ def mul(a: Operand, b: Operand) -> Tensor:
     return _mul(*broadcast(a, b, "mul"))
 
 
-@primitive(images=BOTH)
+@primitive(images=BOTH, arithmetic=True)
 def _div(a: Array, b: Array) -> Array:
     """y = a / b."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        y: Array = np.divide(a, b)
+    y: Array = np.divide(a, b)
     return y
 
 

@@ -23,6 +23,7 @@ from minigrad.arguments import flag, number
 from minigrad.autograd import gradients, variable
 from minigrad.errors import ShapeError
 from minigrad.kernels import find, run
+from minigrad.kernels.contract import ieee
 from minigrad.ops.powers import sqrt
 from minigrad.ops.shaping import reshape
 from minigrad.tensor import Array, Shape, Tensor, enable_grad, expect_tensor, primitive, wrap
@@ -187,6 +188,7 @@ def _dgamma_x(g: Tensor, dy: Tensor, x: Tensor, eps: float) -> Tensor:
     return _derivative(_gamma_cotangent, "x", g=g, dy=dy, x=x, eps=eps)
 
 
+@ieee
 def _update(running: Tensor, batch: Array, momentum: float) -> None:
     new = running.array * running.dtype.type(1 - momentum) + batch * running.dtype.type(momentum)
     running.copy_(new)

@@ -13,14 +13,17 @@ mean unless ``count_include_pad=False``; what lies beyond the padding never does
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+
+import numpy as np
 
 from minigrad.arguments import flag
 from minigrad.errors import ShapeError
 from minigrad.geometry import Padding, pair, resolve_padding, valid_range
 from minigrad.kernels import find, run
-from minigrad.kernels.contract import PoolWindow
+from minigrad.kernels.contract import CHAIN, PoolWindow
 from minigrad.ops.axes import broadcast_to
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
@@ -42,40 +45,51 @@ def _max_pool2d_shape(x: Shape, *, window: PoolWindow) -> Shape:
 
 
 @_max_pool2d.vjp("x", "x̄ at the first maximum of each window += ȳ")
-def _max_pool2d_x(g: Tensor, where: Array, x_shape: Shape) -> Tensor:
-    return _scatter(g, where=where, x_shape=x_shape)
+def _max_pool2d_x(g: Tensor, where: Array, x_shape: Shape, window: PoolWindow) -> Tensor:
+    return _scatter(g, where=where, x_shape=x_shape, long=_most_over_a_pixel(window) > CHAIN)
 
 
-@primitive
-def _scatter(x: Array, *, where: Array, x_shape: Shape) -> Array:
-    """Zeros of ``x_shape``, and x added at the positions ``where`` of each map."""
-    return run("max_pool2d_input_grad", x, where, x_shape)
+def _most_over_a_pixel(window: PoolWindow) -> int:
+    """How many windows can have their maximum in the same place."""
+    axes = zip(window.kernel, window.stride, window.dilation, strict=True)
+    height, width = (-(-k * math.gcd(s, d) // s) for k, s, d in axes)
+    return height * width
+
+
+@primitive(arithmetic=True)
+def _scatter(x: Array, *, where: Array, x_shape: Shape, long: bool) -> Array:
+    """Zeros of ``x_shape``, and x added at the positions ``where`` of each map.
+
+    Where ``long`` says that many may meet in one place, their sum is kept in float64.
+    """
+    terms = x.astype(np.float64) if long else x
+    return run("max_pool2d_input_grad", terms, where, x_shape).astype(x.dtype, copy=False)
 
 
 @_scatter.shape
-def _scatter_shape(x: Shape, *, where: Array, x_shape: Shape) -> Shape:
+def _scatter_shape(x: Shape, *, where: Array, x_shape: Shape, long: bool) -> Shape:
     return x_shape
 
 
 @_scatter.vjp("x", "x̄ = ȳ at the positions")
-def _scatter_x(g: Tensor, where: Array) -> Tensor:
-    return _gather(g, where=where)
+def _scatter_x(g: Tensor, where: Array, long: bool) -> Tensor:
+    return _gather(g, where=where, long=long)
 
 
 @primitive
-def _gather(x: Array, *, where: Array) -> Array:
-    """y = x at the positions ``where`` of each map."""
+def _gather(x: Array, *, where: Array, long: bool) -> Array:
+    """y = x at the positions ``where`` of each map; its transpose is told ``long``."""
     return run("max_pool2d_gather", x, where)
 
 
 @_gather.shape
-def _gather_shape(x: Shape, *, where: Array) -> Shape:
+def _gather_shape(x: Shape, *, where: Array, long: bool) -> Shape:
     return where.shape
 
 
 @_gather.vjp("x", "x̄ at the positions += ȳ")
-def _gather_x(g: Tensor, where: Array, x_shape: Shape) -> Tensor:
-    return _scatter(g, where=where, x_shape=x_shape)
+def _gather_x(g: Tensor, where: Array, x_shape: Shape, long: bool) -> Tensor:
+    return _scatter(g, where=where, x_shape=x_shape, long=long)
 
 
 @primitive(images=("x",))

@@ -21,11 +21,10 @@ from minigrad.tensor import Array, Operand, Tensor, primitive
 __all__ = ["exp", "log", "power", "sqrt"]
 
 
-@primitive(images=("x",))
+@primitive(images=("x",), arithmetic=True)
 def _sqrt(x: Array) -> Array:
     """y = sqrt(x)."""
-    with np.errstate(invalid="ignore"):
-        y: Array = np.sqrt(x)
+    y: Array = np.sqrt(x)
     return y
 
 
@@ -138,11 +137,10 @@ def log(x: Tensor) -> Tensor:
     return _log(x)
 
 
-@primitive(images=("x",))
+@primitive(images=("x",), arithmetic=True)
 def _power(x: Array, *, exponent: float) -> Array:
     """y = x^c for a constant c."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        y: Array = np.power(x, x.dtype.type(exponent))
+    y: Array = np.power(x, x.dtype.type(exponent))
     return y
 
 
@@ -151,11 +149,10 @@ def _power_x(g: Tensor, x: Tensor, exponent: float) -> Tensor:
     return g * 0.0 if exponent == 0 else g * power(x, exponent - 1) * exponent
 
 
-@primitive(images=BOTH)
+@primitive(images=BOTH, arithmetic=True)
 def _pow(a: Array, b: Array) -> Array:
     """y = a^b."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        y: Array = np.power(a, b)
+    y: Array = np.power(a, b)
     return y
 
 

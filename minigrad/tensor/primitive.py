@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast, overload
 
 from minigrad.errors import DtypeError, MinigradError, ShapeError
+from minigrad.kernels.contract import ieee
 from minigrad.tensor.convert import Array, Shape
 from minigrad.tensor.modes import current_scope, interpreter, is_grad_enabled
 from minigrad.tensor.registry import Registry
@@ -131,6 +132,8 @@ class Primitive:
         that may mix images.  ``mixing`` declares exceptions.
     flat : tuple of str
         Arguments whose cotangent is 0 wherever there is one: no gradient is sought there.
+    arithmetic : bool
+        ``forward`` computes with NumPy itself, not by a kernel: in silence where it overflows.
     register : bool
         List the primitive in ``PRIMITIVES``.
 
@@ -143,9 +146,11 @@ class Primitive:
         view: bool = False,
         images: tuple[str, ...] = (),
         flat: tuple[str, ...] = (),
+        arithmetic: bool = False,
         register: bool = True,
     ) -> None:
-        self.forward, self.view, self.images, self.flat = forward, view, images, flat
+        self.forward: Forward = ieee(forward) if arithmetic else forward
+        self.view, self.images, self.flat = view, images, flat
         self.name = forward.__name__.lstrip("_")
         self.__doc__ = forward.__doc__
         self.arguments, self.variadic = _positional(forward)
@@ -205,7 +210,11 @@ class Primitive:
 def primitive(forward: Forward) -> Primitive: ...
 @overload
 def primitive(
-    *, view: bool = False, images: tuple[str, ...] = (), flat: tuple[str, ...] = ()
+    *,
+    view: bool = False,
+    images: tuple[str, ...] = (),
+    flat: tuple[str, ...] = (),
+    arithmetic: bool = False,
 ) -> Callable[[Forward], Primitive]: ...
 def primitive(
     forward: Forward | None = None,
@@ -213,9 +222,12 @@ def primitive(
     view: bool = False,
     images: tuple[str, ...] = (),
     flat: tuple[str, ...] = (),
+    arithmetic: bool = False,
 ) -> Primitive | Callable[[Forward], Primitive]:
     """Decorator form of :class:`Primitive`."""
-    return Primitive(forward) if forward else lambda f: Primitive(f, view, images, flat)
+    if forward:
+        return Primitive(forward)
+    return lambda f: Primitive(f, view, images, flat, arithmetic)
 
 
 def apply(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> Tensor:

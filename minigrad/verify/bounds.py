@@ -120,9 +120,10 @@ def _matmul(y: Array, a: Array, b: Array) -> Roundings:
     return Roundings(n, _abs(a) @ _abs(b), n, n, True)
 
 
-def _scatter(y: Array, x: Array, *, where: Array, x_shape: Sequence[int]) -> Roundings:
-    hits = kernels.max_pool2d_input_grad(np.ones_like(x), where, x_shape)
-    return Roundings(hits, kernels.max_pool2d_input_grad(np.abs(x), where, x_shape))
+def _scatter(y: Array, x: Array, *, where: Array, x_shape: Sequence[int], long: bool) -> Roundings:
+    hits = kernels.max_pool2d_input_grad(np.ones(x.shape), where, x_shape)
+    size = np.abs(x).astype(np.float64)
+    return Roundings(hits, kernels.max_pool2d_input_grad(size, where, x_shape))
 
 
 def _put_along(y: Array, x: Array, at: Array, *, shape: Sequence[int], axis: int) -> Roundings:

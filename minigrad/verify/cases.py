@@ -379,8 +379,16 @@ _case("max_pool2d", "2x2, dilation 2", ops.max_pool2d, (1, 2, 5, 5), domain=dist
 
 _WHERE = np.array([[[[0, 4], [4, 5]], [[3, 3], [3, 1]]]])  # as of overlapping windows
 _MAP = (1, 2, 2, 3)
-_case("scatter", "some twice", PRIMITIVES["scatter"], _WHERE.shape, where=_WHERE, x_shape=_MAP)
-_case("gather", "some twice", PRIMITIVES["gather"], _MAP, where=_WHERE)
+_case(
+    "scatter",
+    "some twice",
+    PRIMITIVES["scatter"],
+    _WHERE.shape,
+    where=_WHERE,
+    x_shape=_MAP,
+    long=False,
+)
+_case("gather", "some twice", PRIMITIVES["gather"], _MAP, where=_WHERE, long=False)
 
 
 def _spread(dy: Tensor, *, x_shape: Shape, **how: Any) -> Tensor:

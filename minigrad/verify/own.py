@@ -61,7 +61,7 @@ def own_bound(
     steps = roundings(primitive, inputs, params, exact)
     single = np.dtype(dtype) == np.float32
     again = steps.bound(np.float64)
-    if single and primitive in ONE_ROUNDING:
+    if single and (primitive in ONE_ROUNDING or params.get("long")):
         return np.minimum(steps.bound_in(WIDE, exact), steps.bound(dtype)) + again
     if primitive in ONE_CHAIN:
         return steps.bound(dtype) + again

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.kernels import BACKENDS, unavailable
 from minigrad.kernels.contract import INNER
 from minigrad.verify.bounds import gamma
 
+AVAILABLE = [name for name in BACKENDS if not unavailable(name)]
 N = 300_000
 KINDS = {
     "a constant": lambda rng, n: np.full(n, 0.1),
@@ -62,3 +66,20 @@ def test_losses_over_many_rows():
     t = mg.Tensor(scores)
     assert mg.cross_entropy(t, labels).item() == pytest.approx(exact, rel=3e-7)
     assert mg.mse_loss(t, 0.5).item() == pytest.approx(np.mean((z - 0.5) ** 2), rel=3e-7)
+
+
+@pytest.mark.parametrize("backend", AVAILABLE)
+def test_many_windows_with_one_maximum_add_up_to_a_rounding(backend):
+    """601 windows of 600 pixels, all with the same maximum: one chain of float32 is far off."""
+    x = np.zeros((1, 1, 1, 1200), np.float32)
+    x[..., 600] = 1
+    with mg.backend(backend):
+        t = mg.Tensor(x, requires_grad=True)
+        y = mg.max_pool2d(t, (1, 600), stride=1)
+        g = np.full(y.shape, 0.1, np.float32)
+        y.backward(g)
+    covered = y.numpy() == 1
+    exact = np.float32(math.fsum(g[covered].tolist()))
+    assert covered.sum() > 256
+    assert t.grad.numpy()[0, 0, 0, 600] == exact
+    assert np.add.accumulate(g[covered])[-1] != exact

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.kernels.contract import Array, ieee
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import dense, pixels
 from minigrad.threads import num_threads
@@ -18,6 +18,7 @@ from minigrad.threads import num_threads
 __all__ = ["batch_norm", "batch_norm_input_grad", "batch_norm_statistics", "batch_norm_sums"]
 
 
+@ieee
 def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> Array:
     """y = (x - mean) scale + beta, scale = gamma / sqrt(var + eps): every operation rounded."""
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
@@ -36,6 +37,7 @@ def _channels_to_end(x: Array) -> Array:
     return pixels(x) if x.ndim == 4 else dense(np.moveaxis(x, 1, -1))
 
 
+@ieee
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """The mean and the biased variance of each channel of a batch x (N, C, ...).
 
@@ -44,10 +46,9 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """
     rows = _pixels(x)
     mean, var = np.empty((2, 1, x.shape[1]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        core.column_sums(rows, mean, rows.shape[1], num_threads())
-        core.square_sums(rows, mean, var, num_threads())
-        var /= rows.shape[1]
+    core.column_sums(rows, mean, rows.shape[1], num_threads())
+    core.square_sums(rows, mean, var, num_threads())
+    var /= rows.shape[1]
     return mean[0].astype(x.dtype), var[0].astype(x.dtype)
 
 
@@ -56,6 +57,7 @@ def _pixels(x: Array) -> Array:
     return _channels_to_end(x).reshape(1, x.shape[0] * math.prod(x.shape[2:]), x.shape[1])
 
 
+@ieee
 def batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
     """sum g and sum g x̂ a channel, x̂ = (x - mean) / sqrt(var + eps): β̄ and γ̄ of a batch."""
     plain, centred = _wide_sums(g, x, mean, var, eps)
@@ -70,6 +72,7 @@ def _wide_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple
     return plain[0], centred[0] * (1 / np.sqrt(var.astype(np.float64) + eps))
 
 
+@ieee
 def batch_norm_input_grad(
     g: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float
 ) -> Array:
@@ -80,8 +83,7 @@ def batch_norm_input_grad(
     totals = _wide_sums(g, x, mean, var, eps)
     rows = x.shape[0] * math.prod(x.shape[2:])
     r = 1 / np.sqrt(var + x.dtype.type(eps))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        a, b = ((t / rows).astype(x.dtype) for t in totals)
+    a, b = ((t / rows).astype(x.dtype) for t in totals)
     lying = _channels_to_end(x)
     y = np.empty_like(lying)
     vectors = (dense(mean), r, gamma * r, a, b)

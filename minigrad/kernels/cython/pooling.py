@@ -89,8 +89,9 @@ def avg_pool2d_input_grad(
     n, c, h, w = x_shape
     dx = np.empty((n, h, w, c), g.dtype)
     if dx.size:
-        windows = core.Windows(dx, pixels(g), None, window, count_include_pad)
-        windows.avg_gradient(num_threads())
+        g = pixels(g)
+        windows = core.Windows(dx, g, None, window, count_include_pad)
+        windows.avg_gradient(np.empty_like(g), num_threads())
     return nchw(dx)
 
 

@@ -78,7 +78,9 @@ def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
 
 def _column_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
     """Lanes run across the kept axis whose numbers are neighbours."""
-    inner = min(kept, key=lambda k: (x.shape[k] == 1, abs(x.strides[k])))
+    inner = kept[0]
+    if len(kept) > 1:
+        inner = min(kept, key=lambda k: (x.shape[k] == 1, abs(x.strides[k])))
     if not regular(x) or (x.strides[inner] != x.itemsize and x.shape[inner] > 1):
         inner = kept[-1] if kept[-1] == x.ndim - 1 else 1
         x = nchw(pixels(x)) if inner == 1 and x.ndim == 4 else dense(x)

@@ -23,6 +23,7 @@ from minigrad.kernels.numba.reductions import both_words, error
 __all__ = ["Blocks", "WeightGrad", "blocks_of", "carry", "over_blocks"]
 
 _SHARES = 4  # tasks for each thread: one that wakes late takes fewer
+_SHARES_OF_LONG = 16  # between which a long job can end
 
 
 # How the pixels of g are cut: ``tall`` rows by ``wide`` pixels, ``pieces`` side by side. Rows are
@@ -144,7 +145,8 @@ class SumCall:
         tiles = self._job.tasks
         (self._chains if tiles else self._sums).fill(0)
         if tiles:
-            tasks = min(threads * _SHARES if threads > 1 else 1, tiles)
+            shares = _SHARES_OF_LONG if self._job.long else _SHARES if threads > 1 else 1
+            tasks = min(threads * shares, tiles)
             self._job.cut_into(Sums._fields.index("tasks"), tasks).run(threads)
         if self._target is not self._sums:
             self._target[...] = self._sums

@@ -155,14 +155,13 @@ def linear(x: Array, w: Array, bias: Array | None) -> Array:
     if not others:
         return hi
     lo = np.zeros_like(hi)
-    with np.errstate(invalid="ignore"):  # an infinite hi
-        for block in others:
-            b = _product(x[:, block], w[:, block], None)
-            s = hi + b
-            t = s - hi
-            lo += (hi - (s - t)) + (b - t)
-            hi = s
-        both = hi + lo
+    for block in others:
+        b = _product(x[:, block], w[:, block], None)
+        s = hi + b
+        t = s - hi
+        lo += (hi - (s - t)) + (b - t)
+        hi = s
+    both = hi + lo
     return np.where(np.isnan(lo), hi, both)
 
 

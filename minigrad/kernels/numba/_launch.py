@@ -6,7 +6,9 @@ different places, and each output element belongs to one task whole, so who runs
 and how many threads there are, cannot change a bit.
 
 One thread calls the kernel directly.  Several go through one small parallel loop, whose
-threads take tasks from a common counter until none are left.
+threads take tasks from a common counter until none are left.  While compiled code runs, Python
+sees no signal; so a job that may be long is run in pieces of a fortieth of a second, between
+which Ctrl-C ends it.  What it had written is thrown away.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import functools
 import itertools
 import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +46,9 @@ from minigrad.threads import num_threads
 __all__ = ["Job", "Kernel", "empty", "kernel", "kernel_of", "lanes_of", "run", "vector_bytes"]
 
 _LINE = 64  # bytes of a cache line
+_LONG = 1 << 22  # bytes that a job touches, from which on it may be long
+_PIECES = 32  # into which a long job is cut before it is known how long it is
+_PIECE = 0.025  # seconds that a piece of a long job takes
 _I64 = ir.IntType(64)
 _INT = types.int64
 _SIGNATURE = sigutils.normalize_signature(types.void(_INT, _INT, _INT))
@@ -106,6 +112,7 @@ class Job:
         self._kernel, self._words, self.tasks = kernel, words, tasks
         numbers = [address(w) if isinstance(w, np.ndarray) else w for w in words]
         self._table = np.array(numbers, np.int64)
+        self.long = _bytes_of(words) >= _LONG
 
     def on(self, *arrays: Array, tasks: int | None = None) -> Job:
         """The same job on other arrays, which are its first words."""
@@ -114,6 +121,7 @@ class Job:
         job.tasks = self.tasks if tasks is None else tasks
         job._table = self._table.copy()
         job._table[: len(arrays)] = [address(array) for array in arrays]
+        job.long = self.long or _bytes_of(arrays) >= _LONG
         return job
 
     def cut_into(self, word: int, tasks: int) -> Job:
@@ -126,13 +134,30 @@ class Job:
     def run(self, threads: int | None = None) -> None:
         """Run all tasks on so many threads, or on as many as the caller may use."""
         workers = min(threads or num_threads(), self.tasks)
+        if not self.long:
+            self._launch(0, self.tasks, workers)
+            return
+        first, piece = 0, max(self.tasks // _PIECES, workers)
+        while first < self.tasks:
+            last, start = min(first + piece, self.tasks), time.perf_counter()
+            self._launch(first, last, workers)
+            first, seconds = last, max(time.perf_counter() - start, 1e-6)
+            piece = max(int(piece * _PIECE / seconds), workers)
+
+    def _launch(self, first: int, last: int, workers: int) -> None:
+        """Run the tasks first to last."""
         table = address(self._table)
         if workers <= 1:
-            self._kernel.ctypes(table, 0, self.tasks)
+            self._kernel.ctypes(table, first, last)
         elif _parallel_layer() and not _forked:
-            _run_parallel(self._kernel, table, self.tasks, workers)
+            _run_parallel(self._kernel, table, first, last, workers)
         else:
-            _run_pool(self._kernel, table, self.tasks, workers)
+            _run_pool(self._kernel, table, first, last, workers)
+
+
+def _bytes_of(words: Words) -> int:
+    """Of the arrays among the words of a job."""
+    return sum(w.nbytes for w in words if isinstance(w, np.ndarray))
 
 
 def run(kernel: Any, words: Words, tasks: int, threads: int | None = None) -> None:
@@ -167,13 +192,13 @@ def empty(shape: Sequence[int], dtype: Any) -> Array:
     return memory[start : start + count].reshape(shape)
 
 
-def _run_parallel(kernel: Any, job: int, tasks: int, workers: int) -> None:
-    counter = np.zeros(1, np.int64)
+def _run_parallel(kernel: Any, job: int, first: int, last: int, workers: int) -> None:
+    counter = np.full(1, first, np.int64)
     before, wanted = numba.get_num_threads(), min(workers, numba.config.NUMBA_NUM_THREADS)
     if wanted != before:
         numba.set_num_threads(wanted)
     try:
-        _parallel_loop()(kernel.address, job, tasks, workers, address(counter))
+        _parallel_loop()(kernel.address, job, last, workers, address(counter))
     finally:
         if wanted != before:
             numba.set_num_threads(before)
@@ -260,9 +285,9 @@ def _short_waits() -> Iterator[None]:
         del os.environ["GOMP_SPINCOUNT"]
 
 
-def _run_pool(kernel: Any, job: int, tasks: int, workers: int) -> None:
+def _run_pool(kernel: Any, job: int, first: int, last: int, workers: int) -> None:
     call = kernel.ctypes  # releases the GIL
-    cuts = [tasks * i // workers for i in range(workers + 1)]
+    cuts = [first + (last - first) * i // workers for i in range(workers + 1)]
     parts = [_pool(workers).submit(call, job, *cut) for cut in itertools.pairwise(cuts)]
     for part in parts:
         part.result()

@@ -62,8 +62,7 @@ def avg_pool2d_input_grad(
     counts = divisor(x_shape, window, count_include_pad).astype(g.dtype)
     dx = _empty(x_shape, g.dtype)
     segments = [adjoint_segments(axis) for axis in _axes(window, x_shape)]
-    with np.errstate(divide="ignore", invalid="ignore"):  # a window that counts nothing
-        share = channels_last(g) / counts[..., None]
+    share = channels_last(g) / counts[..., None]
     _windows("mean", share, dx, segments, _ONE)
     return _nchw(dx)
 
@@ -72,8 +71,7 @@ def global_avg_pool(x: Array) -> Array:
     """The mean of each map: (N, C, H, W) to (N, C, 1, 1)."""
     n, c, h, w = x.shape
     (y,) = column_sums("plain", channels_last(x).reshape(n, h * w, c))
-    with np.errstate(invalid="ignore"):  # the mean of nothing
-        mean: Array = (y / np.float64(h * w)).astype(x.dtype)
+    mean: Array = (y / np.float64(h * w)).astype(x.dtype)
     return mean.reshape(n, c, 1, 1)
 
 

@@ -28,10 +28,9 @@ def _batch(x: Array) -> tuple[tuple[int, ...], int]:
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """The mean and the biased variance of each channel of a batch."""
     axes, count = _batch(x)
-    with np.errstate(invalid="ignore"):  # the mean of nothing is 0 / 0
-        mean = total(x, axes) / count
-        centred = x - over_channels(mean, x)
-        var = total(centred * centred, axes) / count
+    mean = total(x, axes) / count
+    centred = x - over_channels(mean, x)
+    var = total(centred * centred, axes) / count
     return rounded(mean, x.dtype), rounded(var, x.dtype)
 
 
@@ -52,8 +51,7 @@ def batch_norm_input_grad(
 ) -> Array:
     """dx = gamma r ((g - mean(g)) - x^ mean(g x^))."""
     _, count = _batch(x)
-    with np.errstate(invalid="ignore"):  # the mean of nothing is 0 / 0
-        sums = (rounded(s / count, x.dtype) for s in _sums(g, x, mean, var, eps))
+    sums = (rounded(s / count, x.dtype) for s in _sums(g, x, mean, var, eps))
     a, b = (over_channels(s, x) for s in sums)
     r = 1 / np.sqrt(var + constant(x, eps))
     xhat = (x - over_channels(mean, x)) * over_channels(r, x)

@@ -36,8 +36,7 @@ def total(x: Array, axes: Sequence[int], dtype: npt.DTypeLike = np.float64) -> A
     terms = x.transpose(*kept, *axes)
     shape = terms.shape[: len(kept)]
     rows = np.ascontiguousarray(terms.reshape(*shape, math.prod(terms.shape[len(kept) :])))
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums: Array = np.asarray(rows.sum(axis=-1, dtype=np.float64), dtype)
+    sums: Array = np.asarray(rows.sum(axis=-1, dtype=np.float64), dtype)
     y: Array = sums.reshape(shape)
     return y
 
@@ -58,8 +57,7 @@ def product(a: Array, b: Array) -> Array:
 
 def rounded(y: Array, dtype: np.dtype[np.generic]) -> Array:
     """float64 in ``dtype``; what is too large for it is infinite, as IEEE 754 has it."""
-    with np.errstate(over="ignore"):
-        result: Array = y.astype(dtype, copy=False)
+    result: Array = y.astype(dtype, copy=False)
     return result
 
 

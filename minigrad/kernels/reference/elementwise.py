@@ -24,8 +24,7 @@ __all__ = [
 def each(f: Callable[..., float], *arrays: Array) -> Array:
     """f of each element (of several arrays), rounded once to their dtype."""
     y = [f(*values) for values in zip(*map(flat, arrays), strict=True)]
-    with np.errstate(over="ignore"):
-        return np.array(y, np.float64).astype(arrays[0].dtype).reshape(arrays[0].shape)
+    return np.array(y, np.float64).astype(arrays[0].dtype).reshape(arrays[0].shape)
 
 
 def _relu(x: float) -> float:

@@ -15,10 +15,9 @@ __all__ = ["log_softmax", "log_softmax_input_grad", "softmax", "softmax_input_gr
 def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum over ``axes``."""
     y = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)])
-    with np.errstate(over="ignore", invalid="ignore"):
-        for at in np.ndindex(*x.shape):
-            y[tuple(0 if k in axes else i for k, i in enumerate(at))] += x[at]
-        total = y.astype(x.dtype)
+    for at in np.ndindex(*x.shape):
+        y[tuple(0 if k in axes else i for k, i in enumerate(at))] += x[at]
+    total = y.astype(x.dtype)
     return total if keepdims else np.asarray(total.squeeze(axes))
 
 
