@@ -28,7 +28,7 @@ def _spread(slope: Array, x: Array) -> Array:
     return slope.reshape((-1,) + (1,) * (x.ndim - 2))
 
 
-@primitive(images=("x",))
+@primitive(images=("x",), arithmetic=True)
 def _prelu(x: Array, slope: Array) -> Array:
     """y[n,c,...] = x where x > 0, else slope[c] x."""
     return np.where(x > 0, x, x * _spread(slope, x))

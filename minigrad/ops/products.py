@@ -89,7 +89,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return reshape(_linear(rows, w, bias), *x.shape[:-1], w.shape[0])
 
 
-@primitive
+@primitive(arithmetic=True)
 def _matmul(a: Array, b: Array) -> Array:
     """y = a b, matrix by matrix, over equal leading axes.
 

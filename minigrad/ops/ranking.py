@@ -111,7 +111,7 @@ def _take_along_x(g: Tensor, where: Tensor, x_shape: Shape, axis: int) -> Tensor
     return _put_along(g, where, shape=x_shape, axis=axis)
 
 
-@primitive(flat=("where",))
+@primitive(flat=("where",), arithmetic=True)
 def _put_along(x: Array, where: Array, *, shape: Shape, axis: int) -> Array:
     """Zeros of ``shape``, and x added at the places: the transpose of ``take_along``."""
     y = np.zeros(shape, x.dtype)

@@ -59,7 +59,7 @@ def _back_along(g: Array, taps: Taps, axis: int) -> Array:
     return dx
 
 
-@primitive(images=("x",))
+@primitive(images=("x",), arithmetic=True)
 def _resample(x: Array, *, rows: Taps, columns: Taps) -> Array:
     """y[n,c,p,q] = sum_s r[p,s] sum_t k[q,t] x[n, c, i(p,s), j(q,t)]."""
     y = _along(_along(x, columns, 3), rows, 2)
@@ -76,7 +76,7 @@ def _resample_x(g: Tensor, rows: Taps, columns: Taps) -> Tensor:
     return _resample_input_grad(g, rows=rows, columns=columns)
 
 
-@primitive(images=("dy",))
+@primitive(images=("dy",), arithmetic=True)
 def _resample_input_grad(dy: Array, *, rows: Taps, columns: Taps) -> Array:
     """y[n, c, i(p,s), j(q,t)] += r[p,s] k[q,t] dy[n,c,p,q], from zeros."""
     y = _back_along(_back_along(dy, rows, 2), columns, 3)

@@ -19,6 +19,7 @@ OF_ONE = {f.name: getattr(mg, f.name) for f in FUNCTIONS_OF_ONE} | {
 OF_TWO = {
     "add": mg.add, "sub": mg.sub, "mul": mg.mul, "div": mg.div, "pow": lambda a, b: a**b,
     "maximum": mg.maximum, "matmul": lambda a, b: mg.matmul(a.reshape(1, -1), b.reshape(-1, 1)),
+    "batched matmul": lambda a, b: mg.matmul(a.reshape(1, 1, -1), b.reshape(1, -1, 1)),
     "linear": lambda a, b: mg.linear(a.reshape(1, -1), b.reshape(1, -1)),
 }  # fmt: skip
 
