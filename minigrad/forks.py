@@ -25,7 +25,7 @@ from weakref import WeakSet
 
 __all__ = ["Lock", "await_imports_at_fork"]
 
-PATIENCE = 2.0
+PATIENCE = 5.0  # seconds: Numba takes most of one to import, and a busy machine several times that
 _outlasted: WeakSet[object] = WeakSet()  # locks of imports that a fork has waited for in vain
 
 
