@@ -95,7 +95,15 @@ _places.mixing(_along_images)
 @primitive(images=("x", "where"), flat=("where",))
 def _take_along(x: Array, where: Array, *, axis: int) -> Array:
     """y[.., j, ..] = x[.., where[.., j, ..], ..] along ``axis``."""
-    return np.take_along_axis(x, where.astype(np.intp), axis)
+    return np.take_along_axis(x, _on_axis(where, x.shape[axis]), axis)
+
+
+def _on_axis(where: Array, length: int) -> Array:
+    """Places as integers, each of them on an axis of this length."""
+    wrong = where[~((where >= 0) & (where < length) & (where == np.floor(where)))]
+    if wrong.size:
+        raise ShapeError(f"take_along: {wrong[0]:g} is no place on an axis of {length}")
+    return where.astype(np.intp)
 
 
 @_take_along.shape

@@ -167,3 +167,11 @@ def test_two_pixels_become_four_by_each_rule(words, expected):
             x, size = mg.transpose(x, 2, 3), (4, 1)
         y = mg.resize(x, size, **words).numpy().reshape(-1)
         np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("place", [-1.0, 3.0, 0.5, np.nan, np.inf])
+def test_a_place_that_is_not_on_the_axis_is_named(place):
+    x = mg.Tensor(np.arange(3.0))
+    assert mg.take_along(x, mg.Tensor(np.array([2.0]))).item() == 2
+    with pytest.raises(ShapeError, match=f"take_along: {place:g} is no place on an axis of 3"):
+        mg.take_along(x, mg.Tensor(np.array([0.0, place])))
