@@ -20,7 +20,7 @@ from minigrad.graphs.tflite_layout import axis_of, ranked
 from minigrad.graphs.tflite_operation import Operation
 from minigrad.graphs.tflite_windows import (
     Window,
-    check_map,
+    convolved,
     transpose_to,
     window_of,
 )
@@ -112,13 +112,8 @@ def _convolve(
     window: Window, apart: bool, to: Factor, y: Integers, x: Tensor, w: Tensor,
     bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    check_map("a convolution", x)
-    stride, dilation, padding = window
-    if not w.shape[1] or x.shape[1] % w.shape[1]:
-        raise ShapeError(f"filters {w.shape} for maps {x.shape}")
-    groups = x.shape[1] if apart else x.shape[1] // w.shape[1]
+    total = convolved(window, apart, x, w, bias)
     check_factor(to, w)
-    total = ops.conv2d(x, w, bias, stride, padding, dilation, groups)
     return to.times(total, y.low, y.high)
 
 
@@ -136,8 +131,9 @@ def transposed(o: Operation) -> Made:
 def _transposed(
     window: Window, to: Factor, y: Integers, x: Tensor, w: Tensor, *given: Tensor | Array | None
 ) -> Tensor:
+    total = transpose_to(window, x, w, *given)
     check_factor(to, w, axis=1)
-    return to.times(transpose_to(window, x, w, *given), y.low, y.high)
+    return to.times(total, y.low, y.high)
 
 
 def fully_connected(o: Operation) -> Made:
@@ -151,8 +147,8 @@ def fully_connected(o: Operation) -> Made:
 def _fully_connected(
     keep: bool, to: Factor, y: Integers, x: Tensor, w: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    check_factor(to, w)
     total = ops.linear(rows_of(x, w), w, bias)
+    check_factor(to, w)
     return from_rows(keep, x, to.times(total, y.low, y.high))
 
 

@@ -25,8 +25,9 @@ from minigrad.sampling import picked
 from minigrad.tensor import Tensor, require_room
 
 __all__ = [
-    "Window", "active", "average_pool", "bias_transposed", "convolution", "depthwise", "max_pool",
-    "resize_bilinear", "resize_nearest", "sizes_of", "transpose_to", "transposed", "window_of",
+    "Window", "active", "average_pool", "bias_transposed", "convolution", "convolved", "depthwise",
+    "max_pool", "resize_bilinear", "resize_nearest", "sizes_of", "transpose_to", "transposed",
+    "window_of",
 ]  # fmt: skip
 
 Made = Callable[..., Tensor]
@@ -56,40 +57,29 @@ def check_map(operator: str, x: Tensor) -> None:
 
 def convolution(o: Operation) -> Made:
     """CONV_2D; the filters' channels say how many groups there are."""
-    return partial(_convolve, window_of(o), o.activation)
-
-
-def _convolve(
-    window: Window,
-    activation: Callable[[Tensor], Tensor] | None,
-    x: Tensor,
-    w: Tensor,
-    bias: Tensor | None = None,
-) -> Tensor:
-    check_map("CONV_2D", x)
-    stride, dilation, padding = window
-    if w.ndim != 4 or not w.shape[1] or x.shape[1] % w.shape[1]:
-        raise ShapeError(f"CONV_2D: filters {w.shape} for maps {x.shape}")
-    groups = x.shape[1] // w.shape[1]
-    return active(activation, ops.conv2d(x, w, bias, stride, padding, dilation, groups))
+    return partial(_convolve, window_of(o), False, o.activation)
 
 
 def depthwise(o: Operation) -> Made:
     """DEPTHWISE_CONV_2D: each channel has filters of its own."""
-    return partial(_depthwise, window_of(o), o.activation)
+    return partial(_convolve, window_of(o), True, o.activation)
 
 
-def _depthwise(
-    window: Window,
-    activation: Callable[[Tensor], Tensor] | None,
-    x: Tensor,
-    w: Tensor,
-    bias: Tensor | None = None,
-) -> Tensor:
-    check_map("DEPTHWISE_CONV_2D", x)
+def _convolve(
+    window: Window, apart: bool, activation: Callable[[Tensor], Tensor] | None, x: Tensor,
+    w: Tensor, bias: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    return active(activation, convolved(window, apart, x, w, bias))
+
+
+def convolved(window: Window, apart: bool, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution of a map; ``apart`` says that each channel is a group."""
+    check_map("a convolution", x)
     stride, dilation, padding = window
-    y = ops.conv2d(x, w, bias, stride, padding, dilation, x.shape[1])
-    return active(activation, y)
+    if w.ndim != 4 or not w.shape[1] or x.shape[1] % w.shape[1]:
+        raise ShapeError(f"filters {w.shape} for maps {x.shape}")
+    groups = x.shape[1] if apart else x.shape[1] // w.shape[1]
+    return ops.conv2d(x, w, bias, stride, padding, dilation, groups)
 
 
 def transposed(o: Operation) -> Made:

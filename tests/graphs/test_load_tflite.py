@@ -234,6 +234,10 @@ INT_W = constant(np.ones((2, 1, 1, 4)), "i1", [0.1, 0.2], 0, 0)
               T(MAP, "int8", None, 0.2, 3)), FormatError, "not one scale and zero point"),
         (Case("CONV_2D", {"x": Q, "w": constant(np.ones((3, 1, 1, 4)), "i1", [0.1, 0.2], 0, 0),
                           "b": None}, SAME, Q), FormatError, "2 scales on axis 0"),
+        (Case("CONV_2D", {"x": Q, "w": constant(1, "i1", 0.1), "b": None}, SAME, Q), ShapeError,
+         "filters"),
+        (Case("FULLY_CONNECTED", {"x": Q, "w": constant(1, "i1", 0.1)}, {}, Q), ShapeError,
+         "weights"),
         (Case("POW", {"x": Q, "b": Q}, {}, Q), FormatError, "not known for integers"),
         (Case("CONCATENATION", {"x": T(MAP), "b": normal(1, 5, 6)}, {"axis": 1}), ShapeError,
          "(?i)concat"),
@@ -292,8 +296,8 @@ FLOATS = [
     "vww_96_float-coffee",
 ]
 INTEGERS = sorted(name[5:] for name in STORED if name.startswith("real|"))
-# LiteRT's own result for it is 2.7e-5 of the largest output from that in float64; ours 1.3e-5.
-LOOSE = {"selfie_segmentation-astronaut": 4e-5}
+# LiteRT's own result for it is 2.2e-5 of the largest output from that in float64; ours 1.1e-5.
+LOOSE = {"selfie_segmentation-astronaut": 3e-5}
 
 
 def expected_of(name):
