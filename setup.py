@@ -31,6 +31,7 @@ TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
 TEMPLATES += ["depthwise_input_grad", "weight_grad", "depthwise_weight_grad"]
 TEMPLATES += ["elementwise", "reduce", "softmax", "normalize", "linear", "pooling"]
 TEMPLATES += ["copies", "pairs", "resample", "blocks", "executor"]
+TEMPLATES += ["batch_norm", "training"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
 

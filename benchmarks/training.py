@@ -1,8 +1,9 @@
 """Whole training steps beside PyTorch: ``python -m benchmarks.training --help``.
 
 A step is forward, loss, backward and an update by SGD with momentum and weight decay; the
-engines take turns in one process.  Noise is off.  Peak memory is that of a process that
-makes three steps with one engine.  PyTorch is in no extra: ``pip install torch==2.13.0`` in
+engines take turns in one process.  "ours" is compiled for the shape, and eager mode beside it.
+Noise is off.  Peak memory is that of a process that makes three steps with one engine.
+PyTorch is in no extra: ``pip install torch==2.13.0`` in
 an environment that also has minigrad.
 """
 
@@ -26,13 +27,14 @@ from minigrad import models, optim
 from minigrad.data import Batch
 from minigrad.engine.trace import trace
 from minigrad.nn.module import Module
+from minigrad.ops import cross_entropy
 from minigrad.threads import threads as use_threads
-from minigrad.training import Run, Settings
+from minigrad.training import Run, Settings, compile_training
 from minigrad.training.loop import train_step
 
 __all__ = ["FIGURES", "main", "our_step"]
 
-SIZE = 224
+SIZE = 224  # of a network named without one; "mobilenet_v2@32" has 32 pixels a side
 # PyTorch's best mode over ours that is to be reached, batch 8.
 FIGURES = {
     "mobilenet_v2": 2.0,
@@ -40,32 +42,43 @@ FIGURES = {
     "efficientnet_b0": 2.0,
     "squeezenext_1_0_23": 1.6,
 }
+OURS = ("ours", "recompute", "eager")
 MODES = ("contiguous", "channels_last", "compile")
 Call = Callable[[], object]
 
 
+def size_of(name: str) -> int:
+    """Pixels a side."""
+    return int(name.partition("@")[2] or SIZE)
+
+
 def a_model(name: str) -> Module:
     """The network without noise, so that both sides do the same work."""
-    model = models.create(name, rng=0)
+    model = models.create(name.partition("@")[0], rng=0)
     for module in model.modules():
         if hasattr(module, "p"):
             module.p = 0.0
     return model
 
 
-def a_batch(batch: int, classes: int = 1000) -> Batch:
+def a_batch(batch: int, size: int = SIZE, classes: int = 1000) -> Batch:
     """The same general values for everybody."""
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((batch, 3, SIZE, SIZE), np.float32)
+    images = rng.standard_normal((batch, 3, size, size), np.float32)
     return Batch(images, rng.integers(0, classes, batch))
 
 
-def our_step(name: str, batch: int) -> Call:
-    """A step of ours."""
+def our_step(name: str, batch: int, engine: str = "ours") -> Call:
+    """A step of ours: "ours" is compiled, "recompute" with less memory, "eager" is not."""
     model = a_model(name).train()
     optimizer = optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-4)
-    run, data, settings = Run(model, optimizer), a_batch(batch), Settings()
-    return lambda: train_step(run, data, settings)
+    data = a_batch(batch, size_of(name))
+    if engine == "eager":
+        run, settings = Run(model, optimizer), Settings()
+        return lambda: train_step(run, data, settings)
+    again = engine == "recompute"
+    step = compile_training(model, cross_entropy, optimizer, data.images.shape, recompute=again)
+    return lambda: step(*data)
 
 
 def their_step(name: str, batch: int, mode: str, threads: int) -> Call:
@@ -75,7 +88,7 @@ def their_step(name: str, batch: int, mode: str, threads: int) -> Call:
     from benchmarks.torch_training import torch_step
 
     torch.set_num_threads(threads)
-    data = a_batch(batch)
+    data = a_batch(batch, size_of(name))
     graph = trace(a_model(name).eval(), data.images.shape, np.float32)
     return torch_step(torch, graph, *data, mode)
 
@@ -93,19 +106,23 @@ def rows(names: Sequence[str], args: argparse.Namespace) -> Iterator[Row]:
 def row(name: str, case: Case, modes: Sequence[str], seconds: float, peak: float | None) -> Row:
     """Ours and PyTorch's modes in turn."""
     with use_threads(case.threads):
-        calls = {"ours": our_step(name, case.batch)}
+        calls = {engine: our_step(name, case.batch, engine) for engine in OURS}
         for mode in modes:
             calls[mode] = their_step(name, case.batch, mode, case.threads)
         times = interleave(calls, seconds)
-    ours = times.pop("ours")
-    return make_row(name, "cython", case, _flops(name, case.batch), ours, times, peak) | {
-        "peers": {mode: timing.median_us for mode, timing in times.items()}
+    own = {engine: times.pop(engine) for engine in OURS}
+    flops = _flops(name, case.batch)
+    return make_row(name, "cython", case, flops, own["ours"], times, peak) | {
+        "own": {engine: timing.median_us for engine, timing in own.items()},
+        "peers": {mode: timing.median_us for mode, timing in times.items()},
     }
 
 
 def _flops(name: str, batch: int) -> int:
     """Forward and both gradients of every convolution and linear layer: 3 x 2 x MACs."""
-    return 6 * batch * models.summary(a_model(name).eval(), (1, 3, SIZE, SIZE)).macs
+    return (
+        6 * batch * models.summary(a_model(name).eval(), (1, 3, size_of(name), size_of(name))).macs
+    )
 
 
 def peak_memory(name: str, case: Case, engine: str) -> float:
@@ -119,8 +136,8 @@ def peak_memory(name: str, case: Case, engine: str) -> float:
 def _steps(name: str, batch: str, threads: str, engine: str) -> None:
     with use_threads(int(threads)):
         step = (
-            our_step(name, int(batch))
-            if engine == "ours"
+            our_step(name, int(batch), engine)
+            if engine in OURS
             else their_step(name, int(batch), engine, int(threads))
         )
         for _ in range(3):
@@ -130,11 +147,13 @@ def _steps(name: str, batch: str, threads: str, engine: str) -> None:
 
 def line(found: Row) -> str:
     """One row as text."""
+    own = "".join(f"{e} {found['own'][e] / 1e3:7.0f}  " for e in OURS[1:])
     peers = "".join(f"{mode} {us / 1e3:7.0f}  " for mode, us in found["peers"].items())
     goal = FIGURES.get(found["name"], math.nan)
     return (
         f"{found['name']:22} {found['threads']} threads  batch {found['batch']:2}  "
-        f"ours {found['median_us'] / 1e3:7.0f} ms  {peers} ratio {found['ratio_to_best_peer']:.2f} "
+        f"ours {found['median_us'] / 1e3:7.0f} ms, {own}  {peers} "
+        f"ratio {found['ratio_to_best_peer']:.2f} "
         f"(to reach {goal:.1f})  {found['percent_of_peak']:.0f} % of peak"
     )
 
@@ -154,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for one in rows(args.models.split(","), args):
         if args.memory:
             case = Case("training", one["threads"], one["batch"])
-            one["memory_mb"] = {e: peak_memory(one["name"], case, e) for e in ("ours", *args.modes)}
+            one["memory_mb"] = {e: peak_memory(one["name"], case, e) for e in (*OURS, *args.modes)}
         found.append(one)
         print(line(one), json.dumps(one.get("memory_mb", {})), flush=True)
     print(f"geometric mean {geometric_mean(r['ratio_to_best_peer'] for r in found):.2f}")

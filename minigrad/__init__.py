@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from minigrad.models import summary
     from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
     from minigrad.ops.activation import *  # noqa: F403  ops.__all__ computes their names
+    from minigrad.training.compiled import compile_training
 
 forks.await_imports_at_fork()
 
@@ -104,6 +105,7 @@ forks.await_imports_at_fork()
 _ON_DEMAND = {
     "check_grads": "minigrad.gradcheck",
     "compile": "minigrad.engine",
+    "compile_training": "minigrad.training.compiled",
     "data": "minigrad.data",
     "engine": "minigrad.engine",
     "formats": "minigrad.formats",
@@ -136,6 +138,7 @@ __all__ = [
     "backward",
     "check_grads",
     "compile",
+    "compile_training",
     "current_backend",
     "data",
     "enable_grad",

@@ -107,6 +107,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--size", type=positive, metavar="S", help="pixels a side (default: the network's)")
     add("--no-flip", action="store_true", help="do not mirror pictures: digits and letters")
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add("--eager", action="store_true", help="do not record the step for the batches' shape")
+    add("--recompute", action="store_true", help="less memory in the recorded step, more time")
     add("--workers", type=positive, default=1, metavar="N", help="threads that prepare batches")
     add("--threads", type=thread_number, metavar="N", help="default: all CPUs this process may use")
     add_json(parser, "the last epoch, accuracy and confusion as JSON")
@@ -159,6 +161,7 @@ class _Training:
         settings = Settings(
             self.options.epochs, self.options.label_smoothing, self.options.mixup,
             self.options.clip, self.options.accumulate, frozen,
+            not getattr(self.options, "eager", False), getattr(self.options, "recompute", False),
         )  # fmt: skip
         try:
             train(self.run, self.loader, settings, validation=self.validation, save=self._save,

@@ -21,6 +21,11 @@ Reading order:
     describe     a plan as a table, and the time of its steps
     files, loading, loading_moves    plans on disk
     export, export_moves    the steps as an ONNX model
+    tape         a training step recorded: forward by shape, backward by the chain rule
+    combine      its passes over a map that can be one
+    reuse        its values in one arena, over both passes
+    sweeps       compiled calls for its steps
+    stepping     its two interpreters
     slab         one block of memory for many arrays
 
 What may be changed: every decision of blocks, schedule, memory, moves and design, since

@@ -161,9 +161,9 @@ class Step(NamedTuple):
         return (self,)
 
     def reads(self) -> tuple[Value, ...]:
-        """Every value that this step needs, also for its epilogue."""
-        inputs = [v for v in self.inputs if isinstance(v, Value)]
-        return (*inputs, *self.epilogue.reads())
+        """Every value that this step needs, also as a parameter or for its epilogue."""
+        given = (*self.inputs, *self.params.values())
+        return (*[v for v in given if isinstance(v, Value)], *self.epilogue.reads())
 
     def constants(self) -> list[Constant]:
         """The constants that it or its parts read."""

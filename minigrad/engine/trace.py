@@ -45,6 +45,10 @@ class Symbol(Shaped):
         super().__init__(value.shape, value.dtype)
         self.value = value
 
+    def detach(self) -> Tensor:
+        """The same value, cut off from the graph."""
+        return Symbol(self.value)
+
     @property
     def array(self) -> Array:  # type: ignore[override]
         """Raises: a model that asks for it depends on values."""

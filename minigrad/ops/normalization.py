@@ -26,9 +26,18 @@ from minigrad.kernels import find, run
 from minigrad.kernels.contract import ieee
 from minigrad.ops.powers import sqrt
 from minigrad.ops.shaping import reshape
-from minigrad.tensor import Array, Shape, Tensor, enable_grad, expect_tensor, primitive, wrap
+from minigrad.tensor import (
+    Array,
+    Shape,
+    Tensor,
+    enable_grad,
+    expect_tensor,
+    primitive,
+    recorder,
+    wrap,
+)
 
-__all__ = ["batch_norm"]
+__all__ = ["batch_norm", "running_value"]
 
 
 def _axes(shape: Shape) -> tuple[int, ...]:
@@ -189,9 +198,28 @@ def _dgamma_x(g: Tensor, dy: Tensor, x: Tensor, eps: float) -> Tensor:
 
 
 @ieee
-def _update(running: Tensor, batch: Array, momentum: float) -> None:
-    new = running.array * running.dtype.type(1 - momentum) + batch * running.dtype.type(momentum)
-    running.copy_(new)
+def running_value(kept: Array, batch: Array, momentum: float, factor: float) -> Array:
+    """(1 - momentum) kept + momentum (batch factor), what a running statistic becomes."""
+    number = kept.dtype.type
+    moved: Array = kept * number(1 - momentum) + batch * number(factor) * number(momentum)
+    return moved
+
+
+def _move(running: Tensor, batch: Array | Tensor, momentum: float, factor: float = 1.0) -> None:
+    listener = recorder()
+    if listener is not None and isinstance(batch, Tensor):
+        listener.running(running, batch, momentum, factor)
+    else:
+        running.copy_(running_value(running.array, np.asarray(batch), momentum, factor))
+
+
+def _statistics(x: Tensor) -> tuple[Any, Any]:
+    """The mean and the variance of each channel, or what stands for them while recording."""
+    listener = recorder()
+    if listener is not None:
+        return listener.statistics(x)
+    mean, var = find("batch_norm_statistics").call(x.array)
+    return mean, var
 
 
 def _constant(value: float, x: Tensor) -> Tensor:
@@ -291,10 +319,10 @@ def _train(
         raise ShapeError(
             f"batch_norm: training needs at least 2 values a channel, but x {x.shape} has {count}"
         )
-    mean, var = find("batch_norm_statistics").call(x.array)
+    mean, var = _statistics(x)
     y = _batch_norm_train(x, gamma, beta, mean=mean, var=var, eps=eps)
     if running_mean is not None:
-        _update(running_mean, mean, momentum)
+        _move(running_mean, mean, momentum)
     if running_var is not None:
-        _update(running_var, var * x.dtype.type(count / (count - 1)), momentum)
+        _move(running_var, var, momentum, count / (count - 1))
     return y

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from minigrad.arguments import flag, number
 from minigrad.errors import ShapeError
 from minigrad.ops.creation import generator
-from minigrad.tensor import Shape, Tensor, expect_tensor, wrap
+from minigrad.tensor import Array, Shape, Tensor, expect_tensor, recorder, wrap
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["dropout", "stochastic_depth"]
+__all__ = ["dropout", "mask_of", "stochastic_depth"]
 
 
 def dropout(
@@ -106,6 +106,13 @@ def _dropped(
     rate = number(function, "p", p, least=0, most=1)
     if not flag(function, "training", training) or rate == 0:
         return x
-    kept = generator(function, rng).random(shape) >= rate
-    scale = 0.0 if rate == 1 else 1 / (1 - rate)
-    return x * wrap((kept * scale).astype(x.dtype))
+    listener = recorder()
+    if listener is not None:
+        return x * listener.noise(shape, rate, rng, x)
+    return x * wrap(mask_of(shape, rate, generator(function, rng)).astype(x.dtype))
+
+
+def mask_of(shape: Shape, rate: float, rng: np.random.Generator) -> Array:
+    """m / keep for each element, in float64."""
+    kept = rng.random(shape) >= rate
+    return kept * (0.0 if rate == 1 else 1 / (1 - rate))

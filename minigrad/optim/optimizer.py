@@ -105,6 +105,17 @@ class Optimizer:
             with no_grad(), np.errstate(all="ignore"):  # IEEE's answers stand
                 p.copy_(self.update(p.numpy(), g, state, numbers))
 
+    def members(self) -> Iterator[tuple[Parameter, State, Group]]:
+        """Each parameter, what is kept for it, and its group.
+
+        Returns
+        -------
+        iterator of (Parameter, dict, dict)
+            The second is empty before the parameter's first step.
+        """
+        for index, (p, group) in enumerate(self._members()):
+            yield p, self.state.get(index, {}), group
+
     def rates(self) -> list[float]:
         """The present rate of each group."""
         rates = (group["lr"] for group in self.param_groups)

@@ -73,7 +73,7 @@ class SGD(Optimizer):
         if group["momentum"]:
             mu = number(group["momentum"])
             b = state.get("momentum_buffer")
-            b = g if b is None else mu * b + number(1 - group["dampening"]) * g
+            b = g.copy(order="K") if b is None else mu * b + number(1 - group["dampening"]) * g
             state["momentum_buffer"] = b
             g = g + mu * b if group["nesterov"] else b
         new: Array = p - number(group["lr"]) * g

@@ -45,10 +45,13 @@ from minigrad.tensor.primitive import (
     Interpreter,
     Node,
     Primitive,
+    Recorder,
     Rule,
     apply,
     evaluate,
     primitive,
+    record,
+    recorder,
     source,
     under_scope,
 )
@@ -94,4 +97,7 @@ __all__ = [
     "tensor",
     "under_scope",
     "wrap",
+    "Recorder",
+    "record",
+    "recorder",
 ]

@@ -37,10 +37,13 @@ __all__ = [
     "Interpreter",
     "Node",
     "Primitive",
+    "Recorder",
     "Rule",
     "apply",
     "evaluate",
     "primitive",
+    "record",
+    "recorder",
     "source",
     "under_scope",
 ]
@@ -230,6 +233,36 @@ def primitive(
     return lambda f: Primitive(f, view, images, flat, arithmetic)
 
 
+class Recorder:
+    """An interpreter that records a training step, for which it is asked more than primitives.
+
+    A training step does what no primitive does: it takes statistics that have no gradient of
+    their own, moves running values, and draws noise.  ``recorder`` says whether one listens.
+    """
+
+    def __call__(self, op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> Tensor:
+        """Record a primitive."""
+        raise NotImplementedError
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Stand-ins for the mean and the variance of each channel of x."""
+        raise NotImplementedError
+
+    def running(self, kept: Tensor, batch: Tensor, momentum: float, factor: float) -> None:
+        """Record that ``kept`` moves towards ``batch * factor``."""
+        raise NotImplementedError
+
+    def noise(self, shape: Shape, rate: float, rng: object, like: Tensor) -> Tensor:
+        """A stand-in for a mask of dropout, drawn anew in every step."""
+        raise NotImplementedError
+
+
+def recorder() -> Recorder | None:
+    """Who records a training step now."""
+    other = interpreter()
+    return other if isinstance(other, Recorder) else None
+
+
 def apply(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> Tensor:
     """Evaluate a primitive and, if some input wants a gradient, record it.
 
@@ -254,13 +287,25 @@ def evaluate(op: Primitive, inputs: Sequence[Tensor | None], params: Params) -> 
     array, extra = result if type(result) is tuple else (result, None)
     base = inputs[0].version if op.view and inputs[0] is not None else None
     y = wrap(array, base)
-    if is_grad_enabled() and _is_wanted(op, inputs):
-        y.requires_grad = True
-        y.node = node = Node(op, inputs, params, y)
-        node.saved = _kept(op, inputs, y, extra)
-        if base is not None:
-            base.shared = True
+    if record(op, inputs, params, y, extra) and base is not None:
+        base.shared = True
     return y
+
+
+def record(
+    op: Primitive,
+    inputs: Sequence[Tensor | None],
+    params: Params,
+    y: Tensor,
+    extra: dict[str, Array] | None = None,
+) -> bool:
+    """Put y on the tape, if recording is on and a gradient is sought in some input."""
+    if not (is_grad_enabled() and _is_wanted(op, inputs)):
+        return False
+    y.requires_grad = True
+    y.node = node = Node(op, inputs, params, y)
+    node.saved = _kept(op, inputs, y, extra)
+    return True
 
 
 def _is_wanted(op: Primitive, inputs: Sequence[Tensor | None]) -> bool:
@@ -282,7 +327,7 @@ def _kept(
         if name in op.saves:
             kept[name] = x if x is None else (x, x.version.count)
     if "y" in op.saves:
-        kept["y"] = (wrap(y.array, y.version), y.version.count)
+        kept["y"] = (y.detach(), y.version.count)
     return kept | extra if extra else kept
 
 

@@ -2,6 +2,8 @@
 
     loop          one step, one epoch, and fit: all epochs
     run           everything that a step changes, saved and loaded as one file
+    compiled      a step recorded once, for one shape
+    passes        forward and backward of a run, compiled or eager
     evaluation    loss, accuracy and confusion over a dataset
     watch         the layer in which a number stopped being one
     curves        loss and accuracy by epoch, as SVG and PNG
@@ -13,6 +15,7 @@ What may be changed: what is shown and when. A run that was stopped goes on to t
 (tests/training).
 """
 
+from minigrad.training.compiled import CompiledTraining, compile_training
 from minigrad.training.curves import curves_png, curves_svg
 from minigrad.training.evaluation import Evaluation, evaluate
 from minigrad.training.loop import Interrupted, Progress, Settings, fit
@@ -20,6 +23,7 @@ from minigrad.training.run import EpochRecord, Run
 from minigrad.training.watch import DivergedError
 
 __all__ = [
+    "CompiledTraining",
     "DivergedError",
     "EpochRecord",
     "Evaluation",
@@ -27,6 +31,7 @@ __all__ = [
     "Progress",
     "Run",
     "Settings",
+    "compile_training",
     "curves_png",
     "curves_svg",
     "evaluate",

@@ -27,6 +27,7 @@ from minigrad.ops import cross_entropy
 from minigrad.optim import clip_grad_norm_
 from minigrad.tensor import Tensor
 from minigrad.training.evaluation import Evaluation, evaluate
+from minigrad.training.passes import Passes
 from minigrad.training.run import EpochRecord, Run, Totals
 from minigrad.training.watch import DivergedError, bad_gradient, bad_layer
 
@@ -54,6 +55,11 @@ class Settings:
     frozen : tuple of str
         Names of modules that stay in evaluation mode: their batch norms keep their
         statistics.
+    compile : bool
+        Record the step for the shape of the first batch (``compile_training``); batches of
+        another shape, as an epoch's last may be, are done in eager mode.  The bits are the same.
+    recompute : bool
+        Of ``compile_training``: less memory, a little more time.
     """
 
     epochs: int = 1
@@ -62,6 +68,8 @@ class Settings:
     clip: float = 0.0
     accumulate: int = 1
     frozen: tuple[str, ...] = ()
+    compile: bool = False
+    recompute: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,9 +133,10 @@ def fit(
     Interrupted
         After Ctrl-C, when the running step was finished and saved.
     """
+    passes = Passes(run, settings.compile, settings.recompute)
     with _stop_asked() as asked:
         while run.epoch < settings.epochs:
-            _epoch(run, loader, settings, on_step, asked, save)
+            _epoch(run, loader, settings, on_step, asked, save, passes)
             found = _validated(run, validation)
             record = _closed(run, found)
             save(run)
@@ -143,11 +152,12 @@ def _epoch(
     on_step: Callable[[Progress], None],
     asked: list[int],
     save: Callable[[Run], None],
+    passes: Passes,
 ) -> None:
     prepare(run.model, settings.frozen)
     watch = _Clock(run.totals.images)
     for batch in loader.batches(run.epoch, first=run.step):
-        train_step(run, batch, settings, last=run.step + 1 == len(loader))
+        train_step(run, batch, settings, last=run.step + 1 == len(loader), passes=passes)
         on_step(watch.progress(run, len(loader), settings.epochs, len(loader.dataset)))
         if asked and run.step < len(loader) and run.step % settings.accumulate == 0:
             save(run)
@@ -161,7 +171,9 @@ def prepare(model: Module, frozen: Sequence[str]) -> None:
         model.get_submodule(name).eval()
 
 
-def train_step(run: Run, batch: Batch, settings: Settings, last: bool = False) -> float:
+def train_step(
+    run: Run, batch: Batch, settings: Settings, last: bool = False, passes: Passes | None = None
+) -> float:
     """Forward, loss, backward and, every ``settings.accumulate`` batches, the update.
 
     Parameters
@@ -172,6 +184,8 @@ def train_step(run: Run, batch: Batch, settings: Settings, last: bool = False) -
     settings : Settings
     last : bool
         The epoch ends here, so what was accumulated is used.
+    passes : Passes, optional
+        Who makes the two passes; without it eager mode.
 
     Returns
     -------
@@ -182,34 +196,45 @@ def train_step(run: Run, batch: Batch, settings: Settings, last: bool = False) -
     for module in run.model.modules():
         if "rng" in module.__dict__:
             module.__dict__["rng"] = rng
+    passes = passes or Passes(run)
     parts = run.step % settings.accumulate
     if parts == 0:
         run.optimizer.zero_grad()
-    with np.errstate(all="ignore"):  # what overflows is looked for below, and named
-        loss, z = _loss(run.model, batch, settings, rng)
-        value = loss.item()
+    images, criterion = _task(batch, settings, rng)
+    value = math.nan
+
+    def loss(z: Tensor) -> Tensor:
+        nonlocal value
+        whole = criterion(z)
+        value = whole.item()
         _check_loss(run, value, z.shape[1], batch.images)
-        (loss / settings.accumulate).backward()
+        return whole / settings.accumulate
+
+    with np.errstate(all="ignore"):  # what overflows is looked for, and named
+        z = passes(images, loss, rng, parts > 0)
     if last or parts == settings.accumulate - 1:
-        _update(run, settings)
+        _update(run, settings, passes)
     run.step += 1
     run.totals.images += len(batch.labels)
     run.totals.loss += value * len(batch.labels)
-    run.totals.hits += int((z.numpy().argmax(axis=1) == batch.labels).sum())
+    run.totals.hits += int((z.argmax(axis=1) == batch.labels).sum())
     return value
 
 
-def _loss(
-    model: Module, batch: Batch, settings: Settings, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    smoothing = settings.label_smoothing
+def _task(
+    batch: Batch, settings: Settings, rng: np.random.Generator
+) -> tuple[Images, Callable[[Tensor], Tensor]]:
+    """The images of a step, and the loss of what the model makes of them."""
+    smoothing, labels = settings.label_smoothing, batch.labels
     if not settings.mixup:
-        z = model(Tensor(batch.images))
-        return cross_entropy(z, batch.labels, smoothing), z
-    images, other, share = mixup(batch.images, batch.labels, settings.mixup, rng)
-    z = model(Tensor(images))
-    first, second = (cross_entropy(z, labels, smoothing) for labels in (batch.labels, other))
-    return share * first + (1 - share) * second, z
+        return batch.images, lambda z: cross_entropy(z, labels, smoothing)
+    images, other, share = mixup(batch.images, labels, settings.mixup, rng)
+
+    def loss(z: Tensor) -> Tensor:
+        first, second = (cross_entropy(z, each, smoothing) for each in (labels, other))
+        return share * first + (1 - share) * second
+
+    return images, loss
 
 
 def _check_loss(run: Run, value: float, classes: int, images: Images) -> None:
@@ -224,7 +249,7 @@ def _check_loss(run: Run, value: float, classes: int, images: Images) -> None:
         )
 
 
-def _update(run: Run, settings: Settings) -> None:
+def _update(run: Run, settings: Settings, passes: Passes) -> None:
     layer = bad_gradient(run.model)
     if layer:
         raise DivergedError(
@@ -233,7 +258,7 @@ def _update(run: Run, settings: Settings) -> None:
         )
     if settings.clip:
         clip_grad_norm_(run.model.parameters(), settings.clip)
-    run.optimizer.step()
+    passes.update()
     if run.schedule:
         run.schedule.step()
     if run.average:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -312,3 +313,36 @@ def test_curves_are_pictures(history, count):
         colors = {color for _, color in image.getcolors(1 << 16)}
         assert image.size == (760, 260)
     assert ((0, 114, 178) in colors) == bool(history)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_compiled_run_has_the_bits_of_an_eager_one(unbroken, kind, recompute):
+    """With noise, clipping, accumulation, and a last batch of another shape."""
+    run = a_run(kind)
+    fit(run, a_loader(), replace(SETTINGS, compile=True, recompute=recompute))
+    assert (bits(run), run.history) == unbroken[kind]
+
+
+def test_a_compiled_run_goes_on_from_a_file_to_the_same_bits(unbroken, tmp_path):
+    settings = replace(SETTINGS, compile=True)
+    run = a_run()
+    fit(run, a_loader(), replace(settings, epochs=1))
+    run.save(tmp_path / "run.safetensors")
+    resumed = a_run(seed=9)
+    resumed.load(tmp_path / "run.safetensors")
+    fit(resumed, a_loader(), settings)
+    assert (bits(resumed), resumed.history) == unbroken[KINDS[0]]
+
+
+def test_mixup_and_a_diverging_loss_are_seen_in_a_compiled_run():
+    settings = Settings(epochs=1, mixup=0.3)
+    runs = [a_run(), a_run()]
+    for run, compiles in zip(runs, (False, True), strict=True):
+        fit(run, a_loader(), replace(settings, compile=compiles))
+    assert bits(runs[0]) == bits(runs[1])
+    broken = a_run()
+    with mg.no_grad():
+        broken.model.head.weight.fill_(np.nan)
+    with pytest.raises(DivergedError, match=r"head"):
+        fit(broken, a_loader(), replace(settings, compile=True))

@@ -15,6 +15,7 @@ The files have the names that they have in every backend.  Read in this order:
     copying, pairs, resampling    for plans: numbers moved, joined two by two, maps in another size
     blocks           for plans: a block of convolutions as one call
     program          for plans: bound calls one after the other
+    training         for training steps: fused sweeps, weights packed anew, the update
 
 The functions called ``bind_...`` are for plans: they take every decision once, and give a
 call ``.run(threads)``.

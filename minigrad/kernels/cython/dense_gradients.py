@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from minigrad.threads import num_threads
 
 __all__ = [
     "Calls",
+    "Weights",
     "Zeros",
     "bind_dense_input_grad",
     "bind_dense_weight_grad",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 ALL = slice(None)
+Weights: TypeAlias = "Callable[[Array, ConvSpec], Any]"  # packs them
 
 
 def conv2d_input_grad(
@@ -87,17 +89,20 @@ def bind_dense_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any
     return core.WeightGradCall(g, x, dw, spec)
 
 
-def bind_dense_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
+def bind_dense_input_grad(
+    g: Array, w: Array, dx: Array, spec: ConvSpec, weights: Weights | None = None
+) -> Any:
     """The call that writes dT/dx to dx; g and dx are channels-last.
 
-    The weights are read when the call is bound, g each time it is run.
+    The weights are read when the call is bound, g each time it is run.  ``weights(w, spec)``
+    packs them, as ``core.DenseWeights`` does; with one group it is given views of w.
     """
     if dx.size == 0:
         return Calls(())
     if g.size == 0:
         return Zeros(dx)
     turned = _swap_channels(w, spec.groups)
-    return Calls(tuple(bind_remainders(core.DenseWeights, g, turned, dx, spec)))
+    return Calls(tuple(bind_remainders(weights or core.DenseWeights, g, turned, dx, spec)))
 
 
 class Calls(NamedTuple):
@@ -186,7 +191,9 @@ def _parts(size: Pair, out: Pair, kernel: Pair, spec: ConvSpec) -> tuple[Part, .
     return tuple(found)
 
 
-def bind_remainders(weights: Any, g: Array, w: Array, dx: Array, spec: ConvSpec) -> Iterator[Any]:
+def bind_remainders(
+    weights: Weights, g: Array, w: Array, dx: Array, spec: ConvSpec
+) -> Iterator[Any]:
     """One forward call for each pair of remainders, on maps that are walked backwards.
 
     ``weights`` packs what w, (Cin, Cout/groups, kh, kw), is for one of them.

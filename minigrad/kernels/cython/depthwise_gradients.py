@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
-from minigrad.kernels.cython.dense_gradients import Calls, Zeros, bind_remainders
+from minigrad.kernels.cython.dense_gradients import Calls, Weights, Zeros, bind_remainders
 from minigrad.kernels.cython.layout import channels_last, empty_channels_last, regular
 from minigrad.threads import num_threads
 
@@ -48,18 +48,22 @@ def depthwise_conv2d_weight_grad(
     return dw
 
 
-def bind_depthwise_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
+def bind_depthwise_input_grad(
+    g: Array, w: Array, dx: Array, spec: ConvSpec, weights: Weights | None = None
+) -> Any:
     """The call that writes dT/dx to dx; g and dx are channels-last.
 
-    The weights are read when the call is bound, g each time it is run.
+    The weights are read when the call is bound, g each time it is run.  ``weights(w, spec)``
+    packs views of w, as ``core.DepthwiseWeights`` does.
     """
+    weights = weights or core.DepthwiseWeights
     if dx.size == 0:
         return Calls(())
     if g.size == 0:
         return Zeros(dx)
     if (spec.stride, spec.dilation) == ((2, 2), (1, 1)) and tuple(w.shape[2:]) in core.PAIRED:
-        return core.DepthwiseInputGradCall(core.DepthwiseWeights(w, spec), g, dx)
-    return Calls(tuple(bind_remainders(core.DepthwiseWeights, g, w, dx, spec)))
+        return core.DepthwiseInputGradCall(weights(w, spec), g, dx)
+    return Calls(tuple(bind_remainders(weights, g, w, dx, spec)))
 
 
 def bind_depthwise_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:

@@ -19,6 +19,7 @@ from minigrad.threads import num_threads
 
 __all__ = [
     "channels_last",
+    "copy_map",
     "dense",
     "empty_channels_last",
     "in_order_of",
@@ -76,6 +77,14 @@ def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
     memory = np.empty(count + LINE // size, dtype)
     start = -addressof(c_char.from_buffer(memory)) % LINE // size
     return nchw(memory[start : start + count].reshape(n, h, w, c))
+
+
+def copy_map(x: Array, y: Array, threads: int = 1) -> None:
+    """Copy x to y; a map of the same dtype to one that is channels-last by the core."""
+    if x.ndim == 4 and x.dtype == y.dtype and y.transpose(0, 2, 3, 1).flags.c_contiguous and y.size:
+        core.to_channels_last(x if regular(x) else dense(x), y, threads)
+    else:
+        np.copyto(y, x)
 
 
 def is_channels_last(x: Array) -> bool:

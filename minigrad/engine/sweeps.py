@@ -1,0 +1,185 @@
+"""A compiled call, or several, for each kind of step of a training step.
+
+A binder takes a step, a function that gives the array behind a reference, and the place of the
+result.  It gives the calls in order, or None where the core has none for such arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from minigrad.engine.graph import Ref, Step
+from minigrad.geometry import ConvSpec
+from minigrad.kernels.contract import Array, classify
+from minigrad.kernels.cython import training
+from minigrad.kernels.cython.elementwise import bind_elementwise
+from minigrad.kernels.cython.layout import empty_channels_last, regular
+from minigrad.kernels.cython.pooling import bind_avg_pool2d, bind_global_avg_pool
+from minigrad.kernels.cython.program import bind_weight_grad
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE
+
+__all__ = ["BINDERS"]
+
+Get: TypeAlias = "Callable[[Ref], Array | None]"
+Binder: TypeAlias = "Callable[[Step, Get, Array], Sequence[Any] | None]"
+
+
+def _arrays(step: Step, get: Get) -> list[Array]:
+    """The arrays of all inputs that are there."""
+    return [x for ref in step.inputs if (x := get(ref)) is not None]
+
+
+def _maps(*maps: Array) -> bool:
+    """Whether all of them are channels-last, without gaps, and not empty."""
+    return all(x.ndim == 4 and x.size and _pixels(x) for x in maps)
+
+
+def _pixels(x: Array) -> bool:
+    return x.transpose(0, 2, 3, 1).flags.c_contiguous and x.flags.aligned
+
+
+def _alike(*arrays: Array) -> bool:
+    """Whether all lie in one order, without gaps."""
+    whole = abs(math.prod(arrays[0].shape)) == arrays[0].size
+    dense = arrays[0].flags.c_contiguous or (arrays[0].ndim == 4 and _pixels(arrays[0]))
+    return whole and dense and all(
+        x.strides == arrays[0].strides and x.dtype == arrays[0].dtype and x.flags.aligned
+        for x in arrays
+    )  # fmt: skip
+
+
+class _Turned:
+    """A copy of a small array in another memory order."""
+
+    def __init__(self, x: Array, y: Array) -> None:
+        self.x, self.y = x, y
+
+    def run(self, threads: int) -> None:
+        np.copyto(self.y, self.x)
+
+
+def _ready(*arrays: Array) -> tuple[list[Any], list[Array]]:
+    """Arrays that a sweep can read, and the calls that make copies of those that it cannot."""
+    calls: list[Any] = []
+    fit: list[Array] = []
+    for x in arrays:
+        if x.flags.aligned and (_pixels(x) if x.ndim == 4 else x.flags.c_contiguous):
+            fit.append(x)
+            continue
+        copy = empty_channels_last(x.shape, x.dtype) if x.ndim == 4 else np.empty(x.shape, x.dtype)
+        calls.append(_Turned(x, copy))
+        fit.append(copy)
+    return calls, fit
+
+
+def _forward(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    x, w = _arrays(step, get)[:2]
+    bias = get(step.inputs[2]) if len(step.inputs) > 2 else None
+    dense = bias is None or (bias.flags.c_contiguous and bias.flags.aligned)
+    if not (_maps(x, y) and regular(w) and dense):
+        return None
+    return training.bind_forward(x, w, bias, y, step.params["spec"])
+
+
+def _input_grad(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    g, w = _arrays(step, get)
+    if not (_maps(g, y) and regular(w)):
+        return None
+    return training.bind_input_grad_anew(g, w, y, step.params["spec"])
+
+
+def _weight_grad(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    g, x = _arrays(step, get)
+    spec: ConvSpec = step.params["spec"]
+    if not _maps(g, x):
+        return None
+    if classify(spec, y.shape) != "depthwise":
+        return [bind_weight_grad(g, x, y, spec)]
+    c, _, kh, kw = y.shape
+    sums = np.empty((kh, kw, c), y.dtype).transpose(2, 0, 1)[:, None]
+    return [bind_weight_grad(g, x, sums, spec), _Turned(sums, y)]
+
+
+def _begin(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    calls, (x, gamma) = _ready(*_arrays(step, get))
+    return [*calls, training.bind_batch_norm_begin(x, gamma, y, step.params["eps"])]
+
+
+def _apply(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    added = get(step.epilogue.residual)
+    calls, (x, stats, beta, *rest) = _ready(
+        *_arrays(step, get), *([] if added is None else [added])
+    )
+    f = step.epilogue.activation
+    residual = rest[0] if rest else None
+    return [*calls, training.bind_batch_norm_apply(x, stats, beta, residual, y, f)]
+
+
+def _sums(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    eps, f = step.params["eps"], step.epilogue.activation
+    calls, (g, x, stats, beta) = _ready(*_arrays(step, get))
+    return [*calls, training.bind_batch_norm_sums(g, x, stats, beta, y, eps, f)]
+
+
+def _gradient(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    calls, (g, x, stats, beta, sums) = _ready(*_arrays(step, get))
+    f = step.epilogue.activation
+    return [*calls, training.bind_batch_norm_gradient(g, x, stats, beta, sums, y, f)]
+
+
+def _running(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    kept, batch = _arrays(step, get)
+    if kept is not y or not (y.flags.c_contiguous and y.flags.aligned):
+        return None
+    return [training.bind_running(y, batch, step.params["momentum"], step.params["factor"])]
+
+
+def _add(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    a, b = _arrays(step, get)
+    return [training.bind_add(a, b, y)] if _alike(y, a, b) else None
+
+
+def _map(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    (x,) = _arrays(step, get)
+    return [bind_elementwise(step.op, x, y)] if _alike(y, x) else None
+
+
+def _slope(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    g, at = _arrays(step, get)
+    name = f"{step.params['of']}_input_grad"
+    return [training.bind_slope(name, g, at, y)] if _alike(y, g, at) else None
+
+
+def _mean(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    (x,) = _arrays(step, get)
+    return [bind_global_avg_pool(x, y)] if _maps(x, y) else None
+
+
+def _avg_pool(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+    (x,) = _arrays(step, get)
+    params = step.params
+    if not _maps(x, y):
+        return None
+    return [bind_avg_pool2d(x, params["window"], y, params["count_include_pad"])]
+
+
+BINDERS: dict[str, Binder] = {
+    "conv2d": _forward,
+    "conv2d_input_grad": _input_grad,
+    "conv2d_weight_grad": _weight_grad,
+    "batch_norm_begin": _begin,
+    "batch_norm_apply": _apply,
+    "batch_norm_sums": _sums,
+    "batch_norm_gradient": _gradient,
+    "running": _running,
+    "add": _add,
+    "line_slope": _slope,
+    "curve_slope": _slope,
+    "global_avg_pool": _mean,
+    "avg_pool2d": _avg_pool,
+    **{f.name: _map for f in FUNCTIONS_OF_ONE},
+}
