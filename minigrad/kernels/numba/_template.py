@@ -40,7 +40,9 @@ from numba.core.typed_passes import (
 from numba.core.typing import Signature
 from numba.core.untyped_passes import FixupArgs, IRProcessing, TranslateByteCode
 
-from minigrad.kernels.numba._vectors import Operation, Vector, intrinsic_of, least, most, word
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    Operation, Vector, difference_of, intrinsic_of, least, most, product_of, sum_of, word,
+)  # fmt: skip
 
 __all__ = ["Compiler", "Template", "branch", "entry", "registers", "static", "template", "unroll"]
 
@@ -64,7 +66,9 @@ class Compiler(CompilerBase):
         return [manager]
 
 
-_INTEGERS = {"min": least, "max": most}  # of two numbers; Numba's own take long to compile
+# Of two integers; Numba's own take long to compile.
+_INTEGERS = {"min": least, "max": most}
+_ARITHMETIC = {ast.Add: sum_of, ast.Sub: difference_of, ast.Mult: product_of}
 _LETTERS = {"Vec": "v", "Wide": "w", "Bits": "k"}  # the results that a template declares
 
 
@@ -149,6 +153,7 @@ class Template:
                 home = context.active_code_library
                 if home not in homes:
                     function, inline = self.expand(vector, constants), bool(result)
+                    context.typing_context.refresh()  # what the function calls is new there
                     homes[home] = _compile_into(home, context, function, signature, inline)
                 return context.call_internal(builder, homes[home], signature, values)
 
@@ -368,9 +373,9 @@ class _Expansion(ast.NodeVisitor):
 
     def addressed(self, node: ast.Call, operation: Operation) -> ast.expr:
         """An access to memory: the terms of its address are the operation's to add."""
-        node = ast.Call(node.func, self.part(node.args), [])
-        terms = list(_terms(node.args[0]))
-        name, arguments = f"{_called(node)}{len(terms)}", [*terms, *node.args[1:]]
+        first, *others = node.args
+        terms = [t for t in self.part(list(_terms(first))) if getattr(t, "value", 1) != 0]
+        name, arguments = f"{_called(node)}{len(terms)}", [*terms, *self.part(others)]
         function = self.global_(node.func, name, operation.on(self.vector, len(terms)))
         return _at(node.func, ast.Call(function, arguments, []))
 
@@ -396,7 +401,17 @@ class _Expansion(ast.NodeVisitor):
             return _at(node, ast.Constant(self.value(ast.fix_missing_locations(node))))
         if isinstance(right, ast.Constant) and right.value == 0 and isinstance(node.op, ast.Add):
             return left
-        return node
+        operation = _ARITHMETIC.get(type(node.op))
+        if operation is None:
+            return node
+        function = self.global_(node, type(node.op).__name__, operation.on(self.vector))
+        return _at(node, ast.Call(function, [left, right], []))
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.Assign | list[ast.stmt]:
+        assert isinstance(node.target, ast.Name)
+        before = _at(node, ast.Name(node.target.id, ast.Load()))
+        value = _at(node, ast.BinOp(before, node.op, node.value))
+        return self.visit_Assign(_at(node, ast.Assign([node.target], value)))
 
 
 def _terms(node: ast.expr) -> Iterator[ast.expr]:

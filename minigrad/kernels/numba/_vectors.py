@@ -30,6 +30,7 @@ from numba.core import cgutils
 from numba.core.base import BaseContext
 from numba.core.datamodel import models
 from numba.core.typing import Signature
+from numba.core.typing.templates import infer_global, make_intrinsic_template
 
 __all__ = ["BYTES", "LANES", "SIZE", "Operation", "Vector", "intrinsic_of"]
 
@@ -68,6 +69,7 @@ class Vector(NamedTuple):
 
 
 _SCALARS = {"n": types.int64, "f": types.float64, "-": types.void}
+_NUMBERS = {"n": types.Integer, "f": types.Number, "c": types.Literal}
 _ELEMENTS = {str(t): t for t in (*_FLOATS.values(), _I64, _I32, ir.IntType(1))}
 
 
@@ -168,7 +170,11 @@ class Operation:
         """The intrinsic for a kernel whose vector is this one."""
         letters = "n" * terms + self.arguments[1:] if self.addressed else self.arguments
 
-        def typing(*given: types.Type) -> tuple[Signature, Callable[..., Value]]:
+        def typing(*given: types.Type) -> tuple[Signature, Callable[..., Value]] | None:
+            if not all(
+                isinstance(a, _NUMBERS.get(t, Lanes)) for a, t in zip(given, letters, strict=True)
+            ):
+                return None
             shared = [a for a, t in zip(given, letters, strict=True) if t == "x"]
 
             def of(letter: str, argument: types.Type | None = None) -> types.Type:
@@ -201,11 +207,32 @@ class Operation:
 def intrinsic_of(typing: Callable[..., object], count: int) -> Callable[..., object]:
     """Numba's intrinsic of so many arguments, given their types; literals are handed over."""
     names = ", ".join(f"a{i}" for i in range(count))
-    function = eval(
+    function: Callable[..., object] = eval(
         f"lambda context{', ' if names else ''}{names}: typing({names})", {"typing": typing}
     )
-    intrinsic: Callable[..., object] = numba.extending.intrinsic(prefer_literal=True)(function)
-    return intrinsic
+    template = make_intrinsic_template(function, function, "operation", prefer_literal=True)
+    infer_global(function, _Remembering(template))
+    return function
+
+
+class _Remembering(types.Function):
+    """The type of an intrinsic: a call with the same types is typed once, not hundreds of times."""
+
+    def __init__(self, template: type) -> None:
+        super().__init__(template)
+        self._signatures: dict[tuple[types.Type, ...], Signature] = {}
+
+    def get_call_type(
+        self, context: object, args: Sequence[types.Type], kws: dict[str, types.Type]
+    ) -> Signature:
+        """The signature for these arguments."""
+        given = tuple(args)
+        if given not in self._signatures:
+            self._signatures[given] = super().get_call_type(context, args, kws)
+        return self._signatures[given]
+
+
+numba.extending.register_model(_Remembering)(models.OpaqueModel)
 
 
 def _binary(name: str) -> Operation:
@@ -291,6 +318,9 @@ broadcast = Operation("v=a", lambda e, at: e.spread(e.load(at, e.vector.element)
 word = Operation("n=a", lambda e, at: e.load(at, _I64))
 put = Operation("-=an", lambda e, at, value: e.store(at, value))
 step = Operation("n=nn", lambda e, p, n: _there(e, e.builder.add(p, n)))
+sum_of = Operation("n=nn", lambda e, a, b: e.builder.add(a, b))
+difference_of = Operation("n=nn", lambda e, a, b: e.builder.sub(a, b))
+product_of = Operation("n=nn", lambda e, a, b: e.builder.mul(a, b))
 least = Operation("n=nn", lambda e, a, b: _chosen(e, "<", a, b))
 most = Operation("n=nn", lambda e, a, b: _chosen(e, ">", a, b))
 stack = Operation("n=c", _stack)
