@@ -9,7 +9,7 @@ the result to its place.  Both have the same bits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from minigrad.engine.memory import ALIGNMENT
 from minigrad.engine.reuse import layout, views
 from minigrad.engine.sweeps import BINDERS
 from minigrad.engine.tape import Recording, carry_out
+from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.layout import copy_map
 from minigrad.resources import check_memory
 from minigrad.tensor import Array, no_grad
@@ -191,7 +192,7 @@ class _Definition:
             np.copyto(self.y, carry_out(self.step, self.owner.get, self.owner.rng))
 
 
-Task = tuple[Any, int]  # a call, and how many threads it is worth
+Task = tuple[BoundCall, int]  # a call, and how many threads it is worth
 WORTH_A_THREAD = 16_384  # numbers
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from minigrad.engine.graph import Ref, Step
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython import training
+from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.elementwise import bind_elementwise
 from minigrad.kernels.cython.layout import empty_channels_last, regular
 from minigrad.kernels.cython.pooling import bind_avg_pool2d, bind_global_avg_pool
@@ -25,7 +26,8 @@ from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 __all__ = ["BINDERS"]
 
 Get: TypeAlias = "Callable[[Ref], Array | None]"
-Binder: TypeAlias = "Callable[[Step, Get, Array], Sequence[Any] | None]"
+Calls: TypeAlias = "Sequence[BoundCall] | None"  # None where no kernel is for the arrays
+Binder: TypeAlias = "Callable[[Step, Get, Array], Calls]"
 
 
 def _arrays(step: Step, get: Get) -> list[Array]:
@@ -62,9 +64,9 @@ class _Turned:
         np.copyto(self.y, self.x)
 
 
-def _ready(*arrays: Array) -> tuple[list[Any], list[Array]]:
+def _ready(*arrays: Array) -> tuple[list[BoundCall], list[Array]]:
     """Arrays that a sweep can read, and the calls that make copies of those that it cannot."""
-    calls: list[Any] = []
+    calls: list[BoundCall] = []
     fit: list[Array] = []
     for x in arrays:
         if x.flags.aligned and (_pixels(x) if x.ndim == 4 else x.flags.c_contiguous):
@@ -76,7 +78,7 @@ def _ready(*arrays: Array) -> tuple[list[Any], list[Array]]:
     return calls, fit
 
 
-def _forward(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _forward(step: Step, get: Get, y: Array) -> Calls:
     x, w = _arrays(step, get)[:2]
     bias = get(step.inputs[2]) if len(step.inputs) > 2 else None
     dense = bias is None or (bias.flags.c_contiguous and bias.flags.aligned)
@@ -85,14 +87,14 @@ def _forward(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
     return training.bind_forward(x, w, bias, y, step.params["spec"])
 
 
-def _input_grad(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _input_grad(step: Step, get: Get, y: Array) -> Calls:
     g, w = _arrays(step, get)
     if not (_maps(g, y) and regular(w)):
         return None
     return training.bind_input_grad_anew(g, w, y, step.params["spec"])
 
 
-def _weight_grad(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _weight_grad(step: Step, get: Get, y: Array) -> Calls:
     g, x = _arrays(step, get)
     spec: ConvSpec = step.params["spec"]
     if not _maps(g, x):
@@ -104,12 +106,12 @@ def _weight_grad(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
     return [bind_weight_grad(g, x, sums, spec), _Turned(sums, y)]
 
 
-def _begin(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _begin(step: Step, get: Get, y: Array) -> Calls:
     calls, (x, gamma) = _ready(*_arrays(step, get))
     return [*calls, training.bind_batch_norm_begin(x, gamma, y, step.params["eps"])]
 
 
-def _apply(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _apply(step: Step, get: Get, y: Array) -> Calls:
     added = get(step.epilogue.residual)
     calls, (x, stats, beta, *rest) = _ready(
         *_arrays(step, get), *([] if added is None else [added])
@@ -119,47 +121,47 @@ def _apply(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
     return [*calls, training.bind_batch_norm_apply(x, stats, beta, residual, y, f)]
 
 
-def _sums(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _sums(step: Step, get: Get, y: Array) -> Calls:
     eps, f = step.params["eps"], step.epilogue.activation
     calls, (g, x, stats, beta) = _ready(*_arrays(step, get))
     return [*calls, training.bind_batch_norm_sums(g, x, stats, beta, y, eps, f)]
 
 
-def _gradient(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _gradient(step: Step, get: Get, y: Array) -> Calls:
     calls, (g, x, stats, beta, sums) = _ready(*_arrays(step, get))
     f = step.epilogue.activation
     return [*calls, training.bind_batch_norm_gradient(g, x, stats, beta, sums, y, f)]
 
 
-def _running(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _running(step: Step, get: Get, y: Array) -> Calls:
     kept, batch = _arrays(step, get)
     if kept is not y or not (y.flags.c_contiguous and y.flags.aligned):
         return None
     return [training.bind_running(y, batch, step.params["momentum"], step.params["factor"])]
 
 
-def _add(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _add(step: Step, get: Get, y: Array) -> Calls:
     a, b = _arrays(step, get)
     return [training.bind_add(a, b, y)] if _alike(y, a, b) else None
 
 
-def _map(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _map(step: Step, get: Get, y: Array) -> Calls:
     (x,) = _arrays(step, get)
     return [bind_elementwise(step.op, x, y)] if _alike(y, x) else None
 
 
-def _slope(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _slope(step: Step, get: Get, y: Array) -> Calls:
     g, at = _arrays(step, get)
     name = f"{step.params['of']}_input_grad"
     return [training.bind_slope(name, g, at, y)] if _alike(y, g, at) else None
 
 
-def _mean(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _mean(step: Step, get: Get, y: Array) -> Calls:
     (x,) = _arrays(step, get)
     return [bind_global_avg_pool(x, y)] if _maps(x, y) else None
 
 
-def _avg_pool(step: Step, get: Get, y: Array) -> Sequence[Any] | None:
+def _avg_pool(step: Step, get: Get, y: Array) -> Calls:
     (x,) = _arrays(step, get)
     params = step.params
     if not _maps(x, y):

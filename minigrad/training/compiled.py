@@ -11,7 +11,7 @@ optimiser's own ``step`` for the others.  All of it has the bits of eager mode.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from minigrad.engine.stepping import Compiled, Interpreted
 from minigrad.engine.tape import record_step
 from minigrad.errors import DtypeError, GraphError, ShapeError
 from minigrad.kernels.cython import UNAVAILABLE
-from minigrad.kernels.cython.training import bind_sgd
+from minigrad.kernels.cython.training import UpdateCall, bind_sgd
 from minigrad.nn.module import Module
 from minigrad.optim import SGD, Group, Optimizer
 from minigrad.tensor import Array, Shape, Tensor, from_numpy
@@ -197,7 +197,7 @@ class _Sweep:
     def __init__(self, optimizer: SGD) -> None:
         self.optimizer = optimizer
         self.arrays = list(_arrays(optimizer))
-        self.calls: list[tuple[Any, Group]] = []
+        self.calls: list[tuple[UpdateCall, Group]] = []
         for group in optimizer.param_groups:
             own = [(p, g, b) for p, g, b, its in self.arrays if its is group]
             self.calls.append((bind_sgd(own), group))

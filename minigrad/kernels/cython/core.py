@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from minigrad.errors import BackendError
 from minigrad.kernels.cython._ext import LEVEL, REASON, level_module, levels
 
-__all__ = ["LEVEL", "REASON", "core", "level", "levels"]
+__all__ = ["LEVEL", "REASON", "BoundCall", "core", "level", "levels"]
+
+
+class BoundCall(Protocol):
+    """A kernel together with the arrays that it reads and writes."""
+
+    def run(self, threads: int) -> None:
+        """Compute, with at most so many threads."""
 
 
 class Core:
