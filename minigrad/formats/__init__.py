@@ -50,6 +50,8 @@ TORCH_MAGIC = (  # torch's magic number, as pickled in protocol 2 and later, or 
     b"L119547037146038801333356L\n",
 )
 MAX_NAME = 1 << 12  # bytes
+MAX_SAVED = 8_000  # arrays, and bytes of names and metadata: what each of the three readers takes
+MAX_SAVED_TEXT = 1 << 20
 SAVED = "float64, float32, float16, int64, int32, int16, int8, uint8, bool"
 SAVED_DTYPES = [np.dtype(name) for name in SAVED.split(", ")]
 
@@ -187,7 +189,8 @@ def save(
     Raises
     ------
     FormatError
-        If the path ends in none of the three, or the format cannot hold a name.
+        If the path ends in none of the three, no format can hold a name, or ``load`` would
+        refuse the file: more than 8,000 arrays, or 1 MiB of names and metadata.
     DtypeError
         If an array has a dtype that the formats do not share.
     OSError
@@ -210,6 +213,7 @@ def save(
     _check_names(state_dict)
     _check_texts(metadata)
     _check_dtypes(state_dict)
+    _check_extent(state_dict, metadata)
     from minigrad.formats.writing import replacing
 
     with replacing(path) as file:
@@ -225,6 +229,24 @@ def _check_names(state_dict: Mapping[str, Array]) -> None:
             raise FormatError(f"save: no file of weights can hold an array named {quote(name)}")
         if len(name.encode()) > MAX_NAME:
             raise FormatError(f"save: the name {quote(name)} is longer than {MAX_NAME:,} bytes")
+
+
+def _check_extent(state_dict: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Nothing is written that would not be read again."""
+    import json
+
+    if len(state_dict) > MAX_SAVED:
+        raise FormatError(
+            f"save: {len(state_dict):,} arrays; a file of weights is read if it has up to "
+            f"{MAX_SAVED:,}"
+        )
+    texts = (*state_dict, *metadata.keys(), *metadata.values())
+    size = sum(len(json.dumps(text, ensure_ascii=False).encode()) for text in texts)
+    if size > MAX_SAVED_TEXT:
+        raise FormatError(
+            f"save: names and metadata take {size:,} bytes; a file of weights is read if they take "
+            f"up to {MAX_SAVED_TEXT:,}"
+        )
 
 
 def _check_texts(metadata: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickletools
 import zipfile
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
+from minigrad import formats
 from minigrad.errors import DtypeError, FormatError
 from minigrad.formats import load, save
 
@@ -67,3 +69,26 @@ def test_the_pickle_of_a_pth_is_well_formed(tmp_path):
 def test_an_unknown_ending(tmp_path):
     with pytest.raises(FormatError, match="not '.h5'"):
         save(tmp_path / "w.h5", {})
+
+
+def _many(count, size):
+    """So many arrays, whose names are as JSON writes them ``size`` bytes in all."""
+    names = [f"{i:04d}\1".ljust(size // count - 7, "x") for i in range(count)]
+    rest = size - sum(len(json.dumps(name)) for name in names)
+    names[0] += "y" * rest
+    return {name: np.zeros(1, np.float32) for name in names}
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pth", "safetensors"])
+def test_what_load_would_refuse_is_not_written(tmp_path, suffix):
+    path = tmp_path / f"weights.{suffix}"
+    for count in (formats.MAX_SAVED, 300):
+        state = _many(count, formats.MAX_SAVED_TEXT - 4)
+        formats.save(path, state, metadata={"": ""})
+        assert len(formats.load(path)) == count
+    before = path.read_bytes()
+    with pytest.raises(FormatError, match="names and metadata take 1,048,577 bytes"):
+        formats.save(path, state, metadata={"": "z"})
+    with pytest.raises(FormatError, match="8,001 arrays"):
+        formats.save(path, {str(i): np.zeros(0) for i in range(formats.MAX_SAVED + 1)})
+    assert path.read_bytes() == before
