@@ -1,8 +1,9 @@
 """Both blocks learn to read: 98 % of the digits they have not seen, in a stated number of epochs.
 
-Bits do not depend on threads or instruction sets, so on one machine or another this is the
-same run.  What would make it fail: a wrong gradient in a block, in batch norm or in the loss,
-an update with a wrong sign or rate, labels that leave their pictures while shuffling.
+Weights start from a seed, and bits do not depend on threads or instruction sets with FMA, so
+this is the same run everywhere.  What would make it fail: a wrong gradient in a block, in
+batch norm or in the loss, an update with a wrong sign or rate, labels that leave their
+pictures while shuffling.
 """
 
 from __future__ import annotations
@@ -29,16 +30,17 @@ def digits(part):
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "lr"),
-    [("inverted_residual_small", 6, 0.05), ("squeezenext_small", 10, 0.1)],
+    ("name", "epochs", "label_smoothing"),
+    [("inverted_residual_small", 8, 0.1), ("squeezenext_small", 12, 0.0)],
 )
-def test_a_small_network_of_each_block_reads_digits(name, epochs, lr):
+def test_a_small_network_of_each_block_reads_digits(name, epochs, label_smoothing):
     moved = Compose((RandomCrop(16, padding=1), NORMALIZE))
     loader = Loader(digits("training"), 32, moved, shuffle=True, drop_last=True)
     validation = Loader(digits("validation"), 64, NORMALIZE)
-    model = mg.models.create(name, in_channels=1, num_classes=10)
-    optimizer = SGD(model.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    model = mg.models.create(name, in_channels=1, num_classes=10, rng=0)
+    optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     run = Run(model, optimizer, CosineAnnealingLR(optimizer, T_max=epochs * len(loader)))
-    fit(run, loader, Settings(epochs=epochs), validation=validation)
-    assert run.history[0].val_accuracy < 0.5  # nothing was known before
-    assert run.history[-1].val_accuracy >= 0.98
+    settings = Settings(epochs=epochs, label_smoothing=label_smoothing)
+    fit(run, loader, settings, validation=validation)
+    assert [record.epoch for record in run.history] == list(range(1, epochs + 1))
+    assert run.history[-1].val_accuracy >= 0.98, run.history
