@@ -54,6 +54,7 @@ __all__ = ["ImportedGraph", "load_graph"]
 Known: TypeAlias = "Tensor | Array"
 Sizes: TypeAlias = "tuple[int | None, ...]"
 LAYOUTS = ("NCHW", "NHWC")
+LONGEST = 400  # characters of an error about one step
 PREPARED = 64 << 20  # bytes that a TFLite file's constants may take beside those of the file,
 INTEGERS = 9  # and for each byte of it: integers of 8 bits are carried in float64
 
@@ -135,7 +136,7 @@ def _run(step: Step, values: Mapping[str, Known], like: Tensor) -> Sequence[Know
         try:
             made = step.function(*arguments)
         except MinigradError as error:
-            raise under_scope(error) from None
+            raise under_scope(_cut(error)) from None
         except (ValueError, IndexError, TypeError) as error:
             if step.computed:
                 raise
@@ -144,6 +145,12 @@ def _run(step: Step, values: Mapping[str, Known], like: Tensor) -> Sequence[Know
         return made
     assert isinstance(made, (Tensor, np.ndarray, np.generic))
     return [made if isinstance(made, Tensor) else np.asarray(made)]
+
+
+def _cut(error: MinigradError) -> MinigradError:
+    """An error in a sentence of bounded length: a file's shapes have as many axes as it likes."""
+    text = str(error)
+    return error if len(text) <= LONGEST else type(error)(shown(text, LONGEST))
 
 
 def _argument(step: Step, i: int, values: Mapping[str, Known], like: Tensor) -> Known | None:

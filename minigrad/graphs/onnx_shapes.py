@@ -32,7 +32,10 @@ Several = Callable[..., list[Tensor]]
 
 def numbers_of(values: Array | Sequence[int]) -> tuple[int, ...]:
     """The integers of an array of any shape."""
-    return tuple(int(v) for v in np.reshape(values, -1).tolist())
+    flat = np.reshape(values, -1)
+    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        raise ShapeError("sizes and places are integers, not NaN or infinity")
+    return tuple(int(v) for v in flat.tolist())
 
 
 def place_of(axis: int, ndim: int, operator: str) -> int:

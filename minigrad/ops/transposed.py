@@ -101,7 +101,7 @@ class Phase(NamedTuple):
 
 
 def phase(n: int, k: int, s: int, before: int, d: int, size: int, r: int) -> Phase | None:
-    """Output pixels r, r + s, ... of ``size``; None if no tap meets them, or there are none."""
+    """Output pixels r, r + s, ... of ``size``; None if nothing of x meets them."""
     count, taps = -(-(size - r) // s), [a for a in range(k) if (r + before - a * d) % s == 0]
     if count < 1 or not taps:
         return None
@@ -109,6 +109,8 @@ def phase(n: int, k: int, s: int, before: int, d: int, size: int, r: int) -> Pha
     dilation = step * d // s if len(taps) > 1 else 1
     first = (r + before - taps[-1] * d) // s  # what pixel r reads first
     last = first + dilation * (len(taps) - 1) + count - 1
+    if first >= n or last < 0:
+        return None
     return Phase(slice(taps[-1], None, -step), dilation, (-first, last - n + 1), count)
 
 

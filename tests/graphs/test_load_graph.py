@@ -16,6 +16,7 @@ from graph_files import attribute, graph, ints, node, onnx_file, tensor, value
 import minigrad as mg
 from minigrad.engine.export import to_onnx
 from minigrad.errors import ArgumentError, FormatError, GraphError, ShapeError
+from minigrad.graphs.onnx_shapes import numbers_of
 from minigrad.models import create
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
@@ -462,3 +463,9 @@ def test_a_real_network_says_what_its_own_engine_says(name):
             expected = z[f"out:{output}"]
             assert expected.shape == y.shape
             assert np.abs(np.asarray(y) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("size", [np.nan, np.inf, -np.inf])
+def test_a_size_that_is_no_number_is_refused(size):
+    with pytest.raises(ShapeError, match="sizes and places are integers, not NaN or infinity"):
+        numbers_of(np.array([1.0, size]))

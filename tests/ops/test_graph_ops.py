@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -57,6 +58,29 @@ def test_a_transposed_convolution_is_its_definition(data):
     y = mg.conv_transpose2d(*map(mg.from_numpy, (x, w, bias)), stride, pads, more, groups, dilation)
     expected = scattered(x, w, stride, pads, more, dilation, groups) + bias[:, None, None]
     np.testing.assert_array_equal(y.numpy(), expected)
+
+
+SCOPE = (range(1, 4), range(1, 4), range(1, 4), range(1, 3), range(3))  # n, k, s, d, more
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_every_small_transposed_convolution_is_its_definition(axis):
+    """Windows that lie wholly outside of x, before it and behind it, are among them."""
+
+    def both(value, other):
+        return (value, other)[:: 1 - 2 * axis]
+
+    for n, k, s, d, more in itertools.product(*SCOPE):
+        x = np.arange(1.0, n + 1).reshape(1, 1, *both(n, 1))
+        w = np.arange(1.0, k + 1).reshape(1, 1, *both(k, 1)) * 10
+        most = s * (n - 1) + d * (k - 1) + more
+        for before, after in itertools.product(range(most + 1), repeat=2):
+            if before + after > most:
+                continue
+            how = both(s, 1), both((before, after), (0, 0)), both(more, 0)
+            y = mg.conv_transpose2d(mg.Tensor(x), mg.Tensor(w), None, *how, 1, both(d, 1)).numpy()
+            expected = scattered(x, w, *how, both(d, 1), 1)
+            assert np.array_equal(y, expected), (n, k, s, d, more, before, after)
 
 
 def test_the_slope_of_a_leak_at_0_is_the_one_below():
