@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from minigrad.cli.arguments import add_network, build
+from minigrad.cli.arguments import add_network, build, file_name
 from minigrad.cli.judge import finite
 from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.engine.formulas import recognise_formulas
@@ -26,12 +25,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add = parser.add_argument
     add_network(parser)
-    add("dump", nargs="?", type=Path, metavar="DUMP",
+    add("dump", nargs="?", type=file_name, metavar="DUMP",
         help="values of the run: an .npz file or a folder of .npy files, by layer")  # fmt: skip
     # argparse gives a positional argument that may be missing no second chance behind an option,
     # so --input takes what follows its file: compare MODEL --input X.npy DUMP.
-    add("--input", dest="x", type=Path, required=True, nargs="+", metavar="X.npy", help="its input")
-    add("--onnx", type=Path, metavar="FILE", help="run this file in ONNX Runtime instead")
+    add(
+        "--input",
+        dest="x",
+        type=file_name,
+        required=True,
+        nargs="+",
+        metavar="X.npy",
+        help="its input",
+    )
+    add("--onnx", type=file_name, metavar="FILE", help="run this file in ONNX Runtime instead")
     add("--json", action="store_true", help="print one object")
 
 

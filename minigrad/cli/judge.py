@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from minigrad.cli.arguments import file_name
 from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.errors import MinigradError
 from minigrad.verify.vectors import Judgement, judge_folder
@@ -17,8 +17,8 @@ SHOWN = 5
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add = parser.add_argument
-    add("folder", type=Path, metavar="DIR", help="a folder that minigrad vectors wrote")
-    add("results", type=Path, metavar="RESULTS", help="y, and grad_X, of each case")
+    add("folder", type=file_name, metavar="DIR", help="a folder that minigrad vectors wrote")
+    add("results", type=file_name, metavar="RESULTS", help="y, and grad_X, of each case")
     add("--allow-missing", action="store_true", help="cases without a result are left out")
     add("--json", action="store_true", help="print one object")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from minigrad.cli.arguments import file_name
 from minigrad.cli.terminal import print_json
 from minigrad.verify import vectors
 from minigrad.verify.arithmetic import FORMATS as DTYPES
@@ -17,7 +17,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add = parser.add_argument
-    add("folder", type=Path, metavar="DIR", help="where to write: a new or empty folder")
+    add("folder", type=file_name, metavar="DIR", help="where to write: a new or empty folder")
     add("--op", action="append", default=[], choices=sorted(GEOMETRIES), metavar="OP",
         help=f"may be repeated; default: all of {', '.join(sorted(GEOMETRIES))}")  # fmt: skip
     add("--dtype", default="float32", choices=[*DTYPES, "int8"], help="default: %(default)s")

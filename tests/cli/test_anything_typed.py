@@ -258,3 +258,14 @@ sys.argv = ["minigrad", "models"]
 from minigrad.cli import main
 sys.exit(main())
 """
+
+
+@pytest.mark.parametrize("command", [
+    ["vectors", "\0"], ["judge", "\0", "results"], ["judge", "folder", "\0"],
+    ["compare", "mobilenet_v2", "\0", "--input", "x.npy"],
+    ["compare", "mobilenet_v2", "dump", "--input", "\0"],
+    ["compare", "mobilenet_v2", "--onnx", "\0", "--input", "x.npy"],
+])  # fmt: skip
+def test_no_file_has_a_name_with_nul(command, capsys):
+    assert main(command) == 2
+    assert r"'\x00' is no name of a file" in capsys.readouterr().err
