@@ -6,7 +6,6 @@ result.  It gives the calls in order, or None where the core has none for such a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -18,7 +17,7 @@ from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython import training
 from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.elementwise import bind_elementwise
-from minigrad.kernels.cython.layout import empty_channels_last, regular
+from minigrad.kernels.cython.layout import empty_channels_last, has_no_gaps, regular
 from minigrad.kernels.cython.pooling import bind_avg_pool2d, bind_global_avg_pool
 from minigrad.kernels.cython.program import bind_weight_grad
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
@@ -41,14 +40,13 @@ def _maps(*maps: Array) -> bool:
 
 
 def _pixels(x: Array) -> bool:
-    return x.transpose(0, 2, 3, 1).flags.c_contiguous and x.flags.aligned
+    return has_no_gaps(x) and x.flags.aligned
 
 
 def _alike(*arrays: Array) -> bool:
     """Whether all lie in one order, without gaps."""
-    whole = abs(math.prod(arrays[0].shape)) == arrays[0].size
     dense = arrays[0].flags.c_contiguous or (arrays[0].ndim == 4 and _pixels(arrays[0]))
-    return whole and dense and all(
+    return dense and all(
         x.strides == arrays[0].strides and x.dtype == arrays[0].dtype and x.flags.aligned
         for x in arrays
     )  # fmt: skip

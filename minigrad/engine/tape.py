@@ -6,7 +6,7 @@ cotangent of the output.  Its rules are made of primitives, so they leave steps 
 are those that eager mode would take, in its order, and so they have its bits.
 
 What changes from step to step is a value: the input, the cotangent, every parameter and
-buffer, and the noise of dropout.  Four things are no primitives and have names of their own:
+buffer, and the noise of dropout.  Five things are no primitives and have names of their own:
 
     batch_norm_statistics    (x) -> (2, C): mean and variance
     row                      (x) -> x[k]

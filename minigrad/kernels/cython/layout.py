@@ -22,6 +22,7 @@ __all__ = [
     "copy_map",
     "dense",
     "empty_channels_last",
+    "has_no_gaps",
     "in_order_of",
     "is_channels_last",
     "nchw",
@@ -81,10 +82,15 @@ def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
 
 def copy_map(x: Array, y: Array, threads: int = 1) -> None:
     """Copy x to y; a map of the same dtype to one that is channels-last by the core."""
-    if x.ndim == 4 and x.dtype == y.dtype and y.transpose(0, 2, 3, 1).flags.c_contiguous and y.size:
+    if x.ndim == 4 and x.dtype == y.dtype and has_no_gaps(y) and y.size:
         core.to_channels_last(x if regular(x) else dense(x), y, threads)
     else:
         np.copyto(y, x)
+
+
+def has_no_gaps(x: Array) -> bool:
+    """Whether a map is channels-last in memory, one number behind the other."""
+    return bool(x.transpose(0, 2, 3, 1).flags.c_contiguous)
 
 
 def is_channels_last(x: Array) -> bool:
