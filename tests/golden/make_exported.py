@@ -1,11 +1,12 @@
 """Write exported.zip: networks as PyTorch's two exporters write them, and what PyTorch computes.
 
-    python tests/golden/make_exported.py      (PyTorch 2.13.0, onnx 1.23.2, onnxscript 0.7.2)
+    pip install torch==2.13.0 torchvision==0.28.0 onnx==1.23.2 onnxscript==0.7.2
+    PYTHONPATH=. python tests/golden/make_exported.py
 
-MobileNetV2 and EfficientNet-B0 are narrow here (an eighth of the channels), with torchvision's
-modules and random weights; the third network has what ours have not: transposed convolutions, maps
-in another size, leaks, dilation, concatenation.  Beside each file: an input, the output, and the
-gradient of the second class' output with respect to the input, all by PyTorch.
+MobileNetV2 and EfficientNet-B0 are torchvision's, a tenth as wide, with the weights of our own
+networks (``narrow.py``).  The third network has what ours have not: transposed convolutions, maps
+in another size, leaks, dilation, concatenation.  Beside each file: the output for two images of
+``weights.py``, and the gradient of the second class' sum with respect to them, by PyTorch.
 """
 
 from __future__ import annotations
@@ -17,8 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import weights
+from narrow import own
 from torch import nn
 from torch.nn import functional
+from torchvision.models import EfficientNet, MobileNetV2
+from torchvision.models.efficientnet import _efficientnet_conf
+
+from minigrad.models.checkpoints import convert
 
 HERE = Path(__file__).parent
 
@@ -31,72 +38,25 @@ def conv(cin, cout, kernel=3, stride=1, groups=1, act=nn.ReLU6):
     return layers if act is None else [*layers, act()]
 
 
-class Inverted(nn.Module):
-    """The inverted residual of torchvision's MobileNetV2."""
-
-    def __init__(self, cin, cout, stride, expand):
-        super().__init__()
-        wide = cin * expand
-        first = conv(cin, wide, 1) if expand > 1 else []
-        middle = conv(wide, wide, 3, stride, wide)
-        self.conv = nn.Sequential(*first, *middle, *conv(wide, cout, 1, act=None))
-        self.adds = stride == 1 and cin == cout
-
-    def forward(self, x):
-        return x + self.conv(x) if self.adds else self.conv(x)
+def theirs(build, own):
+    """A network of torchvision with the weights of ours."""
+    state = {
+        key: torch.from_numpy(array.copy()) for key, array in convert(own, "torchvision").items()
+    }
+    missing, unexpected = build.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all("num_batches_tracked" in key for key in missing)
+    return build.eval()
 
 
 def mobilenet_v2():
-    """Its table, an eighth as wide, for maps of 32 pixels."""
-    table = ((1, 4, 1, 1), (6, 4, 2, 2), (6, 8, 2, 2), (6, 12, 2, 1), (6, 20, 1, 2))
-    layers, cin = [*conv(3, 4, stride=2)], 4
-    for expand, cout, count, stride in table:
-        for k in range(count):
-            layers.append(Inverted(cin, cout, stride if k == 0 else 1, expand))
-            cin = cout
-    layers += [*conv(cin, 40, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
-    return nn.Sequential(*layers, nn.Linear(40, 5))
-
-
-class Squeeze(nn.Module):
-    """torchvision's squeeze-and-excitation."""
-
-    def __init__(self, channels, inner):
-        super().__init__()
-        self.fc1, self.fc2 = nn.Conv2d(channels, inner, 1), nn.Conv2d(inner, channels, 1)
-
-    def forward(self, x):
-        scale = functional.silu(self.fc1(functional.adaptive_avg_pool2d(x, 1)))
-        return x * torch.sigmoid(self.fc2(scale))
-
-
-class MBConv(nn.Module):
-    """The MBConv of torchvision's EfficientNet."""
-
-    def __init__(self, cin, cout, kernel, stride, expand):
-        super().__init__()
-        wide = cin * expand
-        first = conv(cin, wide, 1, act=nn.SiLU) if expand > 1 else []
-        self.block = nn.Sequential(
-            *first, *conv(wide, wide, kernel, stride, wide, act=nn.SiLU),
-            Squeeze(wide, max(cin // 4, 1)), *conv(wide, cout, 1, act=None),
-        )  # fmt: skip
-        self.adds = stride == 1 and cin == cout
-
-    def forward(self, x):
-        return x + self.block(x) if self.adds else self.block(x)
+    return theirs(MobileNetV2(num_classes=5, width_mult=0.1), own("mobilenet_v2", "torchvision"))
 
 
 def efficientnet_b0():
-    """Its table, an eighth as wide."""
-    table = ((1, 4, 3, 1, 1), (6, 4, 3, 2, 2), (6, 8, 5, 2, 2), (6, 12, 3, 1, 2), (6, 16, 5, 2, 1))
-    layers, cin = [*conv(3, 4, stride=2, act=nn.SiLU)], 4
-    for expand, cout, kernel, stride, count in table:
-        for k in range(count):
-            layers.append(MBConv(cin, cout, kernel, stride if k == 0 else 1, expand))
-            cin = cout
-    layers += [*conv(cin, 40, 1, act=nn.SiLU), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Dropout(0.2), nn.Linear(40, 5))
+    settings, last = _efficientnet_conf("efficientnet_b0", width_mult=0.1, depth_mult=1.0)
+    model = EfficientNet(settings, 0.2, last_channel=last, num_classes=5)
+    return theirs(model, own("efficientnet_b0", "torchvision"))
 
 
 class Others(nn.Module):
@@ -122,11 +82,10 @@ class Others(nn.Module):
         )
 
 
-NETWORKS = {"mobilenet_v2": mobilenet_v2, "efficientnet_b0": efficientnet_b0, "others": Others}
-
-
-def randomised(model):
+def others():
     """Weights and statistics that are like those of a trained network."""
+    torch.manual_seed(1)
+    model = Others()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.7, 1.3)
@@ -136,6 +95,9 @@ def randomised(model):
         elif isinstance(module, (nn.Conv2d, nn.Linear, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_in")
     return model.eval()
+
+
+NETWORKS = {"mobilenet_v2": mobilenet_v2, "efficientnet_b0": efficientnet_b0, "others": others}
 
 
 def exported(model, x, new):
@@ -156,20 +118,17 @@ def main():
     with zipfile.ZipFile(HERE / "exported.zip", "w") as file:
 
         def add(name, content):
-            file.writestr(
-                zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
-            )
+            file.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_LZMA)
 
         for name, make in NETWORKS.items():
-            torch.manual_seed(1)
-            model, x = randomised(make()), torch.randn(2, 3, 32, 32)
+            model, x = make(), torch.from_numpy(weights.image(32, 2).astype("f4"))
             for kind in ("old", "new"):
                 add(f"{name}.{kind}.onnx", exported(model, x, kind == "new"))
             wide, start = model.double(), x.double().requires_grad_()
             y = wide(start)
             (gradient,) = torch.autograd.grad(y[:, 1].sum(), start)
             buffer = io.BytesIO()
-            np.savez(buffer, x=x.numpy(), y=y.detach().numpy(), gradient=gradient.numpy())
+            np.savez(buffer, y=y.detach().numpy(), gradient=gradient.numpy().astype("f4"))
             add(f"{name}.npz", buffer.getvalue())
 
 

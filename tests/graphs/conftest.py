@@ -1,6 +1,9 @@
-"""Lets the tests of this folder import what they share."""
+"""Files that the tests of this folder make, or that tests/golden has."""
+
+from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))
+for folder in (Path(__file__).parent, Path(__file__).parents[1] / "golden"):
+    sys.path.insert(0, str(folder))
