@@ -19,7 +19,9 @@ from hypothesis import settings
 # Behind everything else, for the folders that are not installed (benchmarks); an installed
 # minigrad, with its compiled core, stays in front of the folder of that name.
 sys.path.append(str(Path(__file__).parents[1]))
-sys.path.append(str(Path(__file__).parent))  # for what tests share (fuzzing, measured)
+sys.path.append(
+    str(Path(__file__).parent)
+)  # for what tests share (fuzzing, measured, golden_dense)
 
 import minigrad
 from minigrad.kernels.cython.core import LEVEL

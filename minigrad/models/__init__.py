@@ -13,6 +13,8 @@ layer            a layer as a row of figures
 cost_table       those rows as a table
 costs            parameters, multiply-adds, receptive fields, layer by layer
 metadata         what changes a network and no shape, as text beside its weights
+dense            what networks for every pixel and for objects share
+segmentation     networks that name every pixel
 block_memory     the activation memory of each block, split or not
 drawing          a network as a picture
 ===============  ================================================================
@@ -28,6 +30,7 @@ from minigrad.models.preparation import Preparation
 from minigrad.models.registry import create, entry, names, resolve
 
 if TYPE_CHECKING:
+    from minigrad.models import segmentation
     from minigrad.models.block_memory import memory
     from minigrad.models.costs import summary
     from minigrad.models.drawing import svg
@@ -43,6 +46,7 @@ __all__ = [
     "memory",
     "names",
     "resolve",
+    "segmentation",
     "summary",
     "svg",
 ]
@@ -52,6 +56,7 @@ LATE = {
     "convert": "identity",
     "identify": "identity",
     "memory": "block_memory",
+    "segmentation": "",
     "summary": "costs",
     "svg": "drawing",
 }
@@ -65,5 +70,7 @@ def __getattr__(name: str) -> object:
         raise hints.missing("minigrad.models", name, known, __all__)
     from importlib import import_module
 
+    if not LATE[name]:  # a package of its own
+        return import_module(f"{__name__}.{name}")
     globals()[name] = getattr(import_module(f"{__name__}.{LATE[name]}"), name)
     return globals()[name]

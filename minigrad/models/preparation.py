@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["IMAGENET", "SIGNED", "Preparation"]
+__all__ = ["IMAGENET", "SIGNED", "Framing", "Preparation"]
 
 Triple = tuple[float, float, float]
 
@@ -63,6 +63,44 @@ class Preparation(NamedTuple):
     std: Triple = (58.395, 57.12, 57.375)
     order: str = "RGB"
     squash: bool = False
+
+
+class Framing(NamedTuple):
+    """From a photograph to the numbers of a network that says something of all of its places.
+
+    Nothing is cut off.  A photograph of h x w pixels is scaled to H x W pixels, which is what
+    the network sees:
+
+    * ``"squash"``: S x S, the two sides apart;
+    * ``"short"``: the short side becomes S, the shape is kept;
+    * ``"letterbox"``: the long side becomes S, the shape is kept; right of it and below it the
+      mean colour fills an S x S square.
+
+    Then mean and std are applied as a `Preparation` does.
+
+    Attributes
+    ----------
+    size : int
+        S.
+    fit : {"squash", "short", "letterbox"}
+    mean, std, order
+        As a `Preparation` has them.
+    antialias : bool
+        Whether the bilinear filter widens where the photograph is made smaller (Pillow), or
+        reads four pixels whatever the scale (PyTorch's ``interpolate``, TensorFlow).
+
+    Examples
+    --------
+    >>> Framing(320, "squash").antialias
+    True
+    """
+
+    size: int = 520
+    fit: str = "short"
+    mean: Triple = (123.675, 116.28, 103.53)
+    std: Triple = (58.395, 57.12, 57.375)
+    order: str = "RGB"
+    antialias: bool = True
 
 
 IMAGENET = Preparation()

@@ -36,7 +36,7 @@ import numpy as np
 
 from minigrad.arguments import one_of, quoted
 from minigrad.errors import ArgumentError
-from minigrad.nn.module import Module
+from minigrad.nn.module import AnyModule, Module
 from minigrad.nn.parameter import Draw, Parameter
 from minigrad.tensor import Array, Shape
 
@@ -264,7 +264,7 @@ SCHEMES = {
 }
 
 
-def initialize(module: Module, scheme: str = "tensorflow", rng: Generator | None = None) -> None:
+def initialize(module: AnyModule, scheme: str = "tensorflow", rng: Generator | None = None) -> None:
     """Start every weight below ``module`` anew, and give its dropouts the generator.
 
     Each weight gets a seed of its own from ``rng``, in the order of the computation, and is

@@ -19,8 +19,10 @@ import numpy as np
 
 from minigrad.arguments import integer, number, one_of, quoted
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
+from minigrad.ops.axes import permute
 from minigrad.ops.probability import log_softmax
 from minigrad.ops.selection import mask
+from minigrad.ops.shaping import reshape
 from minigrad.tensor import Array, Operand, Tensor, as_tensor, expect_tensor, wrap
 
 if TYPE_CHECKING:
@@ -42,9 +44,10 @@ def _labels(logits: Tensor, labels: object, ignore_index: int | None) -> Array:
         raise DtypeError(
             f"cross_entropy: labels must be an array of integers (np.array([0, 1])), not {given}"
         )
-    if logits.ndim != 2 or y.shape != logits.shape[:1]:
+    if logits.ndim < 2 or y.shape != (logits.shape[0], *logits.shape[2:]):
         raise ShapeError(
-            f"cross_entropy: logits must be (N, K) and labels (N,), got {logits.shape}, {y.shape}"
+            "cross_entropy: logits must be (N, K) and labels (N,), or (N, K, H, W) and (N, H, W), "
+            f"got {logits.shape}, {y.shape}"
         )
     if y.size and y.max() > 2**62:
         raise ShapeError(f"cross_entropy: labels must lie in 0..{logits.shape[1] - 1}")
@@ -83,12 +86,13 @@ def cross_entropy(
     """The mean over a batch of -sum_k q[n,k] ln softmax(logits)[n,k].
 
     q[n,k] is 1 - eps + eps / K for the labelled class and eps / K for the others, eps being
-    ``label_smoothing``; K counts the classes.
+    ``label_smoothing``; K counts the classes.  With logits for every pixel of a map, each pixel
+    counts as a row n.
 
     Parameters
     ----------
-    logits : Tensor, (N, K)
-    labels : integers, (N,), from 0 to K - 1
+    logits : Tensor, (N, K) or (N, K, H, W)
+    labels : integers, (N,) or (N, H, W), from 0 to K - 1
     label_smoothing : float
         eps above, from 0 to 1.
     weight : array_like, (K,), optional
@@ -101,13 +105,14 @@ def cross_entropy(
 
     Returns
     -------
-    Tensor, () or (N,)
+    Tensor, (), or of the shape of the labels
         The mean is NaN if no row counts.
 
     Raises
     ------
     ShapeError, DtypeError
-        If the labels are no integers of shape (N,) in range, or logits no Tensor.
+        If the labels are no integers in range, of the shape that the logits have without their
+        classes, or logits no Tensor.
     ArgumentError
         If ``label_smoothing`` lies outside, or another argument has a wrong type.
 
@@ -126,11 +131,19 @@ def cross_entropy(
     v = _class_weights(weight, logits)
     if reduction == "mean" and not y.size:
         return logits.sum() * math.nan  # the mean of nothing
-    q, target = _target(y, v, smoothing, reduction == "mean")
+    q, target = _target(y.ravel(), v, smoothing, reduction == "mean")
     # The mask, because a class of probability 0 has ln p = -inf, and 0 times that is NaN.
-    logs = mask(log_softmax(logits), q != 0)
+    logs = mask(log_softmax(_rows(logits)), q != 0)
     terms = logs * wrap(target.astype(logits.dtype))
-    return -(terms.sum(axis=1) if reduction == "none" else terms.sum())
+    return -(reshape(terms.sum(axis=1), y.shape) if reduction == "none" else terms.sum())
+
+
+def _rows(logits: Tensor) -> Tensor:
+    """(N, K, H, W) as (N H W, K)."""
+    if logits.ndim == 2:
+        return logits
+    last = permute(logits, 0, *range(2, logits.ndim), 1)
+    return reshape(last, last.size // logits.shape[1], logits.shape[1])
 
 
 def _target(y: Array, v: Array, smoothing: float, mean: bool) -> tuple[Array, Array]:

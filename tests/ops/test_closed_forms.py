@@ -201,7 +201,7 @@ def test_ignored_rows_do_not_count_and_nothing_left_is_nan():
     [
         ([0, 1, 3], ShapeError, r"labels must lie in 0\.\.2"),
         ([0, 1, -1], ShapeError, r"labels must lie in 0\.\.2"),
-        ([0, 1], ShapeError, r"labels \(N,\), got \(3, 3\), \(2,\)"),
+        ([0, 1], ShapeError, r"labels \(N,\), .*, got \(3, 3\), \(2,\)"),
         ([0.0, 1.0, 2.0], DtypeError, "labels must be an array of integers"),
     ],
 )

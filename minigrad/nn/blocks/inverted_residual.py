@@ -196,7 +196,14 @@ class InvertedResidual(Module):
         self.drop = StochasticDepth(stochastic_depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else self.expand(x)
+        return self.narrowed(x, self.widened(x))
+
+    def widened(self, x: Tensor) -> Tensor:
+        """The first half of the block: x expanded."""
+        return x if self.expand is None else self.expand(x)
+
+    def narrowed(self, x: Tensor, y: Tensor) -> Tensor:
+        """The second half of the block: its output, from x and from x expanded."""
         y = self.dw(y)
         y = y if self.se is None else self.se(y)
         y = self.project(y)

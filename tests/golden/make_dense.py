@@ -1,0 +1,100 @@
+"""Writes dense.json.gz: what torchvision and effdet compute with weights from a formula.
+
+Needs an environment of its own, never minigrad's, with Python 3.11:
+
+    pip install torch==2.14.1 torchvision==0.29.1 effdet==0.4.1
+    python tests/golden/make_dense.py
+
+For each network: the names and shapes of the state dict, and of each output its shape, sum,
+norm and 32 numbers spread over it, all in float64.  Where GRADIENTS says so, also for a batch
+of 2 in training mode the loss and, for each parameter, the norm and the first number of its
+gradient.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import torch
+import torchvision
+import weights
+
+SEGMENTATION = torchvision.models.segmentation
+CASES = [
+    # our name, the library's network, input size
+    ("lraspp_mobilenet_v3_large",
+     lambda: SEGMENTATION.lraspp_mobilenet_v3_large(weights_backbone=None), 64),
+    ("deeplabv3_mobilenet_v3_large",
+     lambda: SEGMENTATION.deeplabv3_mobilenet_v3_large(weights_backbone=None, aux_loss=True), 64),
+]  # fmt: skip
+GRADIENTS = ("lraspp_mobilenet_v3_large",)
+CLASSES, IGNORED = 21, 255
+
+
+def main() -> None:
+    cases = [measured(*case) for case in CASES]
+    note = {"torch": torch.__version__, "torchvision": torchvision.__version__,
+            "script": "tests/golden/make_dense.py"}  # fmt: skip
+    path = Path(__file__).with_name("dense.json.gz")
+    text = json.dumps({"made_with": note, "cases": cases}, separators=(",", ":"))
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    print(path, path.stat().st_size, "bytes,", len(cases), "cases")
+
+
+def measured(name, build, size) -> dict:
+    """One case, as JSON."""
+    model = build().double()
+    given = {k: v for k, v in model.state_dict().items() if "num_batches_tracked" not in k}
+    keys = [(k, list(v.shape)) for k, v in given.items()]
+    for k, v in weights.state(keys).items():
+        given[k].copy_(torch.from_numpy(v))
+    with torch.no_grad():
+        outputs = raw(model.eval(), torch.from_numpy(weights.image(size)))
+    case = {"name": name, "size": size, "keys": keys, "outputs": [told(y) for y in outputs]}
+    print(name, [(y["shape"], y["norm"]) for y in case["outputs"]])
+    return case | (gradients(model, size) if name in GRADIENTS else {})
+
+
+def raw(model, x) -> list:
+    """The outputs before any post-processing, as arrays."""
+    return [y.numpy() for y in model(x).values()]
+
+
+def told(y: np.ndarray) -> dict:
+    flat = y.ravel()
+    return {
+        "shape": list(y.shape), "sum": float(flat.sum()), "norm": float(np.linalg.norm(flat)),
+        "some": flat[:: max(1, flat.size // 32)][:32].tolist(),
+    }  # fmt: skip
+
+
+def labels(size: int) -> np.ndarray:
+    """A class for each pixel of two images, some of them to be ignored."""
+    y = (weights.fractions(7, (2, size, size)) * (CLASSES + 1)).astype(np.int64)
+    return np.where(y == CLASSES, IGNORED, y)
+
+
+def gradients(model, size) -> dict:
+    """Of the mean cross-entropy over the pixels of two images, in training mode."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    logits = model.train()(torch.from_numpy(weights.image(size, 2)))["out"]
+    goal = torch.from_numpy(labels(size))
+    loss = torch.nn.functional.cross_entropy(logits, goal, ignore_index=IGNORED)
+    loss.backward()
+    return {
+        "loss": loss.item(),
+        "gradients": {k: [p.grad.norm().item(), p.grad.flatten()[0].item()]
+                      for k, p in model.named_parameters()},
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
