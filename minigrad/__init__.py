@@ -39,6 +39,7 @@ and the files that stand by themselves:
     forks                a child that is forked while another thread imports
     interrupts           Ctrl-C while the command line is still being imported
     columns              tables of text that fit their page
+    sizes                bytes in words: KiB, MiB and GiB
     version              the name and the version
     __main__             ``python -m minigrad``
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["with_sections"]
+__all__ = ["of_one_tensor", "of_two_operands", "with_sections"]
 
 Documented = TypeVar("Documented", bound="Callable[..., object]")
 
@@ -35,3 +35,41 @@ def with_sections(sections: str) -> Callable[[Documented], Documented]:
         return documented
 
     return complete
+
+
+of_one_tensor = with_sections(
+    """Parameters
+----------
+x : Tensor
+
+Returns
+-------
+Tensor
+    Of x's shape and dtype.
+
+Raises
+------
+DtypeError
+    If x is no Tensor.
+"""
+)
+
+of_two_operands = with_sections(
+    """Parameters
+----------
+a, b : Tensor, number or array
+    Shapes that broadcast.  A number takes the other operand's dtype; an array is copied.
+
+Returns
+-------
+Tensor
+    In the operands' dtype; NaN where an operand is NaN.
+
+Raises
+------
+ShapeError, DtypeError
+    If shapes or dtypes of the operands do not fit.
+ArgumentError
+    If an operand holds no numbers.
+"""
+)

@@ -29,6 +29,7 @@ from minigrad.errors import ShapeError
 __all__ = [
     "ConvSpec",
     "Pads",
+    "PoolWindow",
     "conv_output_shape",
     "conv_spec",
     "output_size",
@@ -256,3 +257,27 @@ def valid_range(size: int, out: int, tap: int, stride: int, before: int, dilatio
     first = max(0, -(offset // stride))
     last = min(out, (size - 1 - offset) // stride + 1)
     return first, max(first, last)
+
+
+class PoolWindow(NamedTuple):
+    """The window of a pool: a ConvSpec without channels, and how sizes are rounded."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pads = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False
+
+    def output_shape(self, x_shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """(N, C, Ho, Wo) of the pooled map."""
+        return _pooled_shape(tuple(x_shape), self)
+
+
+@lru_cache(maxsize=4096)
+def _pooled_shape(x_shape: Sequence[int], window: PoolWindow) -> tuple[int, int, int, int]:
+    if len(x_shape) != 4:
+        raise ShapeError(f"pool2d: x must be (N, C, H, W), got shape {x_shape}")
+    kernel, stride, padding, dilation, ceil_mode = window
+    axes = zip(x_shape[2:], kernel, stride, padding, dilation, strict=True)
+    ho, wo = (output_size(*axis, ceil_mode) for axis in axes)
+    return x_shape[0], x_shape[1], ho, wo

@@ -17,11 +17,12 @@ from time import monotonic
 from typing import TypeAlias
 
 from minigrad.errors import NotEnoughMemory
+from minigrad.sizes import MiB, size_text
 
 __all__ = ["available_cpus", "available_memory", "check_memory", "cpu_quota"]
 
 UNLIMITED = sys.maxsize
-SMALL = 64 * 2**20  # bytes that are asked for without a look at the limits, which takes 0.2 ms
+SMALL = 64 * MiB  # bytes that are asked for without a look at the limits, which takes 0.2 ms
 ROOT = "/"
 HOLDS = 0.02  # seconds for which a look at the affinity mask holds, which takes 0.3 us
 
@@ -121,13 +122,9 @@ def check_memory(size: int, purpose: str, *shape: tuple[int, ...]) -> None:
     if size > SMALL and size > (room := available_memory()):
         subject = " ".join((purpose, *map(str, shape)))
         raise NotEnoughMemory(
-            f"{subject} needs {_gigabytes(size)} of memory, and this process may have "
-            f"{_gigabytes(room)} more; use a smaller batch or size"
+            f"{subject} needs {size_text(size)} of memory, and this process may have "
+            f"{size_text(room)} more; use a smaller batch or size"
         )
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
 
 
 def _free(root: Folder) -> int:

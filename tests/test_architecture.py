@@ -26,6 +26,7 @@ FLOORS = (
         "forks",
         "geometry",
         "sampling",
+        "sizes",
         "resources",
         "threads",
         "columns",

@@ -13,6 +13,7 @@ import sys
 
 import numpy as np
 import pytest
+from block_networks import BLOCKS, CLASSES
 
 import minigrad as mg
 from minigrad import nn
@@ -23,41 +24,12 @@ from minigrad.threads import threads
 
 REASONS = {"cython": cython.UNAVAILABLE, "numba": numba_backend.UNAVAILABLE}
 DTYPES = [np.float32, np.float64]
-CLASSES = 11
 
 
 def needs(*names):
     """Skip where a backend cannot be had, with its own reason."""
     missing = [REASONS[name] for name in names if REASONS[name]]
     return pytest.mark.skipif(bool(missing), reason=" and ".join(map(str, missing)))
-
-
-def head(channels):
-    return nn.GlobalAvgPool(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(channels, CLASSES)
-
-
-def inverted_residuals():
-    """Both strides and kernels, squeeze and excitation, every activation of the family."""
-    how = {"stochastic_depth": 0.3, "se_ratio": 0.25}
-    return nn.Sequential(
-        nn.ConvBN(3, 20, 3, 2, activation="hardswish"),
-        nn.InvertedResidual(20, 20, 4, 3, activation="silu", se_activation="silu", **how),
-        nn.InvertedResidual(20, 12, 3, 5, 2, activation="relu6", se_gate="hardsigmoid", **how),
-        *head(12),
-    )
-
-
-def squeezenexts():
-    """An identity block with groups, and projecting blocks of either transition, with pools."""
-    return nn.Sequential(
-        nn.ConvBN(3, 16, 5, 2),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.SqueezeNeXtBlock(16, 16, groups=2),
-        nn.SqueezeNeXtBlock(16, 24, order="1x3", bias=True),
-        nn.AvgPool2d(3, 2, padding=1),
-        nn.SqueezeNeXtBlock(24, 24, 2, transition="serial"),
-        *head(24),
-    )
 
 
 def sgd_step(network, x, labels, rate):
@@ -98,7 +70,7 @@ def assert_same_bits(got, expected):
     assert not different
 
 
-training = pytest.mark.parametrize("build", [inverted_residuals, squeezenexts])
+training = pytest.mark.parametrize("build", BLOCKS)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -121,7 +93,7 @@ def test_both_compiled_backends_train_to_the_same_bits(build, dtype):
 def digest(name):
     """One number for all that training leaves behind on a backend."""
     found = hashlib.sha256()
-    for build in (inverted_residuals, squeezenexts):
+    for build in BLOCKS:
         for key, array in sorted(trained(build, np.float32, name, 2).items()):
             found.update(key.encode() + array.tobytes())
     return found.hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats import TFLite, load
-from benchmarks.judged.words import axes_of, convolution, window
+from benchmarks.judged.words import Refused, axes_of, convolution, window
 from minigrad.kernels.contract import Array
 from minigrad.verify.geometries import Words
 
@@ -31,7 +31,7 @@ class LiteRT:
 
         def call(*arrays: Array, **words: Any) -> Array:
             if arrays[0].dtype != np.float32 or not arrays[0].size:
-                raise NotImplementedError("float32 with elements only")
+                raise Refused("float32 with elements only")
             if op in ("conv2d", "depthwise_conv2d"):
                 return _convolution(op, *arrays, words=words)
             if op in ("linear", "matmul"):
@@ -44,7 +44,7 @@ class LiteRT:
                 return _pair(op, *arrays)
             if op in PLAIN:
                 return _plain(op, arrays[0])
-            raise NotImplementedError(op)
+            raise Refused(op)
 
         return call
 
@@ -64,7 +64,7 @@ def _convolution(op: str, x: Array, w: Array, bias: Array, words: Words) -> Arra
     s, graph = convolution(op, x, w, words), TFLite()
     depthwise = s.groups > 1 and w.shape[1] == 1
     if s.groups > 1 and not depthwise:
-        raise NotImplementedError("groups")
+        raise Refused("groups")
     (top, bottom), (left, right) = s.padding
     n, c, h, v = x.shape
     source = given = graph.tensor("x", (n, h, v, c))
@@ -94,7 +94,7 @@ def _linear(x: Array, w: Array, bias: Array | None = None) -> Array:
 def _pool(op: str, x: Array, words: Words) -> Array:
     p, graph = window(x, words), TFLite()
     if any(map(any, p.padding)) or p.ceil_mode:
-        raise NotImplementedError("pads other than SAME's, ceil_mode")
+        raise Refused("pads other than SAME's, ceil_mode")
     n, c, h, w = x.shape
     ho, wo = ((m - k) // s + 1 for m, k, s in zip((h, w), p.kernel, p.stride, strict=True))
     given, y = graph.tensor("x", (n, h, w, c)), graph.tensor("y", (n, ho, wo, c))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats import load
-from benchmarks.judged.words import convolution, window
+from benchmarks.judged.words import Refused, convolution, window
 from minigrad.kernels.contract import Array
 from minigrad.verify.geometries import Words
 
@@ -37,7 +37,7 @@ class Ncnn:
 
         def call(*arrays: Array, **words: Any) -> Array:
             if arrays[0].dtype != np.float32 or not arrays[0].size:
-                raise NotImplementedError("float32 with elements only")
+                raise Refused("float32 with elements only")
             layer, weights = self._layer(op, arrays, words)
             return np.stack([self._run(layer, weights, image) for image in arrays[0]])
 
@@ -72,7 +72,7 @@ class Ncnn:
             )
         if op in PLAIN:
             return f"{PLAIN[op]} layer 1 1 x y {NUMBERS.get(op, '')}", b""
-        raise NotImplementedError(op)
+        raise Refused(op)
 
     def _run(self, layer: str, weights: bytes, image: Array) -> Array:
         net = self.ncnn.Net()
@@ -86,12 +86,12 @@ class Ncnn:
             param.write_text(f"7767517\n2 2\nInput input 0 1 x\n{layer}\n")
             binary.write_bytes(weights)
             if net.load_param(str(param)) or net.load_model(str(binary)):
-                raise NotImplementedError(f"ncnn refuses {layer}")
+                raise Refused(f"ncnn refuses {layer}")
             with net.create_extractor() as extractor:
                 extractor.input("x", self.ncnn.Mat(np.ascontiguousarray(image)).clone())
                 code, out = extractor.extract("y")
         if code:
-            raise NotImplementedError(f"ncnn refuses {layer}")
+            raise Refused(f"ncnn refuses {layer}")
         y = np.array(out)
         return y.reshape(-1, 1, 1) if layer.endswith(" 4=1") else y  # a global pool drops its axes
 
@@ -99,7 +99,7 @@ class Ncnn:
 def _pool(op: str, x: Array, words: Words) -> str:
     p = window(x, words)
     if p.ceil_mode and op == "avg_pool2d":
-        raise NotImplementedError("ncnn divides by what overhangs the map too, PyTorch does not")
+        raise Refused("ncnn divides by what overhangs the map too, PyTorch does not")
     (top, bottom), (left, right) = p.padding
     numbers = {0: int(op == "avg_pool2d"), 1: p.kernel[1], 11: p.kernel[0], 2: p.stride[1],
                12: p.stride[0], 3: left, 13: top, 14: right, 15: bottom,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats import load
-from benchmarks.judged.words import axes_of, convolution, window
+from benchmarks.judged.words import Refused, axes_of, convolution, window
 from minigrad.kernels.contract import Array
 from minigrad.verify.geometries import Words
 
@@ -27,7 +27,7 @@ def model(op: str, arrays: list[Array], words: Words) -> bytes:
     onnx = load("onnx", "onnx")
     helper, names = onnx.helper, [f"a{k}" for k in range(len(arrays))]
     if not arrays[0].size:
-        raise NotImplementedError("empty batch")
+        raise Refused("empty batch")
     constants: list[Any] = []
     if op in ("conv2d", "depthwise_conv2d"):
         s = convolution(op, arrays[0], arrays[1], words)
@@ -57,7 +57,7 @@ def model(op: str, arrays: list[Array], words: Words) -> bytes:
         how = {"alpha": 1 / 6, "beta": 0.5} if op == "hardsigmoid" else {}
         node = helper.make_node(OPERATORS[op], names, ["y"], **how)
     else:
-        raise NotImplementedError(op)
+        raise Refused(op)
     kind = helper.np_dtype_to_tensor_dtype(arrays[0].dtype)
     given = [helper.make_tensor_value_info(n, kind, a.shape)
              for n, a in zip(names, arrays, strict=True)]  # fmt: skip

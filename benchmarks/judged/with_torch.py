@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats import load
-from benchmarks.judged.words import convolution, window
+from benchmarks.judged.words import Refused, convolution, window
 from minigrad.kernels.contract import Array
 from minigrad.verify.geometries import Words
 
@@ -68,7 +68,7 @@ class Torch:
         if op in ("conv2d", "depthwise_conv2d"):
             s = convolution(op, t[0], t[1], words) if t[0].numel() else None
             if s is None:
-                raise NotImplementedError("empty batch")
+                raise Refused("empty batch")
             (top, bottom), (left, right) = s.padding
             x = f.pad(t[0], (left, right, top, bottom)) if any(map(any, s.padding)) else t[0]
             return f.conv2d(x, t[1], t[2], s.stride, 0, s.dilation, s.groups)
@@ -90,13 +90,13 @@ class Torch:
             "mean": lambda: torch.mean(t[0], dim=words.get("axis")),
         }  # fmt: skip
         if op not in simple:
-            raise NotImplementedError(op)
+            raise Refused(op)
         return simple[op]()
 
     def _pool(self, op: str, x: Any, words: Words) -> Any:
         f, p = self.torch.nn.functional, window(np.empty(x.shape), words)
         if any(a != b for a, b in p.padding):
-            raise NotImplementedError("one-sided padding")
+            raise Refused("one-sided padding")
         pads = [a for a, _ in p.padding]
         if op == "max_pool2d":
             return f.max_pool2d(x, p.kernel, p.stride, pads, ceil_mode=p.ceil_mode)

@@ -8,14 +8,18 @@ from minigrad.geometry import ConvSpec, conv_spec, pair, resolve_padding
 from minigrad.kernels.contract import Array, PoolWindow
 from minigrad.verify.geometries import Words
 
-__all__ = ["axes_of", "convolution", "padded", "window"]
+__all__ = ["Refused", "axes_of", "convolution", "padded", "window"]
+
+
+class Refused(NotImplementedError):
+    """A case that the engine does not have; ``examine`` counts those that are refused."""
 
 
 def convolution(op: str, x: Array, w: Array, words: Words) -> ConvSpec:
     """Stride, pads, dilation and groups of conv2d or depthwise_conv2d."""
     groups = x.shape[1] if op == "depthwise_conv2d" else words.get("groups", 1)
     if not x.size:
-        raise NotImplementedError("empty batch")
+        raise Refused("empty batch")
     return conv_spec(x.shape, w.shape, **{**words, "groups": groups})
 
 

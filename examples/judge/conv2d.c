@@ -1,5 +1,5 @@
-/* A convolution of your own, judged:
- * minigrad vectors vectors --op conv2d;  ./conv2d vectors results;  minigrad judge vectors results */
+/* A convolution of your own, judged: minigrad vectors vectors --operation conv2d;
+ * ./conv2d vectors results;  minigrad judge vectors results */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // A convolution of your own, judged:
-//     minigrad vectors vectors --op conv2d --format json
+//     minigrad vectors vectors --operation conv2d --format json
 //     node conv2d.js vectors results
 //     minigrad judge vectors results
 "use strict";

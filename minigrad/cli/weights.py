@@ -11,6 +11,7 @@ from minigrad.cli.packages import PACKAGES, Package, digest, located
 from minigrad.cli.terminal import print_json, print_lines
 from minigrad.columns import Column, fit, width
 from minigrad.errors import MinigradError
+from minigrad.sizes import MiB
 
 __all__ = ["configure", "run"]
 
@@ -60,7 +61,7 @@ def _lines(packages: Sequence[Package], states: Sequence[str], limit: int) -> It
         [
             Column("network", [p.network for p in packages], right=False),
             Column("state", list(states), right=False),
-            Column("MB", [f"{p.megabytes:.0f}" for p in packages]),
+            Column("MiB", [f"{p.size / MiB:.0f}" for p in packages]),
             Column("licence", [p.licence for p in packages], right=False),
             Column("what", [p.note for p in packages], rank=1, right=False),
         ],

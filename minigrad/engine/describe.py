@@ -14,6 +14,7 @@ from minigrad.engine.graph import Block, Graph, Step, is_conv
 from minigrad.engine.memory import is_alias, live_peak, lives
 from minigrad.engine.schedule import macs, map_bytes, weight_bytes
 from minigrad.kernels.contract import classify
+from minigrad.sizes import kibibytes, size_text
 from minigrad.tensor import Shape
 
 __all__ = ["Profile", "kernel_name", "line", "table"]
@@ -65,10 +66,6 @@ def _window(part: Step) -> list[str]:
     return words + ([f"s{stride[0]}"] if tuple(stride) != (1, 1) else [])
 
 
-def _size(value: float) -> str:
-    return f"{value / 1024:.0f} KiB" if value < 10 * 1024**2 else f"{value / 1024**2:.1f} MiB"
-
-
 WIDTH = 120  # columns of a table
 
 
@@ -103,21 +100,24 @@ def _memory(plan: Design) -> list[str]:
     """What the activations take, and beside it what the paper's own split would."""
     one, schedule = plan.one_image, plan.schedule
     words = [
-        f"activations: arena {_size(schedule.arena_bytes)}",
-        f"at most {_size(schedule.live_bytes)} live at once, "
-        f"{_size(live_peak(lives(one)))} an image if no block were streamed",
+        f"activations: arena {size_text(schedule.arena_bytes)}",
+        f"at most {size_text(schedule.live_bytes)} live at once, "
+        f"{size_text(live_peak(lives(one)))} an image if no block were streamed",
     ]
     bound = split_bound(one)
     if bound:
         words.append(
-            f"{_size(bound)} is the bound of MobileNetV2's section 5.1 (split by channels)"
+            f"{size_text(bound)} is the bound of MobileNetV2's section 5.1 (split by channels)"
         )
-    lines = ["; ".join(words), f"rows of streamed blocks: {_size(plan.scratch_bytes)} a thread"]
+    lines = [
+        "; ".join(words),
+        f"rows of streamed blocks: {size_text(plan.scratch_bytes)} a thread",
+    ]
     if plan.graph.shape and plan.graph.shape[0] > 1:
         rest = schedule.arena_bytes - schedule.head_bytes
         lines.append(
-            f"batch: {schedule.why}; arena {_size(schedule.head_bytes)} for each thread's image, "
-            f"{_size(rest)} for the rest"
+            f"batch: {schedule.why}; arena {size_text(schedule.head_bytes)} for each thread's "
+            f"image, {size_text(rest)} for the rest"
         )
     return [part for text in lines for part in wrap(text)]
 
@@ -154,7 +154,7 @@ def _line(step: Step, offset: int) -> str:
     shape = "x".join(str(n) for n in step.shape)
     return (
         f"{step.number:3} {layer:24} {kernel_name(step):45} {shape:16} "
-        f"{macs(step):11,} {step.output.nbytes / 1024:6.0f} {offset / 1024:6.0f}"
+        f"{macs(step):11,} {kibibytes(step.output.nbytes):>6} {kibibytes(offset):>6}"
     )
 
 
@@ -216,7 +216,7 @@ class Profile:
             shape = "x".join(str(n) for n in row["shape"])
             lines.append(
                 f"{row['step']:3} {row['layer'][-24:]:24} {row['kernel'][:36]:36} {shape:16} "
-                f"{row['macs']:11,} {row['bytes'] / 1024:6.0f} {row['us']:8.1f} "
+                f"{row['macs']:11,} {kibibytes(row['bytes']):>6} {row['us']:8.1f} "
                 f"{row['us'] / total:6.1%} {row['percent_of_peak']:4.0f}%"
             )
         return "\n".join([*lines, f"total {total:.0f} us; peak {self.peak:.0f} GFLOP/s"])

@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 from minigrad.errors import FormatError, quote
+from minigrad.sizes import GiB, MiB
 
 __all__ = ["Budget", "byte_count", "default_limit", "no_duplicates"]
 
 MAX_NDIM = 32  # NumPy 1.26 has no arrays of more axes
-MiB, GiB = 1 << 20, 1 << 30
 
 MAX_STEPS = 700_000  # one is about an opcode of a pickle; a tensor takes 60, 300 tensors 18,000
 MAX_VALUES = 48 * MiB  # of headers, pickles and their strings; 300 tensors have about 50 KB

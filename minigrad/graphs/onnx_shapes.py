@@ -16,6 +16,7 @@ from minigrad import ops
 from minigrad.errors import ShapeError
 from minigrad.formats.numbers import Array
 from minigrad.graphs.attributes import Attributes, UnreadNode
+from minigrad.ops.ranking import on_axis
 from minigrad.ops.resampling import take
 from minigrad.sampling import check_count
 from minigrad.tensor import Tensor, require_room
@@ -307,10 +308,8 @@ def _gather(axis: int, x: Tensor, at: Array | Tensor) -> Tensor:
         return ops.reshape(ops.take_along(lines, places, 1), full)
     if at.ndim == 0:
         return x[_at(axis, int(at))]
-    n = x.shape[axis]
-    chosen = [i + n if i < 0 else i for i in numbers_of(at)]
-    if any(not 0 <= i < n for i in chosen):
-        raise ShapeError(f"Gather: an index is not on axis {axis} of shape {x.shape}")
+    n, given = x.shape[axis], np.array(numbers_of(at), np.float64)
+    chosen = on_axis("Gather", np.where(given < 0, given + n, given), n).tolist()
     require_room("Gather", full, x.dtype)
     if not chosen:
         return ops.reshape(x[_at(axis, slice(0, 0))], full)

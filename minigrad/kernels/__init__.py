@@ -1,6 +1,7 @@
 """The same sums in loops, NumPy, Numba and Cython: ndarray in, ndarray out.
 
-contract     what every function means, what a call must fulfil: the table of all
+contract     what every function means: the table of all
+checks       what a call must fulfil
 tables       constants, element types, functions of one number, which ext/ reads too
 dispatch     which backend's function runs
 reference    the definition, in plain loops
@@ -8,7 +9,7 @@ numpy, numba, cython    the others, in files of the same names (that of cython c
 
 What may be changed: ``contract`` and ``tables`` say what results are: a change there is a
 change of bits, and goes with a new tests/golden/bits.json. ``dispatch`` may choose as it
-likes.
+likes, and ``checks`` may refuse more or say it better (tests/kernels/test_dispatch.py).
 """
 
 from minigrad.kernels.contract import classify

@@ -11,6 +11,7 @@ from textwrap import wrap
 from minigrad.columns import Column, fit
 from minigrad.models.layer import COUNTED, Layer
 from minigrad.nn.activations import ACTIVATIONS
+from minigrad.sizes import KiB, kibibytes
 
 __all__ = ["cost_table", "times"]
 
@@ -41,7 +42,7 @@ def _totals(layers: Sequence[Layer], parameters: int) -> Iterator[str]:
         (parameters, "parameters"),
         (macs, "MACs"),
         (2 * macs, "FLOPs (2 x MACs)"),
-        (round(largest / 1024), "KiB, the largest activation"),
+        (round(largest / KiB), "KiB, the largest activation"),
     ):
         yield f"{value:15,}  {what}"
     yield ""
@@ -71,7 +72,7 @@ def _columns(units: Sequence[Sequence[Layer]]) -> list[Column]:
         Column("params", [_number(sum(x.parameters for x in unit)) for unit in units]),
         Column("MACs", [_number(layer.macs) for layer in firsts]),
         Column("FLOPs", [_number(layer.flops) for layer in firsts], rank=5),
-        Column("KiB", [f"{layer.activation_bytes / 1024:,.0f}" for layer in firsts], rank=3),
+        Column("KiB", [kibibytes(layer.activation_bytes) for layer in firsts], rank=3),
         Column("field", [row[0] for row in rows], rank=1),
         Column("jump", [row[1] for row in rows], rank=2),
         Column("centre", [row[2] for row in rows], rank=4),

@@ -261,24 +261,35 @@ class BatchNorm2d(Module):
 
 
 class ConvBN(Module):
-    """y = activation(BatchNorm(conv2d(x))): the unit that both blocks are made of.
+    """y = activation(batch_norm(conv2d(x))): a convolution with what follows it.
+
+    The unit of which the inverted residual and the SqueezeNeXt block are built.
 
     Parameters
     ----------
-    in_channels, out_channels, kernel_size, stride, dilation, groups, padding
-        Of the convolution, as for ``Conv2d``.
+    in_channels, out_channels : int
+    kernel_size, stride, dilation : int or (int, int)
+    groups : int
+        1 mixes all channels; ``in_channels`` keeps each apart (depthwise).
     activation : str or None
-        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu" or "tanh", or None for
-        a linear unit.
+        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu" or "tanh"; None for a
+        linear unit.
+    padding : int, (h, w), ((top, bottom), (left, right)), "same", "valid" or "symmetric"
+        ``"symmetric"``, the default, is d (k - 1) / 2 on every side: at stride 1 the map keeps
+        its size.  ``"same"`` is TensorFlow's.
     bias : bool
-        Whether the convolution has a bias; BatchNorm has one.
-    bn_eps, bn_momentum : float
-        As for ``BatchNorm2d``.
+        Whether the convolution has a bias of its own, beside the shift of the batch norm.
+    bn_eps : float
+        Added to the variance under the root of the batch norm; at least 0.
+    bn_momentum : float
+        From 0 to 1: how far the running mean and variance move to those of a batch.
 
     Raises
     ------
-    ShapeError, ArgumentError
-        As ``Conv2d`` and ``BatchNorm2d`` do, and for an unknown activation.
+    ShapeError
+        If groups does not divide the channels.
+    ArgumentError
+        If an argument has a type or value that is not allowed, or the activation is unknown.
 
     Examples
     --------

@@ -21,28 +21,11 @@ Sources: ReLU6, MobileNetV2 (arXiv 1801.04381); hardswish, MobileNetV3 (arXiv
 
 from __future__ import annotations
 
-from minigrad.docs import with_sections
+from minigrad.docs import of_one_tensor
 from minigrad.kernels import run
 from minigrad.tensor import Array, Tensor, primitive, wrap
 
 __all__ = ["hardsigmoid", "hardswish", "relu", "relu6", "sigmoid", "silu", "tanh"]
-
-_of_one_number = with_sections(
-    """Parameters
-----------
-x : Tensor
-
-Returns
--------
-Tensor
-    Of x's shape and dtype.
-
-Raises
-------
-DtypeError
-    If x is no Tensor.
-"""
-)
 
 
 @primitive(images=("dy", "at"), flat=("at",))
@@ -83,7 +66,7 @@ def _relu_x(g: Tensor, y: Tensor) -> Tensor:
     return _line_slope(g, y, of="relu")
 
 
-@_of_one_number
+@of_one_tensor
 def relu(x: Tensor) -> Tensor:
     """y = max(x, 0), element by element.
 
@@ -109,7 +92,7 @@ def _relu6_x(g: Tensor, y: Tensor) -> Tensor:
     return _line_slope(g, y, of="relu6")
 
 
-@_of_one_number
+@of_one_tensor
 def relu6(x: Tensor) -> Tensor:
     """y = min(max(x, 0), 6), element by element.
 
@@ -135,7 +118,7 @@ def _hardsigmoid_x(g: Tensor, x: Tensor) -> Tensor:
     return _line_slope(g, x, of="hardsigmoid")
 
 
-@_of_one_number
+@of_one_tensor
 def hardsigmoid(x: Tensor) -> Tensor:
     """y = min(max(x + 3, 0), 6) / 6, element by element.
 
@@ -167,7 +150,7 @@ def _hardswish_bend(x: Tensor) -> Tensor:
     return wrap((between / 3).astype(x.dtype))
 
 
-@_of_one_number
+@of_one_tensor
 def hardswish(x: Tensor) -> Tensor:
     """y = x min(max(x + 3, 0), 6) / 6, element by element.
 
@@ -198,7 +181,7 @@ def _sigmoid_bend(y: Tensor) -> Tensor:
     return 1 - y * 2
 
 
-@_of_one_number
+@of_one_tensor
 def sigmoid(x: Tensor) -> Tensor:
     """y = 1 / (1 + e^-x), element by element.
 
@@ -228,7 +211,7 @@ def _silu_bend(x: Tensor) -> Tensor:
     return s * (1 - s) * (x * (1 - s * 2) + 2)
 
 
-@_of_one_number
+@of_one_tensor
 def silu(x: Tensor) -> Tensor:
     """y = x / (1 + e^-x), also called swish, element by element.
 
@@ -257,7 +240,7 @@ def _tanh_bend(y: Tensor) -> Tensor:
     return y * -2
 
 
-@_of_one_number
+@of_one_tensor
 def tanh(x: Tensor) -> Tensor:
     """y = (e^x - e^-x) / (e^x + e^-x), element by element.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrad.arguments import flag, integer, integers, number, quoted
+from minigrad.docs import of_one_tensor, with_sections
 from minigrad.errors import ArgumentError
 from minigrad.tensor import (
     Shape,
@@ -23,6 +24,28 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["full", "generator", "ones", "ones_like", "randn", "zeros", "zeros_like"]
+
+
+_of_one_number = with_sections(
+    """Parameters
+----------
+*shape : int, or one sequence of them
+dtype : float32 or float64, optional
+    The default dtype if it is not given.
+requires_grad : bool
+
+Returns
+-------
+Tensor
+
+Raises
+------
+ArgumentError
+    If a length is no integer >= 0.
+DtypeError
+    For any other dtype.
+"""
+)
 
 
 def _new(
@@ -43,30 +66,13 @@ def _shape(function: str, given: tuple[object, ...]) -> Shape:
     return tuple(integer(function, "shape", n, least=0) for n in lengths)
 
 
+@_of_one_number
 def zeros(
     *shape: int | Sequence[int],
     dtype: npt.DTypeLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """A new tensor of zeros.
-
-    Parameters
-    ----------
-    *shape : int, or one sequence of them
-    dtype : float32 or float64, optional
-        The default dtype if it is not given.
-    requires_grad : bool
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    ArgumentError
-        If a length is no integer >= 0.
-    DtypeError
-        For any other dtype.
 
     Examples
     --------
@@ -77,26 +83,13 @@ def zeros(
     return _new("zeros", shape, 0.0, dtype, requires_grad)
 
 
+@_of_one_number
 def ones(
     *shape: int | Sequence[int],
     dtype: npt.DTypeLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """A new tensor of ones.
-
-    Parameters
-    ----------
-    *shape, dtype, requires_grad
-        As for ``zeros``.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    ArgumentError, DtypeError
-        As ``zeros`` does.
 
     Examples
     --------
@@ -119,8 +112,9 @@ def full(
     ----------
     shape : int or sequence of int
     value : float
-    dtype, requires_grad : optional
-        As for ``zeros``.
+    dtype : float32 or float64, optional
+        The default dtype if it is not given.
+    requires_grad : bool
 
     Returns
     -------
@@ -142,22 +136,9 @@ def full(
     return _new("full", (shape,), number("full", "value", value), dtype, requires_grad)
 
 
+@of_one_tensor
 def zeros_like(x: Tensor) -> Tensor:
     """Zeros of x's shape and dtype.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------
@@ -169,22 +150,9 @@ def zeros_like(x: Tensor) -> Tensor:
     return wrap(np.zeros(x.shape, x.dtype))
 
 
+@of_one_tensor
 def ones_like(x: Tensor) -> Tensor:
     """Ones of x's shape and dtype.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------
@@ -220,8 +188,10 @@ def randn(
 
     Raises
     ------
-    ArgumentError, DtypeError
-        As ``zeros`` does, and if ``rng`` is neither a generator nor a seed.
+    ArgumentError
+        If a length is no integer >= 0, or ``rng`` is neither a generator nor a seed.
+    DtypeError
+        For any other dtype.
 
     Examples
     --------

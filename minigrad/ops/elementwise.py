@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigrad.docs import of_one_tensor, of_two_operands
 from minigrad.errors import ShapeError
 from minigrad.ops.axes import broadcast_to
 from minigrad.tensor import Array, Operand, Tensor, as_tensor, primitive
@@ -63,25 +64,9 @@ def _add_b(g: Tensor) -> Tensor:
     return g
 
 
+@of_two_operands
 def add(a: Operand, b: Operand) -> Tensor:
     """y = a + b, element by element, with broadcasting.
-
-    Parameters
-    ----------
-    a, b : Tensor, number or array
-        Shapes that broadcast.  Numbers take the other operand's dtype; arrays are copied.
-
-    Returns
-    -------
-    Tensor
-        a + b in the operands' dtype.
-
-    Raises
-    ------
-    ShapeError, DtypeError
-        If shapes or dtypes of the operands do not fit.
-    ArgumentError
-        If an operand holds no numbers.
 
     Examples
     --------
@@ -109,23 +94,9 @@ def _sub_b(g: Tensor) -> Tensor:
     return -g
 
 
+@of_two_operands
 def sub(a: Operand, b: Operand) -> Tensor:
     """y = a - b, element by element, with broadcasting.
-
-    Parameters
-    ----------
-    a, b : Tensor, number or array
-        As for ``add``.
-
-    Returns
-    -------
-    Tensor
-        a - b in the operands' dtype.
-
-    Raises
-    ------
-    ShapeError, DtypeError, ArgumentError
-        As ``add`` does.
 
     Examples
     --------
@@ -153,23 +124,9 @@ def _mul_b(g: Tensor, a: Tensor) -> Tensor:
     return g * a
 
 
+@of_two_operands
 def mul(a: Operand, b: Operand) -> Tensor:
     """y = a b, element by element, with broadcasting.
-
-    Parameters
-    ----------
-    a, b : Tensor, number or array
-        As for ``add``.
-
-    Returns
-    -------
-    Tensor
-        a b in the operands' dtype.
-
-    Raises
-    ------
-    ShapeError, DtypeError, ArgumentError
-        As ``add`` does.
 
     Examples
     --------
@@ -197,23 +154,11 @@ def _div_b(g: Tensor, b: Tensor, y: Tensor) -> Tensor:
     return -(g * y) / b
 
 
+@of_two_operands
 def div(a: Operand, b: Operand) -> Tensor:
     """y = a / b, element by element, with broadcasting.
 
-    Parameters
-    ----------
-    a, b : Tensor, number or array
-        As for ``add``.
-
-    Returns
-    -------
-    Tensor
-        a / b; x / 0 is infinite or NaN, as IEEE 754 says.
-
-    Raises
-    ------
-    ShapeError, DtypeError, ArgumentError
-        As ``add`` does.
+    x / 0 is infinite or NaN, as IEEE 754 says.
 
     Examples
     --------
@@ -236,22 +181,9 @@ def _neg_x(g: Tensor) -> Tensor:
     return -g
 
 
+@of_one_tensor
 def neg(x: Tensor) -> Tensor:
     """y = -x, element by element.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------

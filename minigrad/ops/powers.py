@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.arguments import number, quoted
+from minigrad.docs import of_one_tensor
 from minigrad.errors import ArgumentError
 from minigrad.kernels import run
 from minigrad.ops.elementwise import BOTH, broadcast
@@ -33,24 +34,11 @@ def _sqrt_x(g: Tensor, y: Tensor) -> Tensor:
     return g / (y * 2)
 
 
+@of_one_tensor
 def sqrt(x: Tensor) -> Tensor:
     """y = sqrt(x), element by element.
 
     NaN below 0.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------
@@ -72,22 +60,9 @@ def _exp_x(g: Tensor, y: Tensor) -> Tensor:
     return g * y
 
 
+@of_one_tensor
 def exp(x: Tensor) -> Tensor:
     """y = e^x, element by element.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------
@@ -109,24 +84,11 @@ def _log_x(g: Tensor, x: Tensor) -> Tensor:
     return g / x
 
 
+@of_one_tensor
 def log(x: Tensor) -> Tensor:
     """y = ln x, element by element.
 
     -inf at 0, NaN below.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from minigrad.errors import ShapeError
 from minigrad.ops.shaping import axis_of
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
-__all__ = ["places", "take_along", "topk"]
+__all__ = ["on_axis", "places", "take_along", "topk"]
 
 
 def _along_images(*shapes: Shape, axis: int, **_: object) -> bool:
@@ -95,14 +95,14 @@ _places.mixing(_along_images)
 @primitive(images=("x", "where"), flat=("where",))
 def _take_along(x: Array, where: Array, *, axis: int) -> Array:
     """y[.., j, ..] = x[.., where[.., j, ..], ..] along ``axis``."""
-    return np.take_along_axis(x, _on_axis(where, x.shape[axis]), axis)
+    return np.take_along_axis(x, on_axis("take_along", where, x.shape[axis]), axis)
 
 
-def _on_axis(where: Array, length: int) -> Array:
+def on_axis(function: str, where: Array, length: int) -> Array:
     """Places as integers, each of them on an axis of this length."""
     wrong = where[~((where >= 0) & (where < length) & (where == np.floor(where)))]
     if wrong.size:
-        raise ShapeError(f"take_along: {wrong[0]:g} is no place on an axis of {length}")
+        raise ShapeError(f"{function}: {wrong[0]:g} is no place on an axis of {length}")
     return where.astype(np.intp)
 
 

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from minigrad.arguments import number, quoted
+from minigrad.docs import of_one_tensor, of_two_operands
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.ops.axes import broadcast_to
 from minigrad.ops.elementwise import BOTH, broadcast
@@ -156,25 +157,11 @@ def _maximum_b(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return g * _share(~(b.array < a.array), a.array == b.array, g)
 
 
+@of_two_operands
 def maximum(a: Operand, b: Operand) -> Tensor:
     """y = max(a, b), element by element, with broadcasting.
 
     At a tie each operand gets half of the cotangent.
-
-    Parameters
-    ----------
-    a, b : Tensor, number or array
-        As for ``add``.
-
-    Returns
-    -------
-    Tensor
-        NaN where an operand is NaN.
-
-    Raises
-    ------
-    ShapeError, DtypeError, ArgumentError
-        As ``add`` does.
 
     Examples
     --------
@@ -202,25 +189,11 @@ def _minimum_b(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return g * _share(~(b.array > a.array), a.array == b.array, g)
 
 
+@of_two_operands
 def minimum(a: Operand, b: Operand) -> Tensor:
     """y = min(a, b), element by element, with broadcasting.
 
     A tie gives half of the cotangent to each operand.
-
-    Parameters
-    ----------
-    a, b : Tensor, number or array
-        As for ``add``.
-
-    Returns
-    -------
-    Tensor
-        NaN where an operand is NaN.
-
-    Raises
-    ------
-    ShapeError, DtypeError, ArgumentError
-        As ``add`` does.
 
     Examples
     --------
@@ -287,24 +260,11 @@ def _absolute_x(g: Tensor, x: Tensor) -> Tensor:
     return g * wrap(np.sign(x.array))
 
 
+@of_one_tensor
 def absolute(x: Tensor) -> Tensor:
     """y = |x|, element by element.
 
     Its slope at 0 is 0.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------

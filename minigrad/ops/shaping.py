@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.arguments import integer, integers, number, quoted
+from minigrad.docs import of_one_tensor
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive, require_room
 
@@ -235,22 +236,9 @@ def _clone_x(g: Tensor) -> Tensor:
     return g
 
 
+@of_one_tensor
 def clone(x: Tensor) -> Tensor:
     """A copy of x in memory of its own, through which gradients flow.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-        Of x's shape and dtype.
-
-    Raises
-    ------
-    DtypeError
-        If x is no Tensor.
 
     Examples
     --------

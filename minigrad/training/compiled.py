@@ -24,6 +24,7 @@ from minigrad.kernels.cython import UNAVAILABLE
 from minigrad.kernels.cython.training import UpdateCall, bind_sgd
 from minigrad.nn.module import Module
 from minigrad.optim import SGD, Group, Optimizer
+from minigrad.sizes import size_text
 from minigrad.tensor import Array, Shape, Tensor, from_numpy
 from minigrad.threads import num_threads, thread_count
 
@@ -180,15 +181,11 @@ class CompiledTraining:
         if not isinstance(self._runner, Compiled):
             return f"{steps} steps, interpreted: {UNAVAILABLE}"
         size = self.maps
-        text = f"{len(self._runner.graph.steps)} steps (recorded: {steps}), maps {_mb(size)}"
+        text = f"{len(self._runner.graph.steps)} steps (recorded: {steps}), maps {size_text(size)}"
         if self.recompute:
             whole = Compiled.size_of(self.recording)
-            text += f"; recomputing saves {_mb(whole - size)} of {_mb(whole)}"
+            text += f"; recomputing saves {size_text(whole - size)} of {size_text(whole)}"
         return text
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
 
 
 class _Sweep:

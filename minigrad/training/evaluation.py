@@ -19,7 +19,7 @@ from minigrad.data import Batch
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, no_grad
 
-__all__ = ["Evaluation", "evaluate", "losses_of"]
+__all__ = ["Evaluation", "cross_entropies", "evaluate"]
 
 Array = npt.NDArray[np.floating]
 Counts = npt.NDArray[np.int64]
@@ -68,7 +68,7 @@ def evaluate(
     images, loss, hits = 0, 0.0, 0
     for batch in batches:
         z = _logits(network, batch.images)
-        loss += float(losses_of(z, batch.labels).sum())
+        loss += float(cross_entropies(z, batch.labels).sum())
         ranks = (z > np.take_along_axis(z, batch.labels[:, None], 1)).sum(axis=1)
         hits += int((ranks < 5).sum())
         np.add.at(confusion, (batch.labels, z.argmax(axis=1)), 1)
@@ -79,8 +79,8 @@ def evaluate(
     return Evaluation(images, loss / images, top1, hits / images, confusion)
 
 
-def losses_of(z: Array, labels: Counts) -> npt.NDArray[np.float64]:
-    """-ln softmax(z)_label of each row, in float64.
+def cross_entropies(z: Array, labels: Counts) -> npt.NDArray[np.float64]:
+    """The cross-entropy of each row, -ln softmax(z)_label, in float64.
 
     Parameters
     ----------

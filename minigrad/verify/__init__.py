@@ -32,6 +32,7 @@ and behind them, one idea a file:
     onnx_runs, alignment     runs of ONNX files, and whose values theirs are
     comparison   the first layer of a run that is wrong
     cases        one table of cases for every primitive
+    points       where they are evaluated
     strategies   random convolutions and pools, for property tests (needs hypothesis)
 
 Nothing here knows a network.

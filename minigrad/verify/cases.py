@@ -9,7 +9,7 @@ relu: below and above 0 (3, 4)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,21 @@ from minigrad.autograd import vjp
 from minigrad.geometry import conv_output_shape, conv_spec
 from minigrad.ops import fixed_point
 from minigrad.tensor import PRIMITIVES, Array, Shape, Tensor
+from minigrad.verify.points import (
+    Domain,
+    above_integers,
+    across,
+    beside,
+    distinct,
+    nonzero,
+    normal,
+    positive,
+    with_slopes,
+)  # fmt: skip
 
 __all__ = ["CASES", "Case"]
 
 ops.load_all()  # every primitive has a row here
-
-Domain = Callable[[np.random.Generator, Sequence[Shape]], list[Array]]
 
 
 @dataclass(frozen=True)
@@ -67,44 +76,6 @@ class Case:
     ) -> list[Tensor]:
         """``arrays`` as Tensors."""
         return [Tensor(x, requires_grad) for x in self.arrays(seed, dtype)]
-
-
-def normal(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-    """Of either sign, about 1."""
-    return [rng.normal(size=s) for s in shapes]
-
-
-def positive(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-    """From 1/2 to 2."""
-    return [rng.uniform(0.5, 2, s) for s in shapes]
-
-
-def nonzero(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-    """Of either sign, 1/2 to 2."""
-    return [rng.uniform(0.5, 2, s) * rng.choice([-1.0, 1.0], s) for s in shapes]
-
-
-def distinct(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-    """All different, by at least 0.1, also between inputs: no maximum has a rival near."""
-    sizes = [int(np.prod(s)) for s in shapes]
-    values = rng.permutation(sum(sizes)) * 0.1 - 0.05 * sum(sizes)
-    pieces = np.split(values, np.cumsum(sizes)[:-1])
-    return [p.reshape(s) for p, s in zip(pieces, shapes, strict=True)]
-
-
-def across(*kinks: float) -> Domain:
-    """Evenly over everything from 2 below the first kink to 2 above the last, none near one."""
-
-    def domain(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-        drawn = []
-        for shape in shapes:
-            x = np.linspace(min(kinks) - 2, max(kinks) + 2, int(np.prod(shape)))
-            for kink in kinks:
-                x = np.where(np.abs(x - kink) < 0.05, kink + 0.1, x)
-            drawn.append(rng.permutation(x).reshape(shape))
-        return drawn
-
-    return domain
 
 
 def _astype(x: Tensor) -> Tensor:
@@ -177,23 +148,18 @@ _case("rounded", "quantised beside itself", lambda x: x * ops.quantize(x, 0.5, 3
       domain=across(0.3, 0.7))  # fmt: skip
 
 
-def _between(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-    """A little above integers, so that no step of a step function is near."""
-    return [rng.integers(-9, 10, s) + 0.3 for s in shapes]
-
-
 def _rescaled(x: Tensor, *, once: bool) -> Tensor:
     """x times two factors, above and below 1."""
     multiplier, shift = np.array([1 << 30, 0x60000000]), np.array([2, -1])
     return x * fixed_point.rescale(x, multiplier, shift, -12, 15, once)
 
 
-_case("rescale", "rounded twice", _rescaled, (2, 2, 3), domain=_between, once=False)
-_case("rescale", "rounded once", _rescaled, (2, 2, 3), domain=_between, once=True)
+_case("rescale", "rounded twice", _rescaled, (2, 2, 3), domain=above_integers, once=False)
+_case("rescale", "rounded once", _rescaled, (2, 2, 3), domain=above_integers, once=True)
 _case("lookup", "squares", lambda x: x * fixed_point.lookup(x, np.arange(-8, 9) ** 2, -8), (3, 4),
-      domain=_between)  # fmt: skip
+      domain=above_integers)  # fmt: skip
 _case("round_away", "with an offset", lambda x: x * fixed_point.round_away(x, -5, 6, 2.0), (3, 4),
-      domain=_between)  # fmt: skip
+      domain=above_integers)  # fmt: skip
 
 # --- shapes -----------------------------------------------------------------------------
 
@@ -258,10 +224,6 @@ _case("matmul", "a stack and a vector", ops.matmul, (2, 3, 4), (4,))
 # --- activations and loss ---------------------------------------------------------------
 
 
-def _with_slopes(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-    return [*nonzero(rng, shapes[:1]), *normal(rng, shapes[1:])]
-
-
 _case("relu", "below and above 0", ops.relu, (3, 4), domain=across(0))
 _case("relu6", "below 0, between, above 6", ops.relu6, (4, 5), domain=across(0, 6))
 _case("hardsigmoid", "below -3, between, above 3", ops.hardsigmoid, (4, 5), domain=across(-3, 3))
@@ -269,8 +231,8 @@ _case("hardswish", "below -3, between, above 3", ops.hardswish, (4, 5), domain=a
 _case("sigmoid", "", ops.sigmoid, (3, 4), domain=across(-2, 2))
 _case("silu", "", ops.silu, (3, 4), domain=across(-2, 2))
 _case("tanh", "", ops.tanh, (3, 4), domain=across(-1, 1))
-_case("prelu", "a slope for each channel", ops.prelu, (2, 3, 2, 2), (3,), domain=_with_slopes)
-_case("prelu", "one slope for all", ops.prelu, (2, 3), (1,), domain=_with_slopes)
+_case("prelu", "a slope for each channel", ops.prelu, (2, 3, 2, 2), (3,), domain=with_slopes)
+_case("prelu", "one slope for all", ops.prelu, (2, 3), (1,), domain=with_slopes)
 _case("prelu", "leaky_relu", ops.leaky_relu, (3, 4), domain=across(0), negative_slope=0.2)
 _case("exp", "elu", ops.elu, (3, 4), domain=across(0), alpha=1.5)
 _case("softmax", "the last axis", ops.softmax, (3, 4))
@@ -289,20 +251,11 @@ def _slope(dy: Tensor, x: Tensor, *, of: str) -> Tensor:
     return vjp(getattr(ops, of), x)[1](dy)[0]
 
 
-def _beside(*kinks: float) -> Domain:
-    """A cotangent, and an x that is near no kink."""
-
-    def domain(rng: np.random.Generator, shapes: Sequence[Shape]) -> list[Array]:
-        return [*normal(rng, shapes[:1]), *across(*kinks)(rng, shapes[1:])]
-
-    return domain
-
-
 for _of, _kinks in (("relu", (0,)), ("relu6", (0, 6)), ("hardsigmoid", (-3, 3))):
-    _case("line_slope", _of, _slope, (4, 5), (4, 5), domain=_beside(*_kinks), of=_of)
+    _case("line_slope", _of, _slope, (4, 5), (4, 5), domain=beside(*_kinks), of=_of)
 for _of, _kinks in (("hardswish", (-3, 3)), ("sigmoid", (-1, 2)), ("silu", (-2, 2)),
                     ("tanh", (-1, 1))):  # fmt: skip
-    _case("curve_slope", _of, _slope, (4, 5), (4, 5), domain=_beside(*_kinks), of=_of)
+    _case("curve_slope", _of, _slope, (4, 5), (4, 5), domain=beside(*_kinks), of=_of)
 _case("softmax_input_grad", "", _slope, (3, 4), (3, 4), of="softmax")
 _case("log_softmax_input_grad", "", _slope, (3, 4), (3, 4), of="log_softmax")
 
@@ -379,15 +332,8 @@ _case("max_pool2d", "2x2, dilation 2", ops.max_pool2d, (1, 2, 5, 5), domain=dist
 
 _WHERE = np.array([[[[0, 4], [4, 5]], [[3, 3], [3, 1]]]])  # as of overlapping windows
 _MAP = (1, 2, 2, 3)
-_case(
-    "scatter",
-    "some twice",
-    PRIMITIVES["scatter"],
-    _WHERE.shape,
-    where=_WHERE,
-    x_shape=_MAP,
-    long=False,
-)
+_case("scatter", "some twice", PRIMITIVES["scatter"], _WHERE.shape, where=_WHERE, x_shape=_MAP,
+      long=False)  # fmt: skip
 _case("gather", "some twice", PRIMITIVES["gather"], _MAP, where=_WHERE, long=False)
 
 

@@ -126,7 +126,7 @@ FITTING = {
 def command_lines(draw):
     """A command, some of its options in any order, and values that may or may not fit."""
     command = draw(st.sampled_from(sorted(COMMANDS)))
-    words = ["--op", "linear"] if command == "vectors" else []  # all of them take seconds
+    words = ["--operation", "linear"] if command == "vectors" else []  # all of them take seconds
     for action in actions(command):
         if action.option_strings:
             if not draw(st.booleans()):

@@ -15,7 +15,7 @@ from minigrad.cli.evaluate import class_of
 from minigrad.errors import MinigradError
 from minigrad.formats import save
 from minigrad.models import create
-from minigrad.training.evaluation import losses_of
+from minigrad.training.evaluation import cross_entropies
 from minigrad.vision import preparation_for, preprocess
 
 LABELS = ["red", "green", "blue", "light grey", "dark grey", "black", "white"]
@@ -64,7 +64,7 @@ def test_the_shares_are_those_of_the_logits(given, capsys):
     assert told["images"] == 11
     assert told["top1"] == pytest.approx((ranks < 1).mean())
     assert told["top5"] == pytest.approx((ranks < 5).mean())
-    losses = [losses_of(z[None], np.array([label]))[0] for label, z in pairs]
+    losses = [cross_entropies(z[None], np.array([label]))[0] for label, z in pairs]
     assert told["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert [(c["index"], c["label"], c["images"]) for c in told["classes"]] == [
         (1, "green", 5), (3, "light grey", 4), (6, "white", 2),

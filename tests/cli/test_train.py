@@ -42,7 +42,7 @@ def train(pictures, out, *more):
 @pytest.fixture(scope="module")
 def trained(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "out"
-    assert train(pictures, out, "--epochs", 12, "--lr", 0.05) == 0
+    assert train(pictures, out, "--epochs", 12, "--learning-rate", 0.05) == 0
     return out
 
 
@@ -99,9 +99,10 @@ def test_a_run_in_two_halves_ends_as_one(trained, pictures, tmp_path):
         "t._bar = lambda p: next(steps) == 17 and os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    command = ["train", "--data", pictures, "--out", out, "--batch", 8, "--no-flip"]
+    command = ["train", "--data", pictures, "--out", out, "--batch", 8, "--no-flip", "--epochs", 12,
+               "--learning-rate", 0.05]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, command), "--epochs", "12", "--lr", "0.05"],
+        [sys.executable, "-c", code, *map(str, command)],
         env={**os.environ, "PYTHONPATH": str(Path(mg.__file__).parents[1])},
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -139,8 +140,8 @@ def test_pretrained_weights_get_a_new_head_and_frozen_parts_stay(pictures, tmp_p
         (("--freeze", "tail"), "has no such part; it has features, stem"),
         (("--model", "nothing"), "there is no network 'nothing'"),
         (("--weights", "missing.pth"), "missing.pth"),
-        (("--lr", "-1"), "must be a finite number of at least 0"),
-        (("--lr", "1e30", "--epochs", "1"), "lower the rate"),
+        (("--learning-rate", "-1"), "must be a finite number of at least 0"),
+        (("--learning-rate", "1e30", "--epochs", "1"), "lower the rate"),
         (("--model", "squeezenext_1_0_23", "--size", "32"), "reads? BGR|read BGR"),
     ],
 )

@@ -18,6 +18,7 @@ from minigrad.engine.memory import placement
 from minigrad.engine.schedule import GROUP, even_groups, schedule, with_batch
 from minigrad.engine.trace import trace
 from minigrad.nn.parameter import shapes_only
+from minigrad.sizes import size_text
 
 needs_core = pytest.mark.skipif(
     mg.kernels.unavailable("cython") is not None, reason=str(mg.kernels.unavailable("cython"))
@@ -209,7 +210,7 @@ def test_a_plan_fits_two_screens_and_states_the_papers_bound(batch: int) -> None
     assert max(map(len, lines)) <= 120
     # |x| + |y| of the first block, 32 and 16 maps of 112 x 112, and two maps of one channel
     bound = 4 * 112 * 112 * (32 + 16 + 2)
-    assert f"{bound / 1024:.0f} KiB is the bound of" in " ".join(" ".join(lines).split())
+    assert f"{size_text(bound)} is the bound of" in " ".join(" ".join(lines).split())
     assert plan.arena_bytes < bound or batch > 1
     blocks = [note for note in plan.notes if note.rule == "inverted residual"]
     assert len(blocks) == 17

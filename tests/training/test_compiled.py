@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from block_networks import BLOCKS, CLASSES, inverted_residuals, squeezenexts
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -11,46 +12,13 @@ from minigrad.engine.stepping import Interpreted
 from minigrad.engine.tape import record_step
 from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
 from minigrad.kernels import cython
+from minigrad.sizes import size_text
 from minigrad.training.compiled import CompiledTraining, compile_training
 
-CLASSES = 7
 SHAPE = (3, 3, 25, 21)
 compiled = pytest.mark.skipif(
     cython.UNAVAILABLE is not None, reason=cython.UNAVAILABLE or "the core is there"
 )
-
-
-def head(channels):
-    return nn.GlobalAvgPool(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(channels, CLASSES)
-
-
-def inverted_residuals():
-    """Both strides, squeeze and excitation, every kind of slope, noise in both places."""
-    how = {"stochastic_depth": 0.3, "se_ratio": 0.25}
-    return nn.Sequential(
-        nn.ConvBN(3, 20, 3, 2, activation="hardswish"),
-        nn.InvertedResidual(20, 20, 4, 3, activation="silu", se_activation="silu", **how),
-        nn.InvertedResidual(20, 12, 3, 5, 2, activation="relu6", se_gate="hardsigmoid", **how),
-        nn.InvertedResidual(12, 12, 2, 3, activation="sigmoid"),
-        nn.InvertedResidual(12, 12, 2, 3, activation="tanh"),
-        *head(12),
-    )
-
-
-def squeezenexts():
-    """Groups, both transitions, and both kinds of pool."""
-    return nn.Sequential(
-        nn.ConvBN(3, 16, 5, 2),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.SqueezeNeXtBlock(16, 16, groups=2),
-        nn.SqueezeNeXtBlock(16, 24, order="1x3", bias=True),
-        nn.AvgPool2d(3, 2, padding=1),
-        nn.SqueezeNeXtBlock(24, 24, 2, transition="serial"),
-        *head(24),
-    )
-
-
-BLOCKS = [inverted_residuals, squeezenexts]
 
 
 def network(build, dtype=np.float32, seed=5):
@@ -292,7 +260,7 @@ def test_recomputing_saves_the_memory_that_it_says(build):
     ]
     sizes = [step.maps for step in steps]
     assert sizes[1] < sizes[0]
-    saved = f"recomputing saves {(sizes[0] - sizes[1]) / 1e6:.1f} MB of {sizes[0] / 1e6:.1f} MB"
+    saved = f"recomputing saves {size_text(sizes[0] - sizes[1])} of {size_text(sizes[0])}"
     assert saved in str(steps[1])
     assert "recomputing" not in str(steps[0])
 

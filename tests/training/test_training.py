@@ -20,7 +20,7 @@ from minigrad import nn, optim, training
 from minigrad.data import ArrayDataset, Compose, HorizontalFlip, Loader, Normalize, RandomCrop
 from minigrad.errors import FormatError, StateDictError
 from minigrad.training import DivergedError, EpochRecord, Run, Settings, evaluate, fit
-from minigrad.training.evaluation import losses_of
+from minigrad.training.evaluation import cross_entropies
 from minigrad.training.watch import bad_gradient, bad_layer
 
 NORMALIZE = Normalize((127.5,), (127.5,))
@@ -275,7 +275,7 @@ def test_evaluation_by_hand():
     p = np.exp(z.astype(np.float64))
     p /= p.sum(axis=1, keepdims=True)
     assert found.loss == pytest.approx(-np.log(p[np.arange(3), labels]).mean(), rel=1e-12)
-    assert losses_of(z, labels).dtype == np.float64
+    assert cross_entropies(z, labels).dtype == np.float64
 
 
 def test_top5_counts_labels_among_the_five_largest():

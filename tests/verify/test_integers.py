@@ -159,7 +159,7 @@ def test_cases_for_suites_are_integers_too() -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_vectors_of_integers(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     v, r = tmp_path / "v", tmp_path / "r"
-    args = ["vectors", str(v), "--dtype", "int8", "--op", "linear", "--format", form]
+    args = ["vectors", str(v), "--dtype", "int8", "--operation", "linear", "--format", form]
     assert main(args) == 0
     r.mkdir()
     for entry in json.loads((v / "manifest.json").read_text())["cases"]:

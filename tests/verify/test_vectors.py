@@ -59,7 +59,7 @@ def test_a_result_that_is_off_is_wrong_and_the_exit_code_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     v, r = str(tmp_path / "v"), str(tmp_path / "r")
-    assert main(["vectors", v, "--op", "linear"]) == 0
+    assert main(["vectors", v, "--operation", "linear"]) == 0
     answer(tmp_path / "v", tmp_path / "r", "npy", change=1.00001)
     capsys.readouterr()
     assert main(["judge", v, r, "--json"]) == 1
@@ -156,7 +156,7 @@ def test_the_example_is_right_and_a_bug_in_it_is_found(tmp_path: Path, language:
     if not shutil.which(TOOLS[language]):
         pytest.skip(f"{TOOLS[language]} is not installed")
     v, r = str(tmp_path / "v"), str(tmp_path / "r")
-    main(["vectors", v, "--op", "conv2d", "--format", "npy" if language == "c" else "json"])
+    main(["vectors", v, "--operation", "conv2d", "--format", "npy" if language == "c" else "json"])
     subprocess.run([*program(tmp_path, language), v, r], check=True)
     assert main(["judge", v, r]) == 0
     bug = ("row < h", "row < h - 1") if language == "c" else ("row >= h", "row >= h - 1")
