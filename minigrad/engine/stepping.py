@@ -152,7 +152,8 @@ class Compiled:
         calls = bind(step, self.get, y) if bind else None
         if calls is None:
             calls = [_Definition(step, self, y)]
-        share = 1 + y.size // WORTH_A_THREAD
+        sizes = [x.size for ref in step.inputs if (x := self.get(ref)) is not None]
+        share = 1 + max([y.size, *sizes]) // WORTH_A_THREAD
         yield from ((call, share) for call in calls)
 
     def get(self, ref: Ref) -> Array | None:
@@ -193,7 +194,7 @@ class _Definition:
 
 
 Task = tuple[BoundCall, int]  # a call, and how many threads it is worth
-WORTH_A_THREAD = 16_384  # numbers
+WORTH_A_THREAD = 16_384  # numbers of the largest array that a step reads or writes
 
 
 def _as_it_lies(flat: Array, value: Value, step: Step | None) -> Array:
