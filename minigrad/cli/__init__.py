@@ -11,6 +11,7 @@ A module of a command has ``configure(parser)``, which declares its arguments, a
 No command uses the internet.  The commands:
 
     classify, evaluate         what is in a photograph; how often that is right
+    segment                    what each pixel of a photograph shows
     run                        a network of an ONNX file on arrays and photographs
     models, weights, summary   the networks, the packages of weights, the layers of a network
     convert, export, compile   weights, ONNX files and plans, written
@@ -23,7 +24,8 @@ What they share:
     arguments                  a network, the shape of its input, numbers, files
     files                      what a command may write, and what it may not replace
     terminal                   text that is safe to print, JSON, a progress bar
-    classifiers                the network that photographs are shown to, ready to be called
+    classifiers, viewers       the network that photographs are shown to, ready to be called
+    mask_scores                ``evaluate`` for networks that name pixels
     photographs, labels        photographs prepared ahead; the names of the classes
     packages                   the packages that are known to carry weights
     engines, stopwatch         other engines for ONNX files, and how a time is taken
@@ -57,6 +59,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 COMMANDS = {
     "classify": "name what is in photographs",
     "evaluate": "say how often a network is right about a folder of photographs",
+    "segment": "name what each pixel of photographs shows",
     "run": "run a network of an ONNX file on arrays and photographs",
     "models": "list every network: its cost, its accuracy, where weights may come from",
     "weights": "list the packages that carry weights for these networks",

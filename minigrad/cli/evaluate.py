@@ -1,7 +1,8 @@
 """``minigrad evaluate``: how often a network is right about a folder of photographs.
 
-A photograph lies in a folder that is named by its class.  Its rank is the number of classes
-whose logits are larger than that of its own, so
+With --masks it names every pixel (``minigrad.cli.mask_scores``).  Otherwise a photograph lies in
+a folder that is named by its class.  Its rank is the number of classes whose logits are larger
+than that of its own, so
 
     top-k = the share of photographs with a rank below k,    loss = mean of -ln p_label.
 """
@@ -21,8 +22,10 @@ import numpy as np
 
 from minigrad.cli.arguments import add_json, file_name
 from minigrad.cli.classifiers import Classifier, add_classifier, classifier
+from minigrad.cli.mask_scores import evaluate_masks
 from minigrad.cli.photographs import Prepared, prepared
 from minigrad.cli.terminal import print_json, print_lines, printable, progress, sentence
+from minigrad.cli.viewers import add_framing
 from minigrad.columns import Column, fit, width
 from minigrad.data import ImageFolder
 from minigrad.errors import MinigradError
@@ -64,9 +67,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
         "folder", type=file_name, metavar="DIR",
-        help="a folder of folders, each named by the label or the number of its class",
+        help="a folder of folders, each named by the label or the number of its class; "
+             "with --masks, of photographs",
     )  # fmt: skip
     add_classifier(parser)
+    parser.add_argument(
+        "--masks", type=file_name, metavar="DIR",
+        help="a folder of PNG files with the photographs' names, whose pixels are the numbers of "
+             "classes (255: not counted): evaluate a network that names pixels",
+    )  # fmt: skip
+    add_framing(parser)
     add_json(parser, "one object")
 
 
@@ -74,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; 0 if all photographs could be read, else 2."""
     if not args.folder.is_dir():
         raise MinigradError(f"{args.folder}: there is no such folder")
+    if args.masks is not None:
+        return evaluate_masks(args)
     photos = ImageFolder(args.folder)
     failed: list[tuple[Path, Exception]] = []
     with classifier(args, len(photos)) as network:

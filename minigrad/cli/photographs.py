@@ -10,27 +10,31 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module, resources
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from minigrad.errors import MinigradError
-from minigrad.models import Preparation
+from minigrad.models.preparation import Framing, Preparation
 from minigrad.vision import preprocess
+from minigrad.vision.frames import Frame, frame
 from minigrad.vision.photos import SUFFIXES
 
-__all__ = ["Prepared", "expand", "prepared"]
+__all__ = ["Framed", "Prepared", "expand", "framed", "prepared"]
 
 AHEAD = 16  # photographs for each thread: a large one at the head leaves the others work
 KEPT = 8  # blocks of 16 MiB for each thread: two pictures of 12 megapixels
 
 Batch = npt.NDArray[np.float32]
 Prepared = tuple[Path, "Batch | Exception"]
+Framed = tuple[Path, "Frame | Exception"]
+T = TypeVar("T")
 
 
 def expand(names: Sequence[Path]) -> list[Path]:
@@ -55,14 +59,25 @@ def _inside(folder: Path) -> list[Path]:
 
 def prepared(photos: Sequence[Path], preparation: Preparation, workers: int) -> Iterator[Prepared]:
     """(photograph, its batch of one or why there is none), in order."""
+    return _ahead(photos, lambda photo: preprocess(photo, preparation), workers)
+
+
+def framed(photos: Sequence[Path], framing: Framing, workers: int) -> Iterator[Framed]:
+    """(photograph, its frame or why there is none), in order."""
+    return _ahead(photos, lambda photo: frame(photo, framing), workers)
+
+
+def _ahead(
+    photos: Sequence[Path], read: Callable[[Path], T], workers: int
+) -> Iterator[tuple[Path, T | Exception]]:
     if len(photos) == 1:
-        yield _prepare(photos[0], preparation)
+        yield _read(photos[0], read)
         return
     with ThreadPoolExecutor(workers) as pool, _kept_memory(KEPT * workers):
-        waiting: deque[Future[Prepared]] = deque()
+        waiting: deque[Future[tuple[Path, T | Exception]]] = deque()
         try:
             for photo in photos:
-                waiting.append(pool.submit(_prepare, photo, preparation))
+                waiting.append(pool.submit(_read, photo, read))
                 if len(waiting) > AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -88,10 +103,10 @@ def _kept_memory(blocks: int) -> Iterator[None]:
         pillow.set_blocks_max(before)
 
 
-def _prepare(photo: Path, preparation: Preparation) -> Prepared:
+def _read(photo: Path, read: Callable[[Path], T]) -> tuple[Path, T | Exception]:
     try:
         if photo.is_dir():
             raise MinigradError(f"{photo}: there is no photograph in this folder")
-        return photo, preprocess(photo, preparation)
+        return photo, read(photo)
     except (MinigradError, OSError, MemoryError) as error:
         return photo, error

@@ -10,6 +10,11 @@ Pillow, by the decoders of a few formats alone (`minigrad.vision.photos`).
     photos       which files are opened, how large they may be, which way is up
     pixels       red, green and blue in 8 bits
     squares      the square that a network sees
+    normalising  pixels as the numbers of a batch
+    frames       the whole photograph, for networks that say something of all its places
+    naming       every pixel of a photograph named: ``segment``
+    agreement    how well named pixels agree with those of a mask
+    pictures     what a network found, drawn
 
 What may be changed: how a photograph is read, within its limits. What a preparation
 computes stays what its library computes (tests/vision).
@@ -19,6 +24,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -27,13 +33,26 @@ import numpy.typing as npt
 from minigrad.models import entry
 from minigrad.models.preparation import IMAGENET, SIGNED, Preparation
 from minigrad.models.registry import resolve
+from minigrad.vision.normalising import normalise
 from minigrad.vision.photos import MAX_PIXELS, open_photo, read_photo
 from minigrad.vision.squares import square
 
 if TYPE_CHECKING:
+    from minigrad.vision.naming import segment
     from minigrad.vision.photos import Source
 
-__all__ = ["MAX_PIXELS", "Preparation", "preparation_for", "preprocess", "read_photo"]
+__all__ = ["MAX_PIXELS", "Preparation", "preparation_for", "preprocess", "read_photo", "segment"]
+
+LATE = {"segment": "naming"}  # imported when they are first asked for
+
+
+def __getattr__(name: str) -> object:
+    if name not in LATE:
+        from minigrad.tensor import hints
+
+        raise hints.missing("minigrad.vision", name, {}, __all__)
+    globals()[name] = getattr(import_module(f"{__name__}.{LATE[name]}"), name)
+    return globals()[name]
 
 
 def preprocess(
@@ -86,7 +105,7 @@ def preprocess(
     for out, photo in zip(x, several, strict=True):
         with open_photo(photo, max_pixels) as opened:
             pixels = np.asarray(square(opened, preparation))
-        _normalise(pixels, preparation, out)
+        normalise(pixels, preparation, out)
     return x
 
 
@@ -96,17 +115,6 @@ def _several(photos: Source | Iterable[Source]) -> Sequence[Source]:
     if hasattr(photos, "read") or (isinstance(photos, np.ndarray) and photos.ndim < 4):
         return [cast("Source", photos)]
     return list(photos)
-
-
-def _normalise(
-    pixels: npt.NDArray[np.uint8], preparation: Preparation, out: npt.NDArray[np.float32]
-) -> None:
-    """(S, S, 3) pixels into ``out`` (3, S, S), channel by channel and in place."""
-    channels = (2, 1, 0) if preparation.order == "BGR" else (0, 1, 2)
-    for c, plane in zip(channels, out, strict=True):
-        i = channels.index(c)
-        np.subtract(pixels[..., c], np.float32(preparation.mean[i]), out=plane, dtype=np.float32)
-        np.divide(plane, np.float32(preparation.std[i]), out=plane)
 
 
 def preparation_for(name: str, preset: str | None = None) -> Preparation:

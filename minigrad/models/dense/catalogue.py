@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "Entry"]
 
-N = TypeVar("N", bound="Dense[object]")
+N = TypeVar("N", bound="Dense[object]", covariant=True)
 
 
 class Entry(NamedTuple, Generic[N]):
