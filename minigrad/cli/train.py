@@ -43,11 +43,13 @@ from minigrad.training import (
     Settings,
     curves_png,
     curves_svg,
+    evaluate_run,
 )
 from minigrad.training import fit as train
 
 __all__ = ["configure", "run"]
 
+RUN = "run.safetensors"
 SMALL = 64  # pixels a side, up to which a picture is moved and mirrored but not cut
 SHOWN_CLASSES = 12
 
@@ -76,12 +78,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PART",
-        help="'features' (all but the classifier) or a module such as blocks.0; may be repeated",
+        help="'features' (all but the classifier), 'norms' (every batch norm) or a module such as "
+        "blocks.0; may be repeated",
     )
     _configure_learning(parser)
     add("--size", type=positive, metavar="N", help="pixels a side (default: the network's)")
     add("--no-flip", action="store_true", help="do not mirror pictures: digits and letters")
-    add("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add("--seed", type=_seed, default=0, metavar="N", help="default: 0")
     add("--eager", action="store_true", help="do not record the step for the batches' shape")
     add("--recompute", action="store_true", help="less memory in the recorded step, more time")
     add("--workers", type=positive, default=1, metavar="N", help="threads that prepare batches")
@@ -109,12 +112,12 @@ def _configure_learning(parser: argparse.ArgumentParser) -> None:
         help="of the rate from a layer to the one before it (default: 1)",
     )
     add("--warmup", type=_share, default=0.5, metavar="EPOCHS", help="default: %(default)s")
-    add("--label-smoothing", type=_share, default=0.0, metavar="SHARE", help="default: 0, none")
+    add("--label-smoothing", type=_fraction, default=0.0, metavar="SHARE", help="default: 0, none")
     add("--mixup", type=_share, default=0.0, metavar="ALPHA", help="default: 0, none")
     add("--clip", type=_share, default=0.0, metavar="NORM", help="default: 0, none")
     add(
         "--average",
-        type=_share,
+        type=_decay,
         default=0.0,
         metavar="DECAY",
         help="evaluate a moving average of the weights, such as 0.999 (default: none)",
@@ -153,8 +156,10 @@ class _Training:
             self.parts.validation, batch, evaluated(preparation), workers=self.options.workers
         )
         self.run = make_run(self.network, self.options, len(self.loader))
-        if resumed:
-            self.run.load(out / "run.safetensors")
+        if not resumed:
+            (out / RUN).unlink(missing_ok=True)  # an old run's: not to be gone on with
+        elif (out / RUN).exists():  # otherwise it was stopped in its first epoch, and begins anew
+            self.run.load(out / RUN)
         self.started = time.perf_counter()
         self.last: Evaluation | None = None
 
@@ -168,7 +173,7 @@ class _Training:
         settings = Settings(
             self.options.epochs, self.options.label_smoothing, self.options.mixup,
             self.options.clip, self.options.accumulate, frozen,
-            not getattr(self.options, "eager", False), getattr(self.options, "recompute", False),
+            not self.options.eager, self.options.recompute,
         )  # fmt: skip
         try:
             train(self.run, self.loader, settings, validation=self.validation, save=self._save,
@@ -190,7 +195,7 @@ class _Training:
         ]
 
     def _save(self, run: Run) -> None:
-        run.save(self.out / "run.safetensors")
+        run.save(self.out / RUN)
 
     def _epoch(self, record: EpochRecord, found: Evaluation | None) -> None:
         _clear_bar()
@@ -226,15 +231,14 @@ class _Training:
     def _report(self) -> None:
         best = max(self.run.history, key=lambda r: r.val_accuracy or 0.0)
         path = self.out / "model.safetensors"
+        last = self.last or evaluate_run(self.run, self.validation)  # resumed after its end
         if self.as_json:
-            confusion = None if self.last is None else self.last.confusion.tolist()
             print_json({"best": asdict(best), "last": asdict(self.run.history[-1]),
-                        "classes": list(self.parts.training.classes), "confusion": confusion,
-                        "model": str(path)})  # fmt: skip
+                        "classes": list(self.parts.training.classes),
+                        "confusion": last.confusion.tolist(), "model": str(path)})  # fmt: skip
             return
         print(f"\nbest: epoch {best.epoch}, {best.val_accuracy:.1%} of the validation pictures")
-        if self.last is not None:
-            print_lines(_confusion(self.last, self.parts.training.classes))
+        print_lines(_confusion(last, self.parts.training.classes))
         print(f"wrote {path}; name photographs with")
         print(f"  minigrad classify --weights {path} PHOTO")
 
@@ -270,6 +274,24 @@ def _share(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a finite number of at least 0, not {text}")
     return value
+
+
+def _fraction(text: str) -> float:
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text}")
+    return float(text)
+
+
+def _decay(text: str) -> float:
+    if not 0 <= float(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to below 1, not {text}")
+    return float(text)
+
+
+def _seed(text: str) -> int:
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {text}")
+    return int(text)
 
 
 def _bar(progress: Progress) -> None:

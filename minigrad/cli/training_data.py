@@ -97,7 +97,7 @@ def varied(preparation: Preparation, small: bool, flip: bool = True) -> Transfor
     size = preparation.size
     mirrored = [HorizontalFlip()] if flip else []
     if small:
-        return Compose([ToRGB(), Resize(size), RandomCrop(size, 2), *mirrored,
+        return Compose([Resize(size), RandomCrop(size, 2), *mirrored, ToRGB(),
                         _normalized(preparation)])  # fmt: skip
     return Compose([ToRGB(), RandomResizedCrop(size, (0.35, 1.0)), *mirrored,
                     ColorJitter(0.2, 0.2, 0.2), _normalized(preparation)])  # fmt: skip

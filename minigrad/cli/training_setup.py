@@ -12,7 +12,7 @@ from minigrad.cli.terminal import printable
 from minigrad.cli.training_data import Parts
 from minigrad.errors import MinigradError
 from minigrad.models import Network, Preparation, create, entry, resolve
-from minigrad.nn.layers import Linear
+from minigrad.nn.layers import BatchNorm2d, Linear
 from minigrad.optim import (
     RECIPES,
     SGD,
@@ -61,6 +61,8 @@ def make_network(options: argparse.Namespace, parts: Parts) -> Network:
     network.labels = classes
     for part in frozen_parts(network, options.freeze):
         network.get_submodule(part).requires_grad_(False)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise MinigradError("--freeze leaves nothing to train: leave the classifier out")
     return network
 
 
@@ -92,19 +94,20 @@ def _sized(preparation: Preparation, options: argparse.Namespace, parts: Parts) 
 def frozen_parts(network: Network, asked: list[str]) -> list[str]:
     """The modules that ``--freeze`` names."""
     parts = [name for name, _ in network.named_children()]
+    modules = {name for name, _ in network.named_modules()} - {""}
     found: list[str] = []
     for name in asked:
         if name == "features":
             found += [part for part in parts if part != "classifier"]
-            continue
-        try:
-            network.get_submodule(name)
-        except AttributeError:
+        elif name == "norms":
+            found += [key for key, m in network.named_modules() if isinstance(m, BatchNorm2d)]
+        elif name in modules:
+            found.append(name)
+        else:
             raise MinigradError(
                 f"--freeze {printable(name)}: {network.name} has no such part; it has features, "
-                f"{', '.join(parts)}"
-            ) from None
-        found.append(name)
+                f"norms, {', '.join(parts)}"
+            )
     return found
 
 
@@ -121,7 +124,7 @@ def make_run(network: Network, options: argparse.Namespace, steps: int) -> Run:
         schedule = recipe.make_schedule(optimizer, max(1, total // options.epochs), options.epochs)
     else:
         usual = RATES[options.optimizer] * options.batch * options.accumulate / 64
-        lr = options.learning_rate or usual
+        lr = usual if options.learning_rate is None else options.learning_rate
         groups = parameter_groups(network, lr, options.weight_decay, options.layer_decay)
         optimizer = OPTIMIZERS[options.optimizer](groups, lr)
         schedule = _warm_cosine(optimizer, total, round(options.warmup * total / options.epochs))

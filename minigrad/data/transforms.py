@@ -100,13 +100,18 @@ class RandomCrop:
     fill: int = 0
 
     def __call__(self, picture: Pixels, rng: Generator) -> Pixels:
-        p = self.padding
-        if p:
-            picture = np.pad(picture, ((p, p), (p, p), (0, 0)), constant_values=self.fill)
-        h, w = (n - self.size for n in picture.shape[:2])
-        _fits(self.size, picture)
-        top, left = int(rng.integers(h + 1)), int(rng.integers(w + 1))
-        return picture[top : top + self.size, left : left + self.size]
+        size, p = self.size, self.padding
+        h, w = picture.shape[:2]
+        _fits(size, h + 2 * p, w + 2 * p)
+        top, left = int(rng.integers(h + 2 * p - size + 1)), int(rng.integers(w + 2 * p - size + 1))
+        top, left = top - p, left - p  # of the window in the picture without its border
+        if min(top, left) >= 0 and top + size <= h and left + size <= w:
+            return picture[top : top + size, left : left + size]
+        window = np.full((size, size, picture.shape[2]), self.fill, picture.dtype)
+        inside = picture[max(top, 0) : top + size, max(left, 0) : left + size]
+        y, x = max(-top, 0), max(-left, 0)
+        window[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        return window
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class CenterCrop:
     size: int
 
     def __call__(self, picture: Pixels, rng: Generator) -> Pixels:
-        _fits(self.size, picture)
+        _fits(self.size, *picture.shape[:2])
         top, left = ((n - self.size) // 2 for n in picture.shape[:2])
         return picture[top : top + self.size, left : left + self.size]
 
@@ -130,6 +135,8 @@ class Resize:
     def __call__(self, picture: Pixels, rng: Generator) -> Pixels:
         h, w = picture.shape[:2]
         short = min(h, w)
+        if short == self.size:  # the filter would give the same pixels
+            return picture
         return _resized(picture, (0, 0, w, h), (self.size * w // short, self.size * h // short))
 
 
@@ -269,9 +276,8 @@ def _luma(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.expand_dims(grey, 2)
 
 
-def _fits(size: int, picture: Pixels) -> None:
-    if min(picture.shape[:2]) < size:
-        h, w = picture.shape[:2]
+def _fits(size: int, h: int, w: int) -> None:
+    if min(h, w) < size:
         raise ShapeError(f"a crop of {size} x {size} is larger than the picture of {h} x {w}")
 
 

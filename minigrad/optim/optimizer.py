@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from minigrad.errors import GraphError, StateDictError
 from minigrad.nn.parameter import Parameter
-from minigrad.tensor import Tensor, no_grad
+from minigrad.tensor import Tensor, from_numpy, no_grad
 
 __all__ = ["Array", "Group", "Number", "Optimizer", "State"]
 
@@ -83,10 +83,18 @@ class Optimizer:
         numbers = {k: _number(name, k, group.get(k, d)) for k, d in self.defaults.items()}
         self.param_groups.append({"params": params, **numbers})
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        Parameters
+        ----------
+        set_to_none : bool
+            Leave no gradient; if False, one of zeros where there was one.
+        """
         for p in self._parameters():
-            p.grad = None
+            p.grad = (
+                None if set_to_none or p.grad is None else from_numpy(np.zeros_like(p.grad.array))
+            )
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place.

@@ -143,6 +143,12 @@ OPTIM = {
     "swa_utils": "mg.optim.WeightAverage",
     "NAdam": "mg.optim.Adam",
     "Adagrad": "mg.optim.RMSprop",
+    "OneCycleLR": "a LinearLR and a CosineAnnealingLR in a mg.optim.SequentialLR",
+    "MultiStepLR": "mg.optim.StepLR, or a subclass of mg.optim.Schedule with a rate of your own",
+    "LambdaLR": "a subclass of mg.optim.Schedule: its rate(base, t) is the function",
+    "ConstantLR": "mg.optim.LinearLR with equal factors",
+    "AveragedModel": "mg.optim.WeightAverage",
+    "get_ema_multi_avg_fn": "mg.optim.WeightAverage",
 }
 
 DATA = {

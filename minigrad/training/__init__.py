@@ -18,7 +18,7 @@ What may be changed: what is shown and when. A run that was stopped goes on to t
 from minigrad.training.compiled import CompiledTraining, compile_training
 from minigrad.training.curves import curves_png, curves_svg
 from minigrad.training.evaluation import Evaluation, evaluate
-from minigrad.training.loop import Interrupted, Progress, Settings, fit
+from minigrad.training.loop import Interrupted, Progress, Settings, evaluate_run, fit
 from minigrad.training.run import EpochRecord, Run
 from minigrad.training.watch import DivergedError
 
@@ -35,5 +35,6 @@ __all__ = [
     "curves_png",
     "curves_svg",
     "evaluate",
+    "evaluate_run",
     "fit",
 ]

@@ -31,7 +31,7 @@ from minigrad.training.passes import Passes
 from minigrad.training.run import EpochRecord, Run, Totals
 from minigrad.training.watch import DivergedError, bad_gradient, bad_layer
 
-__all__ = ["Interrupted", "Progress", "Settings", "fit", "train_step"]
+__all__ = ["Interrupted", "Progress", "Settings", "evaluate_run", "fit", "train_step"]
 
 Images = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -123,7 +123,8 @@ def fit(
     save : callable
         Called with the run after each epoch, and when the user stops it.
     on_step, on_epoch : callable
-        Called with what happened.
+        Called with what happened; ``on_epoch`` before the epoch is saved, so that what it
+        writes is written again if the process is killed in between.
 
     Raises
     ------
@@ -137,10 +138,9 @@ def fit(
     with _stop_asked() as asked:
         while run.epoch < settings.epochs:
             _epoch(run, loader, settings, on_step, asked, save, passes)
-            found = _validated(run, validation)
-            record = _closed(run, found)
-            save(run)
-            on_epoch(record, found)
+            found = evaluate_run(run, validation) if validation else None
+            on_epoch(_closed(run, found), found)
+            save(run)  # last: who is killed before does the epoch again, and all of it
             if asked:
                 raise Interrupted
 
@@ -265,9 +265,18 @@ def _update(run: Run, settings: Settings, passes: Passes) -> None:
         run.average.update()
 
 
-def _validated(run: Run, validation: Loader | None) -> Evaluation | None:
-    if validation is None:
-        return None
+def evaluate_run(run: Run, validation: Loader) -> Evaluation:
+    """Loss, accuracy and confusion of a run's model, with its averaged weights if there are any.
+
+    Parameters
+    ----------
+    run : Run
+    validation : Loader
+
+    Returns
+    -------
+    Evaluation
+    """
     classes = len(validation.dataset.classes)
     if not run.average:
         return evaluate(run.model, validation.batches(0), classes)

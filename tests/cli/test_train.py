@@ -116,6 +116,72 @@ def test_a_run_in_two_halves_ends_as_one(trained, pictures, tmp_path):
         }
 
 
+def pieces(folder):
+    """The arrays and texts that a run leaves behind, bit by bit."""
+    arrays = {
+        name: {k: v.tobytes() for k, v in mg.load(folder / name).items()}
+        for name in ("model.safetensors", "run.safetensors")
+    }
+    return arrays, [(folder / name).read_bytes() for name in ("metrics.jsonl", "curves.svg")]
+
+
+@pytest.fixture(scope="module")
+def twice(pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("twice") / "out"
+    assert train(pictures, out, "--epochs", 2) == 0
+    return out
+
+
+KILL = """
+import os, shutil, signal, sys
+from minigrad.cli import main
+
+def killed_before(write, command):
+    child = os.fork()
+    if child:
+        assert os.wait4(child, 0)[1] == signal.SIGKILL
+        return
+    calls, replace = iter(range(99)), os.replace
+    def last(*args):
+        if next(calls) == write:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(*args)
+    os.replace = last
+    main(command)
+    os._exit(0)
+
+assert main([*sys.argv[1:], "old", "--epochs", "1", "--seed", "9"]) == 0
+for write in range(10):
+    shutil.copytree("old", f"out{write}")
+    killed_before(write, [*sys.argv[1:], f"out{write}", "--epochs", "2"])
+"""
+
+
+def test_a_command_killed_before_any_of_its_writes_goes_on_to_the_same_files(
+    pictures, tmp_path, twice
+):
+    """Of two epochs, the first included; what an older run left there is not gone on with."""
+    fixed = ["train", "--data", pictures, "--batch", 8, "--no-flip", "--out"]
+    subprocess.run(
+        [sys.executable, "-c", KILL, *map(str, fixed)],
+        env={**os.environ, "PYTHONPATH": str(Path(mg.__file__).parents[1])},
+        cwd=tmp_path, capture_output=True, check=True,
+    )  # fmt: skip
+    for write in range(10):
+        out = tmp_path / f"out{write}"
+        assert main(["train", "--resume", str(out)]) == 0
+        if write:  # before the arguments were written, the older run is the one that is there
+            assert pieces(out) == pieces(twice)
+
+
+def test_frozen_norms_keep_their_statistics_and_the_rest_learns(pictures, tmp_path):
+    before = mg.models.create("inverted_residual_small", num_classes=2, rng=0).state_dict()
+    assert train(pictures, tmp_path / "out", "--freeze", "norms", "--epochs", 1) == 0
+    after = mg.load(tmp_path / "out" / "model.safetensors")
+    same = {k for k in before if np.array_equal(before[k], after[k])}
+    assert same == {k for k in before if ".norm." in k or ".bn." in k}
+
+
 @pytest.mark.parametrize("frozen", ["features", "blocks.0"])
 def test_pretrained_weights_get_a_new_head_and_frozen_parts_stay(pictures, tmp_path, frozen):
     weights = tmp_path / "pretrained.safetensors"
@@ -137,10 +203,15 @@ def test_pretrained_weights_get_a_new_head_and_frozen_parts_stay(pictures, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--freeze", "tail"), "has no such part; it has features, stem"),
+        (("--freeze", "tail"), "has no such part; it has features, norms, stem"),
         (("--model", "nothing"), "there is no network 'nothing'"),
         (("--weights", "missing.pth"), "missing.pth"),
+        (("--freeze", ""), "has no such part"),
+        (("--freeze", "features", "--freeze", "classifier"), "leaves nothing to train"),
         (("--learning-rate", "-1"), "must be a finite number of at least 0"),
+        (("--seed", "-1"), "must be an integer of at least 0"),
+        (("--average", "1"), "from 0 to below 1"),
+        (("--label-smoothing", "1.5"), "from 0 to 1"),
         (("--learning-rate", "1e30", "--epochs", "1"), "lower the rate"),
         (("--model", "squeezenext_1_0_23", "--size", "32"), "reads? BGR|read BGR"),
     ],

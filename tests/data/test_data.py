@@ -47,10 +47,11 @@ RANDOM = Compose([RandomCrop(9, 3), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4)
 # ---------------------------------------------------------------- transforms
 
 
-@given(sides, sides, st.integers(0, 5), st.integers(0, 99))
-def test_a_random_crop_is_a_window_of_the_bordered_picture(h, w, padding, seed):
+@given(sides, sides, st.integers(0, 5), st.integers(0, 99), st.data())
+def test_a_random_crop_is_a_window_of_the_bordered_picture(h, w, padding, seed, data):
     x = picture(h, w)
-    size = min(h, w) + 2 * padding
+    most = min(h, w) + 2 * padding
+    size = data.draw(st.just(most) | st.integers(1, most))
     y = RandomCrop(size, padding, fill=7)(x, rng(seed))
     bordered = np.pad(x, ((padding,) * 2, (padding,) * 2, (0, 0)), constant_values=7)
     windows = np.lib.stride_tricks.sliding_window_view(bordered, y.shape)
@@ -64,6 +65,22 @@ def test_the_box_of_a_resized_crop_lies_inside(h, w, seed):
     left, top, right, bottom = crop._box((h, w, 3), rng(seed))
     assert 0 <= left < right <= w
     assert 0 <= top < bottom <= h
+
+
+def test_a_random_crop_reaches_every_place_of_the_bordered_picture():
+    x = np.arange(1, 13, dtype=np.uint8).reshape(3, 4, 1)
+    bordered = np.pad(x, ((2, 2), (2, 2), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(bordered, (2, 2, 1))
+    drawn = {RandomCrop(2, 2)(x, rng(seed)).tobytes() for seed in range(800)}
+    assert drawn == {window.tobytes() for window in windows.reshape(-1, 4)}
+
+
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20), (20, 20)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scaling_to_the_size_that_it_has_leaves_a_picture_as_it_is(shape, channels):
+    x = picture(*shape, channels)
+    scaled = Image.fromarray(x.squeeze()).resize(shape[::-1], Image.Resampling.BILINEAR)
+    assert np.array_equal(Resize(20)(x, rng()), np.asarray(scaled).reshape(x.shape))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

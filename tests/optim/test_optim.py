@@ -133,6 +133,17 @@ def test_what_has_no_gradient_or_is_frozen_stays():
     assert [t.item() for t in (p, frozen, without)] == [0.5, 1.0, 1.0]
 
 
+def test_gradients_are_forgotten_or_become_zeros():
+    p, other = (mg.nn.Parameter(mg.ones(2)) for _ in range(2))
+    optimizer = optim.SGD([p, other], 0.1)
+    (2 * p).sum().backward()
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.numpy().tolist() == [0.0, 0.0]
+    assert other.grad is None
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
 def test_groups_have_rates_of_their_own():
     p, q = one(), one()
     optim.SGD([{"params": [p], "lr": 0.25}, {"params": q}], 0.125).step()
