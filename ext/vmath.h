@@ -54,7 +54,8 @@ enum activation {
     ACT_HARDSWISH,
     ACT_SIGMOID,
     ACT_SILU,
-    ACT_TANH
+    ACT_TANH,
+    ACT_PRELU
 };
 
 static const float EXP_f32[] = {
@@ -344,51 +345,62 @@ VMATH(f64, double)
 VMATH_SLOPES(f32, float)
 VMATH_SLOPES(f64, double)
 
-/* finish(which, y, yw, residual, rw, pixels, channels): y = activation(y) + residual on a
- * tile that was just written and is still in cache, yw and rw from pixel to pixel. */
+/* finish(which, slope, y, yw, residual, rw, pixels, channels): y = activation(y) + residual on
+ * a tile that was just written and is still in cache, yw and rw from pixel to pixel; slope, one
+ * for each channel, is that of prelu. */
 #define VMATH_FINISH(T, real)                                                                 \
-    VEC_INLINE void activate_##T(int which, vec_##T *x, int count) {                          \
+    VEC_INLINE void activate_##T(int which, vec_##T slope, vec_##T *x, int count) {           \
         vec_##T y[PACK];                                                                      \
         switch (which) {                                                                      \
+        case ACT_RELU: EACH x[k] = relu_##T(x[k]); break;                                     \
+        case ACT_RELU6: EACH x[k] = relu6_##T(x[k]); break;                                   \
+        case ACT_PRELU: EACH x[k] = where_##T(x[k] > zero_##T(), x[k], x[k] * slope); break;  \
         case ACT_HARDSIGMOID: EACH x[k] = hardsigmoid_##T(x[k]); break;                       \
         case ACT_HARDSWISH: EACH x[k] = hardswish_##T(x[k]); break;                           \
         case ACT_SIGMOID: sigmoids_##T(x, y, count); EACH x[k] = y[k]; break;                 \
         case ACT_SILU: sigmoids_##T(x, y, count); EACH x[k] *= y[k]; break;                   \
         case ACT_TANH: EACH x[k] = tanh_##T(x[k]); break;                                     \
         } }                                                                                   \
-    VEC_INLINE void finish_pixels_##T(int which, int count, real *y, ptrdiff_t yw,            \
-                                      const real *residual, ptrdiff_t rw, ptrdiff_t channels) { \
-        vec_##T x[PACK];                                                                      \
+    VEC_INLINE void finish_pixels_##T(int which, const real *slope, int count, real *y,       \
+                                      ptrdiff_t yw, const real *residual, ptrdiff_t rw,       \
+                                      ptrdiff_t channels) {                                   \
+        vec_##T x[PACK], s = zero_##T();                                                      \
         for (ptrdiff_t c = 0; c < channels; c += LANES_##T) {                                 \
             ptrdiff_t n = channels - c;                                                       \
             if (n >= LANES_##T) EACH x[k] = load_##T(y + k * yw + c);                         \
             else EACH x[k] = load_n_##T(y + k * yw + c, n);                                   \
-            activate_##T(which, x, count);                                                    \
+            if (which == ACT_PRELU)                                                           \
+                s = n >= LANES_##T ? load_##T(slope + c) : load_n_##T(slope + c, n);          \
+            activate_##T(which, s, x, count);                                                 \
             if (residual && n >= LANES_##T) EACH x[k] += load_##T(residual + k * rw + c);     \
             else if (residual) EACH x[k] += load_n_##T(residual + k * rw + c, n);             \
             if (n >= LANES_##T) EACH store_##T(y + k * yw + c, x[k]);                         \
             else EACH store_n_##T(y + k * yw + c, x[k], n);                                   \
         } }                                                                                   \
-    VEC_INLINE void finish_as_##T(int which, real *y, ptrdiff_t yw, const real *residual,     \
-                                  ptrdiff_t rw, ptrdiff_t pixels, ptrdiff_t channels) {       \
+    VEC_INLINE void finish_as_##T(int which, const real *slope, real *y, ptrdiff_t yw,        \
+                                  const real *residual, ptrdiff_t rw, ptrdiff_t pixels,       \
+                                  ptrdiff_t channels) {                                       \
         for (int count; pixels > 0; pixels -= count) {                                        \
             count = pixels < PACK ? 1 : PACK;                                                 \
-            if (count == 1) finish_pixels_##T(which, 1, y, yw, residual, rw, channels);       \
-            else finish_pixels_##T(which, PACK, y, yw, residual, rw, channels);               \
+            if (count == 1) finish_pixels_##T(which, slope, 1, y, yw, residual, rw, channels); \
+            else finish_pixels_##T(which, slope, PACK, y, yw, residual, rw, channels);        \
             y += count * yw;                                                                  \
             if (residual) residual += count * rw;                                             \
         } }                                                                                   \
     static __attribute__((unused))                                                            \
-    void finish_##T(int which, real *y, ptrdiff_t yw, const real *residual,                   \
+    void finish_##T(int which, const real *slope, real *y, ptrdiff_t yw, const real *residual, \
                     ptrdiff_t rw, ptrdiff_t pixels, ptrdiff_t channels) {                     \
         switch (which) {                                                                      \
+        case ACT_RELU: finish_as_##T(ACT_RELU, FINISH); break;                                \
+        case ACT_RELU6: finish_as_##T(ACT_RELU6, FINISH); break;                              \
+        case ACT_PRELU: finish_as_##T(ACT_PRELU, FINISH); break;                              \
         case ACT_HARDSIGMOID: finish_as_##T(ACT_HARDSIGMOID, FINISH); break;                  \
         case ACT_HARDSWISH: finish_as_##T(ACT_HARDSWISH, FINISH); break;                      \
         case ACT_SIGMOID: finish_as_##T(ACT_SIGMOID, FINISH); break;                          \
         case ACT_SILU: finish_as_##T(ACT_SILU, FINISH); break;                                \
         case ACT_TANH: finish_as_##T(ACT_TANH, FINISH); break;                                \
         } }
-#define FINISH y, yw, residual, rw, pixels, channels
+#define FINISH slope, y, yw, residual, rw, pixels, channels
 
 VMATH_FINISH(f32, float)
 VMATH_FINISH(f64, double)

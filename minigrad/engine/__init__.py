@@ -16,6 +16,7 @@ Reading order:
     design       all these decisions, as data
     execute      bound steps, and memory for each caller
     plan         what a user calls
+    several      plans of networks with several inputs
     weights      one copy of what all shapes share
     build        compile
     describe     a plan as a table, and the time of its steps
@@ -36,6 +37,7 @@ none shows in the bits: tests/test_bits.py and tests/engine hold them. Another n
 from minigrad.engine.build import OpenPlan, compile
 from minigrad.engine.interpret import interpret
 from minigrad.engine.plan import Plan
+from minigrad.engine.several import JointPlan
 from minigrad.engine.trace import trace
 
-__all__ = ["OpenPlan", "Plan", "compile", "interpret", "trace"]
+__all__ = ["JointPlan", "OpenPlan", "Plan", "compile", "interpret", "trace"]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minigrad.engine.blocks import BLOCKS, gated_stages, stages_of
+from minigrad.engine.blocks import BLOCKS, gated_stages, slope_of, stages_of
 from minigrad.engine.graph import Graph, Ref, Step, has_constants
 from minigrad.engine.interpret import perform
 from minigrad.engine.moves import MOVES, can_move
@@ -138,6 +138,7 @@ def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
     return bind_conv2d(
         as_maps(x), bound.packed(step.weights, spec), as_maps(y), bias,
         None if residual is None else as_maps(residual), step.epilogue.activation,
+        slope_of(step), step.epilogue.last,
     )  # fmt: skip
 
 

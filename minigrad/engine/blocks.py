@@ -25,6 +25,8 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+import numpy as np
+
 from minigrad.engine.fuse import Note
 from minigrad.engine.graph import Block, Constant, Graph, Ref, Step, Value, is_conv
 from minigrad.engine.schedule import has_numbers
@@ -172,6 +174,12 @@ def verdict(block: Block) -> tuple[bool, str]:
     )
 
 
+def slope_of(step: Step) -> Array | None:
+    """The slopes of a step's prelu, side by side."""
+    slope = step.epilogue.slope
+    return None if slope is None else np.ascontiguousarray(slope.array)
+
+
 Get = Callable[[Ref], "Array | None"]
 Pack = Callable[[Array, ConvSpec], object]
 
@@ -194,7 +202,8 @@ def stages_of(block: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
             return Stage(x, None, part.params["window"])
         w, spec, epilogue = part.weights, part.params["spec"], part.epilogue
         residual = source(epilogue.residual)
-        return Stage(x, packed(w, spec), spec, part.bias, residual, epilogue.activation)
+        return Stage(x, packed(w, spec), spec, part.bias, residual, epilogue.activation,
+                     slope_of(part), epilogue.last)  # fmt: skip
 
     return [stage(part) for part in block.parts]
 
@@ -205,7 +214,8 @@ def gated_stages(step: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
     assert x is not None
     assert gate is not None
     residual = get(step.epilogue.residual)
-    conv = Stage(0, packed(step.weights, spec), spec, step.bias, residual, step.epilogue.activation)
+    conv = Stage(0, packed(step.weights, spec), spec, step.bias, residual,
+                 step.epilogue.activation, slope_of(step), step.epilogue.last)  # fmt: skip
     return [Stage(x, gate.reshape(x.shape[:2]), None), conv]
 
 

@@ -14,6 +14,7 @@ from minigrad.arguments import index, one_of, quoted
 from minigrad.engine.design import design
 from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.plan import Plan
+from minigrad.engine.several import Joint, JointPlan, Shapes, input_names, shapes_of
 from minigrad.engine.trace import trace
 from minigrad.engine.weights import Weights
 from minigrad.errors import DtypeError, GraphError, ShapeError
@@ -197,15 +198,25 @@ def compile(
     dtype: npt.DTypeLike = np.float32,
     layout: str = "NCHW",
 ) -> OpenPlan: ...
+@overload
 def compile(
-    model: Model,
-    shape: Sequence[int] | None = None,
+    model: Callable[..., Any],
+    shape: Shapes,
     *,
     threads: int | None = None,
     fold: bool = True,
     dtype: npt.DTypeLike = np.float32,
     layout: str = "NCHW",
-) -> Plan | OpenPlan:
+) -> JointPlan: ...
+def compile(
+    model: Callable[..., Any],
+    shape: Sequence[int] | Shapes | None = None,
+    *,
+    threads: int | None = None,
+    fold: bool = True,
+    dtype: npt.DTypeLike = np.float32,
+    layout: str = "NCHW",
+) -> Plan | OpenPlan | JointPlan:
     """Record, simplify and bind a model, for one input shape or for whatever comes.
 
     Parameters
@@ -213,7 +224,8 @@ def compile(
     model : Module or callable
         Tensor to Tensor (or a list of them); a Module must be in evaluation mode.
     shape : (N, C, H, W), optional
-        Without it the plan takes any batch and any size that the model takes.
+        Without it the plan takes any batch and any size that the model takes.  Of a model with
+        several inputs a list of their shapes, or a mapping by the names that a file has for them.
     threads : int, optional
         How many threads the plan uses; by default what ``num_threads`` says at each call.
     fold : bool
@@ -227,7 +239,7 @@ def compile(
 
     Returns
     -------
-    Plan, or OpenPlan without a shape
+    Plan, OpenPlan without a shape, or JointPlan for several inputs
 
     Raises
     ------
@@ -245,12 +257,18 @@ def compile(
     >>> plan(np.zeros((2, 3, 9, 9), np.float32)).shape
     (2, 8, 7, 7)
     """
-    sizes, number = None if shape is None else _sizes(shape), _dtype(dtype)
+    number = _dtype(dtype)
     workers = None if threads is None else thread_count(threads)
     one_of("compile", "layout", layout, LAYOUTS)
     if not callable(model):
         raise GraphError(f"compile takes a Module or a function, got {quoted(model)}")
     _check_evaluates(model)
+    if (several := shapes_of(model, shape)) is not None:
+        one_of("compile of several inputs", "layout", layout, LAYOUTS[:1])
+        joint = Joint(model, [_sizes(one) for one in several])
+        plan = Recipe(joint, workers, fold, number, "NCHW").plan((joint.size,))
+        return JointPlan(plan, joint.shapes, input_names(model))
+    sizes = None if shape is None else _sizes(cast("Sequence[int]", shape))
     if sizes is None:
         own = _snapshot(model)
         return OpenPlan(Recipe(own, workers, fold, number, layout, owned=own is not model))

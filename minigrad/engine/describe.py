@@ -38,8 +38,9 @@ def kernel_name(step: Step) -> str:
 
 def _fused(step: Step) -> list[str]:
     """The activation of a step, and what it adds."""
-    residual = step.epilogue.residual
-    return [step.epilogue.activation or "", f"+ {residual.number}" if residual else ""]
+    activation, residual, _, _, last = step.epilogue
+    words = [activation or "", f"+ {residual.number}" if residual else ""]
+    return words[::-1] if last else words
 
 
 def _block_name(parts: Sequence[Step]) -> str:

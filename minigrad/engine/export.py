@@ -175,10 +175,14 @@ class _Writer:
         if epilogue.gate:
             inputs[0] = self.node("Mul", [inputs[0], self.ref(epilogue.gate)], f"{out}_x")
         y = self.plain(step, inputs, out)
-        if epilogue.activation:
-            y = self.activation(epilogue.activation, y, f"{out}_f")
-        if epilogue.residual:
-            y = self.node("Add", [y, self.ref(epilogue.residual)], f"{out}_r")
+        for op, others in epilogue.after():
+            named = [y, *map(self.ref, others)]
+            if op == "add":
+                y = self.node("Add", named, f"{out}_r")
+            elif op == "prelu":
+                y = MOVED[op](self, step._replace(inputs=(None, *others)), named, f"{out}_f")
+            else:
+                y = self.activation(op, y, f"{out}_f")
         return y
 
     def activation(self, name: str, x: str, out: str) -> str:

@@ -101,10 +101,8 @@ class _Writer:
             wide = self.add("broadcast_to", [self.ref(epilogue.gate)], shape, step.layer)
             inputs[0] = self.add("mul", [inputs[0], wide], {}, step.layer)
         y = self.add(step.op, inputs, dict(step.params), step.layer)
-        if epilogue.activation:
-            y = self.add(epilogue.activation, [y], {}, layer)
-        if epilogue.residual:
-            y = self.add("add", [y, self.ref(epilogue.residual)], {}, layer)
+        for op, others in epilogue.after():
+            y = self.add(op, [y, *map(self.ref, others)], {}, layer)
         self.names[step.number] = y
 
 

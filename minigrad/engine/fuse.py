@@ -12,6 +12,7 @@ the order of the steps stays an order of computation.
     fuse activation     f(conv(x))            -> conv with epilogue f       the same bits
     drop relu           relu(a + b), a, b >= 0 -> a + b                      the same bits
     fuse residual       conv(x) + z           -> conv with epilogue + z     the same bits
+    fuse last activation  f(conv(x) + z)      -> the same with f last       the same bits
     fuse gate           conv(x s)             -> conv that scales its input the same bits
 
 Only folding changes a rounding: it makes another function of the same parameters, equal
@@ -168,7 +169,7 @@ def fold_clamp(graph: Graph, number: int, uses: Uses, fold: Fold | None = None) 
 def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
     """An activation becomes the epilogue of the convolution it follows."""
     act = graph.steps[number]
-    if act.op not in ACTIVATION_NAMES:
+    if not _is_activation(act):
         return None
     maker = graph.maker(act.inputs[0])
     if maker is None or maker.op != "conv2d":
@@ -177,7 +178,30 @@ def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
         return "the convolution already has an activation or a residual"
     if not _read_once(maker, uses):
         return "the convolution's output is also read without the activation"
-    return Match(_joined(maker, act, maker.epilogue._replace(activation=act.op)), maker.number)
+    return Match(_joined(maker, act, _activated(maker.epilogue, act)), maker.number)
+
+
+def _is_activation(step: Step) -> bool:
+    """Whether an epilogue can apply a step: a function of one number, or prelu."""
+    known = step.op == "prelu" and isinstance(step.inputs[1], Constant) and len(step.shape) == 4
+    return known or step.op in ACTIVATION_NAMES
+
+
+def _activated(epilogue: Epilogue, act: Step, last: bool = False) -> Epilogue:
+    slope = act.inputs[1] if act.op == "prelu" else None
+    assert slope is None or isinstance(slope, Constant)
+    return epilogue._replace(activation=act.op, slope=slope, last=last)
+
+
+def fuse_last(graph: Graph, number: int, uses: Uses) -> Verdict:
+    """An activation of a sum becomes the last part of the convolution that adds it."""
+    act = graph.steps[number]
+    maker = graph.maker(act.inputs[0]) if act.inputs and _is_activation(act) else None
+    if maker is None or maker.op != "conv2d" or not maker.epilogue.residual:
+        return None
+    if maker.epilogue.activation or not _read_once(maker, uses):
+        return "the convolution has an activation before the sum, or the sum is read elsewhere"
+    return Match(_joined(maker, act, _activated(maker.epilogue, act, last=True)), maker.number)
 
 
 def _not_negative(graph: Graph, ref: Ref) -> bool:
@@ -188,7 +212,7 @@ def _not_negative(graph: Graph, ref: Ref) -> bool:
     if maker.op in ("add", "max_pool2d", "reshape"):
         return all(_not_negative(graph, r) for r in maker.inputs)
     clipped = (maker.epilogue.activation or maker.op) in NOT_NEGATIVE
-    residual = maker.epilogue.residual
+    residual = None if maker.epilogue.last else maker.epilogue.residual
     return clipped and (residual is None or _not_negative(graph, residual))
 
 
@@ -251,6 +275,7 @@ RULES: dict[str, Rule] = {
     "fuse activation": fuse_activation,
     "fuse residual": fuse_residual,
     "drop relu": drop_relu,
+    "fuse last activation": fuse_last,
     "fuse gate": fuse_gate,
 }
 FOLDS = ("fold formulas", *(name for name in RULES if name.startswith("fold")))

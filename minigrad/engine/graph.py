@@ -4,7 +4,8 @@ A Graph is a straight line of steps in the order in which they ran.  Each step r
 (made by earlier steps, or the input) and constants, and makes one value.  A rewrite moves the
 work of one step into another (its ``epilogue``), or joins several steps in a Block:
 
-    y = activation(op(x gate, constants)) + residual
+    y = activation(op(x gate, constants)) + residual      or, where it is ``last``,
+    y = activation(op(x gate, constants) + residual)
 
 There is no second representation: what is planned, described, exported and saved is this.
 """
@@ -94,14 +95,33 @@ class Epilogue(NamedTuple):
     activation : str, optional
         Applied to what the primitive makes.
     residual : Value, optional
-        Added last.
+        Added to that.
     gate : Value, optional
         One number a channel, by which the first input is multiplied.
+    slope : Constant, optional
+        One number a channel, where the activation is prelu.
+    last : bool
+        Whether the activation comes after the residual.
     """
 
     activation: str | None = None
     residual: Value | None = None
     gate: Value | None = None
+    slope: Constant | None = None
+    last: bool = False
+
+    def after(self) -> Iterator[tuple[str, tuple[Value | Constant, ...]]]:
+        """The primitives that follow the step's own, in order, and what else each reads."""
+        activation = self.activation and (
+            self.activation,
+            () if self.slope is None else (self.slope,),
+        )
+        if activation and not self.last:
+            yield activation
+        if self.residual is not None:
+            yield "add", (self.residual,)
+        if activation and self.last:
+            yield activation
 
     def reads(self) -> tuple[Value, ...]:
         """The values that it needs."""
@@ -167,7 +187,8 @@ class Step(NamedTuple):
 
     def constants(self) -> list[Constant]:
         """The constants that it or its parts read."""
-        return [v for part in self.parts for v in part.inputs if isinstance(v, Constant)]
+        refs = (ref for part in self.parts for ref in (*part.inputs, part.epilogue.slope))
+        return [ref for ref in refs if isinstance(ref, Constant)]
 
     def refs(self) -> list[Value | Constant]:
         """All that it or its parts read and make."""

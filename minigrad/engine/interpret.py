@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minigrad.engine.graph import Constant, Graph, Ref, Step
-from minigrad.kernels import run
 from minigrad.kernels.contract import ieee
 from minigrad.tensor import PRIMITIVES, Array
 
@@ -62,13 +61,13 @@ def interpret(
 
 @ieee
 def perform(step: Step, get: Callable[[Ref], Array | None]) -> Array:
-    """One step: scale the input by the gate, apply the primitive, activate, add the residual."""
+    """One step: scale the input by the gate, apply the primitive, then what was fused into it."""
     inputs, epilogue = [get(ref) for ref in step.inputs], step.epilogue
-    x, gate, residual = inputs[0], get(epilogue.gate), get(epilogue.residual)
+    x, gate = inputs[0], get(epilogue.gate)
     if x is not None and gate is not None:
         inputs[0] = x * gate
     result = PRIMITIVES[step.op].forward(*inputs, **step.params)
     y: Array = result[0] if isinstance(result, tuple) else result
-    if epilogue.activation is not None:
-        y = run(epilogue.activation, y)
-    return y if residual is None else y + residual
+    for op, others in epilogue.after():
+        y = PRIMITIVES[op].forward(y, *map(get, others))
+    return y

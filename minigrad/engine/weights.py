@@ -88,6 +88,8 @@ def _with_arrays(graph: Graph, new: Callable[[Array], Array]) -> Graph:
     def one(step: Step) -> Step:
         inputs = tuple(map(constant, step.inputs))
         params = {k: new(v) if isinstance(v, np.ndarray) else v for k, v in step.params.items()}
-        return step._replace(inputs=inputs, params=params)
+        slope = step.epilogue.slope
+        fused = step.epilogue._replace(slope=slope and Constant(new(slope.array)))
+        return step._replace(inputs=inputs, params=params, epilogue=fused)
 
     return graph.with_steps({k: one(step) for k, step in graph.steps.items()})

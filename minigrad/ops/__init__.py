@@ -24,6 +24,7 @@ the public functions, which check their arguments.
     products        products of matrices
     conv            convolution as one trilinear form
     pool            windows' maxima and means
+    scattering      sums at places, the transposes of reading
     resampling      maps in another size
     transposed      convolution that scatters
     suppression     boxes that lie over better ones

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.arguments import flag, integer
 from minigrad.errors import ShapeError
+from minigrad.ops.scattering import CHAIN, added_at
 from minigrad.ops.shaping import axis_of
 from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive
 
@@ -122,11 +123,19 @@ def _take_along_x(g: Tensor, where: Tensor, x_shape: Shape, axis: int) -> Tensor
 @primitive(flat=("where",), arithmetic=True)
 def _put_along(x: Array, where: Array, *, shape: Shape, axis: int) -> Array:
     """Zeros of ``shape``, and x added at the places: the transpose of ``take_along``."""
-    y = np.zeros(shape, x.dtype)
     at = list(np.ogrid[tuple(slice(n) for n in where.shape)])
     at[axis] = where.astype(np.intp)
-    np.add.at(y, tuple(at), x)
-    return y
+    before, every = (slice(None),) * axis, range(0, where.shape[axis], CHAIN)
+    parts = [(*before, slice(start, start + CHAIN)) for start in every]
+    return added_at(
+        shape, x.dtype, (((), tuple(_part(i, part) for i in at), x[part]) for part in parts)
+    )
+
+
+def _part(index: Array, part: tuple[slice, ...]) -> Array:
+    """A part of an index that may be one number along an axis."""
+    cut = (s if n > 1 else slice(None) for s, n in zip(part, index.shape, strict=False))
+    return index[tuple(cut)]
 
 
 @_put_along.shape

@@ -8,13 +8,15 @@ rule is its transpose, which adds each weighted cotangent to the pixels that wer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from minigrad.arguments import flag, number, one_of, quoted
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.geometry import pair
+from minigrad.ops.scattering import CHAIN, Part, added_at
 from minigrad.ops.shaping import reshape
 from minigrad.sampling import (
     COORDINATES,
@@ -26,7 +28,15 @@ from minigrad.sampling import (
     picked,
     resize_taps,
 )
-from minigrad.tensor import Array, Shape, Tensor, expect_tensor, primitive, require_room
+from minigrad.tensor import (
+    FLOATS,
+    Array,
+    Shape,
+    Tensor,
+    expect_tensor,
+    primitive,
+    require_room,
+)
 
 __all__ = ["resample", "resize", "take"]
 
@@ -46,17 +56,26 @@ def _along(x: Array, taps: Taps, axis: int) -> Array:
     return y
 
 
-def _back_along(g: Array, taps: Taps, axis: int) -> Array:
-    """The transpose of ``_along``."""
+def _back_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[Any]) -> Array:
+    """The transpose of ``_along``, whose weights are of this dtype, in float64."""
     if taps.is_identity:
         return g
-    dx = np.zeros((*g.shape[:axis], taps.size, *g.shape[axis + 1 :]), g.dtype)
-    index, weight = np.array(taps.pixels, np.intp), np.array(taps.weights, g.dtype)
-    shape = (-1,) + (1,) * (g.ndim - 1 - axis)
-    for t in range(index.shape[1] if len(index) else 0):
-        at = (*(slice(None),) * axis, index[:, t])
-        np.add.at(dx, at, g * weight[:, t].reshape(shape))
-    return dx
+    shape = (*g.shape[:axis], taps.size, *g.shape[axis + 1 :])
+    return added_at(shape, FLOATS[1], _added_along(g, taps, axis, dtype))
+
+
+def _added_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[Any]) -> Iterator[Part]:
+    """CHAIN outputs at a time: the stretch of pixels that they read, and what each gets."""
+    index, weight = np.array(taps.pixels, np.intp), np.array(taps.weights, dtype)
+    wide = weight.astype(np.float64).reshape(*weight.shape, *(1,) * (g.ndim - 1 - axis))
+    before = (slice(None),) * axis
+    for start in range(0, len(index), CHAIN):
+        part = slice(start, start + CHAIN)
+        first, last = index[part].min(), index[part].max() + 1
+        values = g[(*before, part)]
+        for t in range(index.shape[1]):
+            at = (*before, index[part, t] - first)
+            yield (*before, slice(first, last)), at, values * wide[part, t]
 
 
 @primitive(images=("x",), arithmetic=True)
@@ -79,8 +98,8 @@ def _resample_x(g: Tensor, rows: Taps, columns: Taps) -> Tensor:
 @primitive(images=("dy",), arithmetic=True)
 def _resample_input_grad(dy: Array, *, rows: Taps, columns: Taps) -> Array:
     """y[n, c, i(p,s), j(q,t)] += r[p,s] k[q,t] dy[n,c,p,q], from zeros."""
-    y = _back_along(_back_along(dy, rows, 2), columns, 3)
-    return y.copy() if y is dy else y
+    y = _back_along(_back_along(dy, rows, 2, dy.dtype), columns, 3, dy.dtype)
+    return y.copy() if y is dy else y.astype(dy.dtype)
 
 
 @_resample_input_grad.shape

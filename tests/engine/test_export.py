@@ -70,10 +70,9 @@ class Outside:
                 gate = self.get(epilogue.gate)
                 inputs[0] = self.judge("mul", [inputs[0], gate], {}, f"{name}_x")
             y = self.judge(step.op, inputs, dict(step.params), name)
-            if epilogue.activation:
-                y = self.judge(epilogue.activation, [y], {}, f"{name}_f")
-            if epilogue.residual:
-                self.judge("add", [y, self.get(epilogue.residual)], {}, f"{name}_r")
+            for op, others in epilogue.after():
+                end = "r" if op == "add" else "f"
+                y = self.judge(op, [y, *map(self.get, others)], {}, f"{name}_{end}")
         return len(self.graph.steps)
 
 

@@ -60,10 +60,8 @@ class Judge:
         if epilogue.gate:
             inputs[0] = self("mul", [inputs[0], get(epilogue.gate)], {})
         y = self(step.op, inputs, dict(step.params))
-        if epilogue.activation:
-            y = self(epilogue.activation, [y], {})
-        if epilogue.residual:
-            y = self("add", [y, get(epilogue.residual)], {})
+        for op, others in epilogue.after():
+            y = self(op, [y, *map(get, others)], {})
         return y
 
 

@@ -296,8 +296,6 @@ FLOATS = [
     "vww_96_float-coffee",
 ]
 INTEGERS = sorted(name[5:] for name in STORED if name.startswith("real|"))
-# LiteRT's own result for it is 2.2e-5 of the largest output from that in float64; ours 1.1e-5.
-LOOSE = {"selfie_segmentation-astronaut": 3e-5}
 
 
 def expected_of(name):
@@ -318,7 +316,11 @@ def both(net, x):
 
 @pytest.mark.parametrize("name", FLOATS)
 def test_a_real_network_says_what_its_own_engine_says(name):
-    """Within 1e-5 of the largest output; a plan has the bits of a call."""
+    """Within 1e-5 of the largest output; a plan has the bits of a call.
+
+    Nobody who computes better can be as near to an engine that is farther than that from float64
+    itself.  There ours must be nearer to float64 than the engine is.
+    """
     z = expected_of(name)
     x = ((z["pixels"].astype("f4") - np.float32(z["shift"])) / np.float32(z["scale"])).astype("f4")
     net = mg.load_graph(REAL / f"{name.rsplit('-', 1)[0]}.tflite")
@@ -326,8 +328,16 @@ def test_a_real_network_says_what_its_own_engine_says(name):
         expected = z[f"out:{output}"]
         y = turned(y, (0, 2, 3, 1))
         assert y.shape == expected.shape
-        off = LOOSE.get(name, 1e-5)
-        assert np.abs(y - expected).max() <= off * np.abs(expected).max()
+        near = 1e-5 * np.abs(expected).max()
+        if np.abs(y - expected).max() > near:
+            wide = turned(in_float64(net, turned(x, (0, 3, 1, 2)), output), (0, 2, 3, 1))
+            assert np.abs(expected - wide).max() > near
+            assert np.abs(y - wide).max() < np.abs(expected - wide).max()
+
+
+def in_float64(net, x, output):
+    wide = several(copy.deepcopy(net).to(np.float64)(mg.tensor(x.astype("f8"))))
+    return dict(zip(net.outputs, wide, strict=True))[output].numpy()
 
 
 def test_the_golden_mask_of_a_real_network_is_equal_in_every_pixel():

@@ -4,6 +4,9 @@ Beyond the contract a forward convolution takes, as keyword arguments, what a pl
 
     y = activation(T(x gate, w) + bias) + residual        gate: (N, Cin, 1, 1) or (N, Cin)
 
+and in a bound call also what imported networks have: prelu, with a slope for each channel, and an
+activation that comes ``last``, after the residual.
+
 ``pack(w, spec)`` puts weights in the order in which the kernels read them; its result may
 be given in place of ``w``, again and again.
 """
@@ -22,7 +25,7 @@ from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import channels_last, dense, empty_channels_last, regular
 from minigrad.threads import num_threads
 
-__all__ = ["activation_number", "bind_conv2d", "convolve", "pack", "packed_bytes"]
+__all__ = ["bind_conv2d", "convolve", "epilogue", "pack", "packed_bytes"]
 
 
 def pack(w: Array, spec: ConvSpec, room: Callable[[int], Array] | None = None) -> Any:
@@ -53,22 +56,26 @@ def bind_conv2d(
     bias: Array | None = None,
     residual: Array | None = None,
     activation: str | None = None,
+    slope: Array | None = None,
+    last: bool = False,
 ) -> Any:
     """A call of which everything is decided but the number of threads: ``.run(threads)``.
 
     x, y and residual are channels-last, w is packed, and all shapes have been checked; the
     call keeps the arrays alive, and reads and writes them every time it is run.
     """
-    return w.bind(x, y, bias, residual, activation_number(activation))
+    return w.bind(x, y, bias, residual, epilogue(activation, slope, last))
 
 
-def activation_number(name: str | None) -> int:
-    """The number by which the core knows an activation."""
+def epilogue(
+    name: str | None, slope: Array | None = None, last: bool = False
+) -> tuple[int, Array | None, bool]:
+    """An activation as the core knows it: its number, prelu's slopes, whether it is last."""
     if name not in core.ACTIVATIONS:
         known = ", ".join(str(a) for a in core.ACTIVATIONS)
         raise BackendError(f"conv2d: activation must be one of {known}, not {name!r}")
     number: int = core.ACTIVATIONS[name]
-    return number
+    return number, slope, last
 
 
 def convolve(

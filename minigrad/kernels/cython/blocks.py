@@ -2,7 +2,8 @@
 
 A block is a list of stages, each a convolution
 
-    y_k = activation(T(x_k, w_k) + bias_k) + residual_k
+    y_k = activation(T(x_k, w_k) + bias_k) + residual_k,     or, where the activation is last,
+    y_k = activation(T(x_k, w_k) + bias_k + residual_k)
 
 or a gate, y_k = x_k s, or the maxima of windows.  What a stage reads or adds is an array, or
 what an earlier stage makes; only the last stage's map is written out, the others pass through
@@ -20,7 +21,7 @@ import numpy as np
 
 from minigrad.geometry import ConvSpec, conv_output_shape
 from minigrad.kernels.contract import Array, PoolWindow
-from minigrad.kernels.cython._convolution import activation_number, pack
+from minigrad.kernels.cython._convolution import epilogue, pack
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.tables import CACHES
 
@@ -49,6 +50,8 @@ class Stage(NamedTuple):
     bias: Array | None = None
     residual: Any = None
     activation: str | None = None
+    slope: Array | None = None
+    last: bool = False
 
 
 def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
@@ -66,7 +69,7 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
             maps[k],
             None if stage.bias is None else np.ascontiguousarray(stage.bias),
             _array(stage.residual, maps),
-            activation_number(stage.activation),
+            epilogue(stage.activation, stage.slope, stage.last),
             _number(stage.x),
             _number(stage.residual),
         )

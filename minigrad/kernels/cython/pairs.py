@@ -21,7 +21,8 @@ def bind_pair(name: str, a: Array, b: Array, y: Array) -> Any:
     A map is channels-last in memory, another array in C order.
     """
     places = y.shape if y.ndim == 4 else (1, y.size, 1, 1)
-    a, b, y = (x if x.ndim == 4 else _as_column(x, places) for x in (a, b, y))
+    y = y.reshape(places)
+    a, b = (x if x.ndim == 4 else _as_column(x, places) for x in (a, b))
     kinds = [_placed(x) for x in (a, b)]
     whole = all(k in ("whole", "one") for _, k in kinds)
     arrays = [_pixels(x, whole) for x in (*(x for x, _ in kinds), y)]
