@@ -8,6 +8,7 @@ Reading order:
     fuse         named rewrites: batch norms folded, activations, residuals and gates fused
     formulas     functions that others write in several steps
     lift         activations above the maps that are woven
+    flat         what is the same at every pixel is multiplied once
     memory       a place for every value in one arena
     schedule     which steps of a batch see one image at a time
     blocks       whole blocks as steps that stream through cache

@@ -62,7 +62,7 @@ class Recipe:
         traced = trace(self.model, shape, self.dtype)
         size = sum(value.nbytes for value in traced.outputs)
         check_memory(size, f"the output for an input of shape {shape}")
-        graph, notes = rewrite(traced, self.left_out, self.weights.fold)
+        graph, notes = rewrite(traced, self.left_out, self.weights.fold, self.weights.cut)
         own = graph if self.owned else self.weights.keep(graph, traced)
         plan = design(own, notes, self.name)
         return Plan(plan, self.threads, self.layout, self.weights.packed)

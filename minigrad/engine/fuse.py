@@ -9,6 +9,7 @@ the order of the steps stays an order of computation.
     fold affine         s conv(x) + t         -> conv with other weights      another rounding
     fold batch norm     w' = w gamma r,  b' = beta + (b - mu) gamma r       another rounding
     fold clamp          clamp(conv(x), 0, 1)  -> hardsigmoid(6 conv(x) - 3)   another rounding
+    fold flat parts     conv(concat(u, flat(v))) -> two convs (``flat``)    another rounding
     fuse activation     f(conv(x))            -> conv with epilogue f       the same bits
     drop relu           relu(a + b), a, b >= 0 -> a + b                      the same bits
     fuse residual       conv(x) + z           -> conv with epilogue + z     the same bits
@@ -21,12 +22,13 @@ in exact arithmetic.  ``compile(..., fold=False)`` leaves it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.engine.flat import Cut, columns_of, without_flat_parts
 from minigrad.engine.formulas import channel_vector, recognise_formulas
 from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
 from minigrad.engine.lift import lift
@@ -278,11 +280,14 @@ RULES: dict[str, Rule] = {
     "fuse last activation": fuse_last,
     "fuse gate": fuse_gate,
 }
-FOLDS = ("fold formulas", *(name for name in RULES if name.startswith("fold")))
+FOLDS = ("fold formulas", *(name for name in RULES if name.startswith("fold")), "fold flat parts")
 
 
 def rewrite(
-    graph: Graph, leave_out: tuple[str, ...] = (), fold: Callable[..., Folded] = folded
+    graph: Graph,
+    leave_out: tuple[str, ...] = (),
+    fold: Callable[..., Folded] = folded,
+    cut: Cut = columns_of,
 ) -> tuple[Graph, list[Note]]:
     """Apply every rule, one after the other, to every step, and say what each did.
 
@@ -293,6 +298,8 @@ def rewrite(
         Names of rules that are not applied.
     fold : callable
         In place of ``folded``.
+    cut : callable
+        In place of ``flat.columns_of``.
 
     Returns
     -------
@@ -304,7 +311,6 @@ def rewrite(
     if "fold formulas" not in leave_out:
         graph = recognise_formulas(graph)
     graph = lift(graph)
-    uses = graph.uses()
     folding = partial(fold_batch_norm, fold=partial(fold, room=Slab(_foldable(graph))))
     rules: dict[str, Rule] = {
         **RULES,
@@ -312,9 +318,19 @@ def rewrite(
         "fold affine": partial(fold_affine, fold=fold),
         "fold clamp": partial(fold_clamp, fold=fold),
     }
+    folds = {name: rule for name, rule in rules.items() if name in FOLDS and name not in leave_out}
+    _apply_rules(graph, folds, notes)
+    if "fold flat parts" not in leave_out:
+        graph, layers = without_flat_parts(graph, cut)
+        notes += [Note("fold flat parts", layer, True, "") for layer in layers]
+    _apply_rules(graph, {k: r for k, r in rules.items() if k not in (*FOLDS, *leave_out)}, notes)
+    return graph.with_steps(needed(graph.steps, graph.outputs)), notes
+
+
+def _apply_rules(graph: Graph, rules: Mapping[str, Rule], notes: list[Note]) -> None:
+    """One rule after the other at every step, in place."""
+    uses = graph.uses()
     for name, rule in rules.items():
-        if name in leave_out:
-            continue
         for number in list(graph.steps):
             verdict = rule(graph, number, uses) if number in graph.steps else None
             if verdict is None:
@@ -324,7 +340,6 @@ def rewrite(
             notes.append(Note(name, graph.steps[number].layer, applied, why))
             if isinstance(verdict, Match):
                 _apply(graph, number, verdict, uses)
-    return graph.with_steps(needed(graph.steps, graph.outputs)), notes
 
 
 def _foldable(graph: Graph) -> int:

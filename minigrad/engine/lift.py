@@ -14,13 +14,13 @@ from typing import Any
 from minigrad.engine.graph import Graph, Ref, Step, Value, needed
 from minigrad.kernels.tables import ACTIVATIONS
 
-__all__ = ["lift"]
+__all__ = ["Rebuilding", "lift"]
 
 LIFTED = frozenset((*(f.name for f in ACTIVATIONS), "batch_norm_eval", "prelu"))
 
 
-class _Lifting:
-    """The steps of a graph under new numbers."""
+class Rebuilding:
+    """The steps of a graph under new numbers; ``place`` may put others in the place of one."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -29,11 +29,39 @@ class _Lifting:
         self.steps: dict[int, Step] = {}
 
     def run(self) -> Graph:
+        """The graph of all steps in their new places."""
         for step in self.graph.steps.values():
-            woven = self._woven(step)
-            self.values[step.number] = self._above(step, woven) if woven else self._put(step)
+            self.values[step.number] = self.place(step)
         outputs = tuple(self.values[value.number] for value in self.graph.outputs)
         return self.graph._replace(steps=needed(self.steps, outputs), outputs=outputs)
+
+    def place(self, step: Step) -> Value:
+        """Add a step, or others for it; the value that it made."""
+        return self.put(step)
+
+    def put(self, step: Step) -> Value:
+        """The step as it is."""
+        return self.add(step, step.op, tuple(map(self.now, step.inputs)), step.params, step.output)
+
+    def now(self, ref: Ref) -> Ref:
+        """What a reference of the old graph is in the new one."""
+        return self.values[ref.number] if isinstance(ref, Value) else ref
+
+    def add(
+        self, like: Step, op: str, inputs: tuple[Ref, ...], params: Mapping[str, Any], output: Value
+    ) -> Value:
+        """A step of the layer of another."""
+        value = output._replace(number=len(self.steps) + 1)
+        self.steps[value.number] = like._replace(op=op, inputs=inputs, params=params, output=value)
+        return value
+
+
+class _Lifting(Rebuilding):
+    """The steps of a graph, with those that are lifted above interleaves."""
+
+    def place(self, step: Step) -> Value:
+        woven = self._woven(step)
+        return self._above(step, woven) if woven else self.put(step)
 
     def _woven(self, step: Step) -> Step | None:
         """The interleave that only this step reads, if the step can be lifted above it."""
@@ -46,28 +74,13 @@ class _Lifting:
         return maker if all(isinstance(part, Value) for part in maker.inputs) else None
 
     def _above(self, step: Step, woven: Step) -> Value:
-        rest = tuple(map(self._now, step.inputs[1:]))
+        rest = tuple(map(self.now, step.inputs[1:]))
         parts = [
-            self._add(step, step.op, (part, *rest), step.params, part)
+            self.add(step, step.op, (part, *rest), step.params, part)
             for part in woven.inputs
             if isinstance(part, Value)
         ]
-        return self._add(step, "interleave", tuple(parts), woven.params, step.output)
-
-    def _put(self, step: Step) -> Value:
-        return self._add(
-            step, step.op, tuple(map(self._now, step.inputs)), step.params, step.output
-        )
-
-    def _now(self, ref: Ref) -> Ref:
-        return self.values[ref.number] if isinstance(ref, Value) else ref
-
-    def _add(
-        self, like: Step, op: str, inputs: tuple[Ref, ...], params: Mapping[str, Any], output: Value
-    ) -> Value:
-        value = output._replace(number=len(self.steps) + 1)
-        self.steps[value.number] = like._replace(op=op, inputs=inputs, params=params, output=value)
-        return value
+        return self.add(step, "interleave", tuple(parts), woven.params, step.output)
 
 
 def lift(graph: Graph) -> Graph:

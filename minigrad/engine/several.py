@@ -2,8 +2,9 @@
 
     inputs x_1, x_2, ...  ->  one array of all their numbers  ->  slices of it in the inputs' shapes
 
-A plan has one input.  That of such a network is a line of numbers, in which the inputs lie one after
-another in row-major order; its first steps cut the line.  Everything else is as in other plans.
+A plan has one input.  That of such a network is a line of numbers, in which the inputs lie one
+after another in row-major order; its first steps cut the line.  Everything else is as in other
+plans.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minigrad.engine.bind import PackedWeights
+from minigrad.engine.flat import columns_of
 from minigrad.engine.fuse import Folded, folded
 from minigrad.engine.graph import Constant, Graph, Ref, Step
 from minigrad.engine.slab import Slab
@@ -35,6 +36,7 @@ class Weights:
     def __init__(self) -> None:
         self.packed: PackedWeights = {}
         self._folded: dict[tuple[float, ...], tuple[Sequence[Array | None], Folded]] = {}
+        self._cut: dict[tuple[int, tuple[tuple[int, int], ...]], tuple[Array, Array]] = {}
         self._copies: dict[int, tuple[Array, Array]] = {}
 
     def fold(
@@ -51,6 +53,13 @@ class Weights:
         if key not in self._folded:
             self._folded.setdefault(key, (arrays, folded(w, b, norm, eps, room)))
         return self._folded[key][1]
+
+    def cut(self, w: Array, channels: tuple[tuple[int, int], ...]) -> Array:
+        """``flat.columns_of`` of these weights."""
+        key = id(w), channels
+        if key not in self._cut:
+            self._cut.setdefault(key, (w, columns_of(w, channels)))
+        return self._cut[key][1]
 
     def keep(self, graph: Graph, traced: Graph) -> Graph:
         """The graph with copies of what it shares with the model, which may change it.

@@ -24,7 +24,8 @@ def model(a, b):
 class Named:
     """A model that says what its inputs are called, as a file does."""
 
-    inputs = {"image": A, "factor": B}
+    def __init__(self):
+        self.inputs = {"image": A, "factor": B}
 
     def __call__(self, image, factor):
         return [model(image, factor), factor]
