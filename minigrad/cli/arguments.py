@@ -11,6 +11,8 @@ import ast
 import math
 from pathlib import Path
 
+import numpy as np
+
 from minigrad.cli.packages import installed_weights
 from minigrad.errors import ArgumentError, MinigradError, UnknownNameError
 from minigrad.graphs.imported import ImportedGraph, load_graph
@@ -25,6 +27,7 @@ __all__ = [
     "add_output",
     "add_shape",
     "build",
+    "dtype_of",
     "file_name",
     "finite",
     "input_shape",
@@ -89,26 +92,42 @@ def input_shape(args: argparse.Namespace) -> tuple[int, ...]:
     return 1, 3, size, size
 
 
+def dtype_of(model: Network | ImportedGraph) -> np.dtype[np.generic]:
+    """The dtype of a network's parameters; float32 of one without, such as one in integers."""
+    first = next(iter(model.parameters()), None)
+    return np.dtype(np.float32) if first is None else first.dtype
+
+
 def is_file(model: str) -> bool:
     """Whether MODEL is a file of a graph: by its ending."""
     return model.lower().endswith(GRAPHS)
 
 
 def _file_shape(model: ImportedGraph) -> tuple[int, ...]:
-    """The shape of a file's one input, a free number of images being 1."""
+    """The shape of a file's one input for one image."""
     sizes = next(iter(model.inputs.values()))
     if len(model.inputs) != 1 or sizes is None or None in sizes[1:]:
         raise MinigradError(f"{model.name}: the file leaves sizes free; say them with --input")
-    return (sizes[0] or 1, *(n for n in sizes[1:] if n))
+    fixed = tuple(n for n in sizes[1:] if n)
+    return (1, *fixed) if fixed else (sizes[0] or 1,)
 
 
 def _load(args: argparse.Namespace) -> ImportedGraph:
-    """The network of a file, which takes none of the words of our own networks."""
+    """The network of a file, which takes none of the words of our own networks.
+
+    Of one image, whatever number the file says: few networks hold to it.
+    """
     for word in ("weights", "preset", "classes", "switches"):
         if getattr(args, word):
             flag = "--set" if word == "switches" else f"--{word}"
             raise MinigradError(f"{flag} is for networks of minigrad, not for a file: {args.model}")
-    return load_graph(args.model, shape=args.input)
+    model = load_graph(args.model, shape=args.input)
+    if args.input is not None or len(model.inputs) > 1:
+        return model
+    (sizes,) = model.inputs.values()
+    if sizes is None or len(sizes) < 2 or sizes[0] in (None, 1):
+        return model
+    return load_graph(args.model, shape=(None, *sizes[1:]))
 
 
 def build(args: argparse.Namespace, *, draws: bool = True) -> Network | ImportedGraph:

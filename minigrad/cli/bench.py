@@ -20,6 +20,7 @@ from minigrad.cli.arguments import (
     add_json,
     add_network,
     build,
+    dtype_of,
     input_shape,
     positive,
     seconds,
@@ -30,6 +31,7 @@ from minigrad.cli.stopwatch import interleave, settle
 from minigrad.cli.terminal import print_json, print_lines, progress
 from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
+from minigrad.errors import GraphError
 from minigrad.graphs.imported import ImportedGraph
 from minigrad.kernels import unavailable
 from minigrad.kernels.cython.program import peak
@@ -61,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     model = build(args)
     shape = (args.batch or input_shape(args)[0], *input_shape(args)[1:])
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
-    x = x.astype(next(model.parameters()).dtype)
+    x = x.astype(dtype_of(model))
     macs = summary(model, shape).macs * shape[0]
-    onnx = _onnx(model, shape, x.dtype)
+    onnx, why = _onnx(model, shape, x.dtype)
     threads = args.threads or sorted({1, available_cpus()})
     rows = [
         row
@@ -73,18 +75,23 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json([{"model": model.name, "shape": shape, **row} for row in rows])
     else:
-        print_lines(list(_table(model.name, shape, macs, rows, width())))
+        print_lines([*_table(model.name, shape, macs, rows, width()), *_left_out(rows, why)])
     return 0
 
 
-def _onnx(model: Model, shape: Sequence[int], dtype: Any) -> bytes | None:
-    """The network as the others read it; None if there are no others."""
-    if not engines.installed() or dtype != np.float32:
-        return None
+def _onnx(model: Model, shape: Sequence[int], dtype: Any) -> tuple[bytes | None, str]:
+    """The network as the others read it, and why not."""
+    if not engines.installed():
+        return None, "not installed"
+    if dtype != np.float32:
+        return None, "the network is float64"
     from minigrad.engine.export import to_onnx
 
-    file: bytes = to_onnx(model, shape).SerializeToString()
-    return file
+    try:
+        file: bytes = to_onnx(model, shape).SerializeToString()
+    except GraphError as error:
+        return None, str(error)
+    return file, "not installed"
 
 
 class _Plan:
@@ -185,9 +192,13 @@ def _table(
     yield ""
     if all(r["percent_of_peak"] is None for r in rows):
         yield "The compiled core is not there, so there is no plan and no peak: minigrad doctor"
+
+
+def _left_out(rows: Sequence[Row], why: str) -> Iterator[str]:
+    """The engines that were not measured."""
     missing = [e for e in ENGINES if e not in {r["engine"] for r in rows}]
     if missing:
-        yield f"Not measured, because not installed: {', '.join(missing)}"
+        yield f"Not measured, because {why}: {', '.join(missing)}"
 
 
 def _percent(value: float | None) -> str:

@@ -10,6 +10,7 @@ from minigrad.cli.arguments import (
     add_network,
     add_output,
     build,
+    dtype_of,
     file_name,
     input_shape,
 )
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file, or nothing if something is wrong; 0."""
     check_output(args.out, (".plan",), args.force)
     model = build(args)
-    dtype = next(model.parameters()).dtype
+    dtype = dtype_of(model)
     plan = compile(model, input_shape(args), dtype=dtype, fold=not args.no_fold, layout=args.layout)
     plan.save(args.out)
     steps = len(plan.graph.steps)

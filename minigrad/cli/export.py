@@ -10,6 +10,7 @@ from minigrad.cli.arguments import (
     add_network,
     add_output,
     build,
+    dtype_of,
     file_name,
     input_shape,
     positive,
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file, or nothing if something is wrong; 0."""
     check_output(args.out, (".onnx",), args.force)
     model, shape = build(args), input_shape(args)
-    dtype = next(model.parameters()).dtype
+    dtype = dtype_of(model)
     proto = to_onnx(
         model, shape, dtype=dtype, fold=not args.no_fold, name=model.name, batch=args.batch
     )

@@ -257,9 +257,21 @@ class _Writer:
         return self.node("LogSoftmax", inputs, out, axis=-1)
 
     def _concat(self, step: Step, inputs: list[str], out: str) -> str:
-        if self.free and any(isinstance(ref, Constant) for ref in step.inputs):
-            raise GraphError("the batch cannot be free: a constant is joined to its images")
+        if self.free:
+            inputs = [
+                self.for_every_image(ref, f"{out}_{k}") if isinstance(ref, Constant) else name
+                for k, (ref, name) in enumerate(zip(step.inputs, inputs, strict=True))
+            ]
         return self.node("Concat", inputs, out, axis=step.params["axis"])
+
+    def for_every_image(self, constant: Constant, out: str) -> str:
+        """What is joined to one image, for as many images as come."""
+        shape = self.node("Shape", ["input"], f"{out}_shape")
+        places = [self.constant([k], np.int64) for k in (0, 1, 0)]
+        images = self.node("Slice", [shape, *places], f"{out}_images")
+        rest = self.constant(constant.shape[1:], np.int64)
+        whole = self.node("Concat", [images, rest], f"{out}_sizes", axis=0)
+        return self.node("Expand", [self.constant(constant.array[:1]), whole], out)
 
 
 def _pads(padding: Sequence[Sequence[int]]) -> list[int]:

@@ -21,6 +21,7 @@ from minigrad.graphs.attributes import UnreadNode
 from minigrad.graphs.onnx_shapes import numbers_of
 from minigrad.graphs.tflite_operation import Operation
 from minigrad.ops.resampling import resample
+from minigrad.ops.transposed import transposed as spread
 from minigrad.sampling import picked
 from minigrad.tensor import Tensor, require_room
 
@@ -100,15 +101,13 @@ def transpose_to(window: Window, x: Tensor, w: Tensor, *given: Tensor | Array | 
     sizes = numbers_of(np.asarray(size))
     if len(sizes) != 4:
         raise ShapeError(f"TRANSPOSE_CONV: a map has four sizes, not {quoted(sizes)}")
-    y = transpose(window, x, w, (sizes[1], sizes[2]))
-    for bias in biases:
-        assert bias is None or isinstance(bias, Tensor)
-        y = y if bias is None else y + ops.reshape(bias, 1, -1, 1, 1)
-    return y
+    bias = biases[0] if biases else None
+    assert bias is None or isinstance(bias, Tensor)
+    return transpose(window, x, w, bias, (sizes[1], sizes[2]))
 
 
-def transpose(window: Window, x: Tensor, w: Tensor, size: Pair) -> Tensor:
-    """The input gradient of a convolution with filters w for maps of this size."""
+def transpose(window: Window, x: Tensor, w: Tensor, bias: Tensor | None, size: Pair) -> Tensor:
+    """The input gradient of a convolution with filters w for maps of this size, and the bias."""
     check_map("TRANSPOSE_CONV", x)
     stride, dilation, padding = window
     if min(size) < 1 or w.ndim != 4:
@@ -117,7 +116,7 @@ def transpose(window: Window, x: Tensor, w: Tensor, size: Pair) -> Tensor:
     shape, spec = (x.shape[0], w.shape[1], *size), ConvSpec(stride, pads, dilation)
     if conv_output_shape(shape, w.shape, spec) != x.shape:
         raise ShapeError(f"TRANSPOSE_CONV of {x.shape} with filters {w.shape} has no map of {size}")
-    return ops.conv2d_input_grad(x, w, shape, spec)
+    return spread(x, w, bias, stride, pads, dilation, 1, size)
 
 
 def bias_transposed(o: Operation) -> Made:
@@ -133,7 +132,7 @@ def _bias_transposed(window: Window, x: Tensor, w: Tensor, bias: Tensor) -> Tens
     (sh, sw), _, padding = window
     least = (sh, sw) if padding == "same" else (w.shape[2], w.shape[3])
     size = sh * (x.shape[2] - 1) + least[0], sw * (x.shape[3] - 1) + least[1]
-    return transpose(window, x, w, size) + ops.reshape(bias, 1, -1, 1, 1)
+    return transpose(window, x, w, bias, size)
 
 
 def pool_of(o: Operation) -> tuple[Pair, Window]:

@@ -71,8 +71,9 @@ def _added_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[Any]) -> Itera
     before = (slice(None),) * axis
     for start in range(0, len(index), CHAIN):
         part = slice(start, start + CHAIN)
-        first, last = index[part].min(), index[part].max() + 1
-        values = g[(*before, part)]
+        first, last = int(np.min(index[part])), int(np.max(index[part])) + 1
+        here = (*before, part)
+        values = g[here]
         for t in range(index.shape[1]):
             at = (*before, index[part, t] - first)
             yield (*before, slice(first, last)), at, values * wide[part, t]

@@ -169,7 +169,7 @@ def unmeasured():
     """What takes seconds, and is not about what was typed, is left out."""
     patch = pytest.MonkeyPatch()
     patch.setattr(bench_command, "_measured", lambda *_: iter(()))
-    patch.setattr(bench_command, "_onnx", lambda *_: None)
+    patch.setattr(bench_command, "_onnx", lambda *_: (None, "not asked"))
     yield patch
     patch.undo()
 

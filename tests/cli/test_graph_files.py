@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import minigrad as mg
 from minigrad.cli import main
 
-STORED = zipfile.ZipFile(Path(__file__).parents[1] / "golden" / "exported.zip")
+GOLDEN = Path(__file__).parents[1] / "golden"
+STORED = zipfile.ZipFile(GOLDEN / "exported.zip")
 SIZE = ["--input", "1x3x32x32"]
 
 
@@ -83,3 +85,29 @@ def test_all_nodes_that_are_not_read_are_in_the_answer(capsys, tmp_path):
     assert "2 not read" in error
     assert "(MeekyRelu): the operator is not known" in error
     assert "(DepthToPlace): the operator is not known" in error
+
+
+def test_a_file_for_ten_images_is_measured_for_one(capsys, tmp_path):
+    """Few networks hold to the number of images that their file says."""
+    x, y = (helper.make_tensor_value_info(name, 1, (10, 3, 8, 8)) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [x], [y])
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    (tmp_path / "net.onnx").write_bytes(content.SerializeToString())
+    code, out, _ = said(capsys, "bench", str(tmp_path / "net.onnx"), "--seconds", "0.01", "--json")
+    assert code == 0
+    assert json.loads(out)[0]["shape"] == [1, 3, 8, 8]
+    assert said(capsys, "summary", str(tmp_path / "net.onnx"))[0] == 0
+
+
+def test_of_a_network_in_integers_is_said_who_cannot_run_it(capsys, tmp_path):
+    path = tmp_path / "net.tflite"
+    with np.load(GOLDEN / "tflite.npz") as stored:
+        path.write_bytes(stored["LEAKY_RELU, int8|file"].tobytes())
+    sizes = ["--input", "x".join(map(str, *[next(iter(mg.load_graph(path).inputs.values()))]))]
+    code, out, _ = said(capsys, "bench", str(path), *sizes, "--seconds", "0.01")
+    assert code == 0
+    assert "Not measured, because" in out
+    for words in (("export", str(path), str(tmp_path / "x.onnx")),
+                  ("compile", str(path), "-o", str(tmp_path / "x.plan"))):  # fmt: skip
+        code, _, error = said(capsys, *words, *sizes)
+        assert (code, "fault of minigrad" in error) == (2, False), error

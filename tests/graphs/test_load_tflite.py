@@ -25,6 +25,7 @@ from tflite_cases import (
 )
 
 import minigrad as mg
+from minigrad.engine.bind import has_kernel
 from minigrad.errors import ArgumentError, FormatError, ShapeError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tflite.npz"
@@ -281,6 +282,14 @@ def test_a_damaged_network_is_read_or_refused(tmp_path, name):
         with contextlib.suppress(mg.MinigradError):
             net = mg.load_graph(path, layout="NHWC")
             net(*map(as_floats, stored(name, "x")))
+
+
+@pytest.mark.parametrize("name", ["TRANSPOSE_CONV, same", "TRANSPOSE_CONV, valid, bias"])
+def test_transposed_convolutions_are_compiled(load, name):
+    """As convolutions whose maps are woven: no step is left to Python."""
+    net = load(STORED[f"{name}|file"].tobytes())
+    (shape,) = net.inputs.values()
+    assert all(map(has_kernel, mg.compile(net, shape).graph.steps.values()))
 
 
 # --- real files ----------------------------------------------------------------------------------

@@ -55,8 +55,19 @@ def test_a_free_batch_takes_any_number_of_images(tmp_path):
 def test_a_batch_cannot_be_free_where_images_mix(tmp_path):
     with pytest.raises(GraphError, match="mixes its images"):
         to_onnx(lambda x: mg.relu(x).sum(), (1, 2), batch="free")
-    with pytest.raises(GraphError, match="a constant is joined to its images"):
-        to_onnx(lambda x: mg.concat([x, constant(1, 2)], 1), (1, 3), batch="free")
+
+
+def test_a_constant_that_is_joined_to_an_image_is_joined_to_all(tmp_path):
+    def model(x):
+        return mg.concat([x, constant(1, 2, 4, 5), mg.relu(x)], 1)
+
+    x = rng.normal(size=(3, 3, 4, 5)).astype("f4")
+    path = written(tmp_path, model, (1, 3, 4, 5), batch="free")
+    y = mg.compile(mg.load_graph(path))(x)
+    for k in range(len(x)):
+        np.testing.assert_array_equal(y[k : k + 1], model(mg.from_numpy(x[k : k + 1])).numpy())
+    (elsewhere,) = onnxruntime.InferenceSession(str(path)).run(None, {"input": x})
+    np.testing.assert_array_equal(elsewhere, y)
 
 
 def test_a_constant_beside_every_image_leaves_the_batch_free(tmp_path):
@@ -81,6 +92,8 @@ STEPS = {
     "an index and an ellipsis": lambda x: x[:, 1][..., :2] * 1.5,
     "places": lambda x: mg.places(x, 1, 1, last=True),
     "prelu": lambda x: mg.prelu(x, constant(3)),
+    "a leak fused": lambda x: mg.prelu(mg.conv2d(x, constant(3, 3, 1, 1)) - 1, constant(3)) + x,
+    "a sum activated": lambda x: mg.silu(mg.conv2d(x, constant(3, 3, 1, 1)) - 2 + x),
     "leaky_relu": lambda x: mg.leaky_relu(x, 0.2),
     "nearest": lambda x: mg.resize(x, (8, 10), coordinates="asymmetric", rounding="floor"),
     "linear": lambda x: mg.resize(x, (7, 3), mode="linear", coordinates="align_corners"),
