@@ -16,7 +16,7 @@ from minigrad.cli.files import check_output
 from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.columns import Column, fit, width
 from minigrad.engine import compile
-from minigrad.errors import MinigradError, ShapeError
+from minigrad.errors import MinigradError, ShapeError, listing
 from minigrad.formats.writing import write_bytes
 from minigrad.graphs.imported import ImportedGraph, load_graph
 from minigrad.tensor import Array, require_room
@@ -54,7 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("graph", type=file_name, metavar="FILE", help="the network, .onnx or .tflite")
     add("--input", dest="values", type=file_name, nargs="+", required=True, metavar="X",
-        help="an .npy file, which is a whole batch, or a photograph; each is a run")  # fmt: skip
+        help="an .npy file, which is a whole batch, or a photograph; each is a run; of a network "
+        "with several inputs an .npy file for each, in order")  # fmt: skip
     add_shape(parser, "of photographs, if the file says too much or too little")
     add("--mean", type=finite, default=0.0, help="taken from the pixels, 0 to 255; default: 0")
     add("--std", type=finite, default=255.0, help="which then divides them; default: 255; "
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the network on each input, and print what came out; 0."""
     if args.std == 0:
         raise MinigradError("--std must not be 0")
-    results = [result for source in args.values for result in _results(source, args)]
+    results = list(_results(args))
     _write(results, args.force)
     if args.json:
         print_json([result.row() for result in results])
@@ -89,25 +90,58 @@ def _write(results: Sequence[Result], force: bool) -> None:
         write_bytes(file, _npy(values))
 
 
-def _results(source: Path, args: argparse.Namespace) -> Iterator[Result]:
+def _results(args: argparse.Namespace) -> Iterator[Result]:
+    """A run for each input; one run of a network that has several."""
+    sources: list[Path] = args.values
+    if len(sources) > 1 or sources[0].suffix != ".npy":
+        net = load_graph(args.graph, shape=args.shape)
+        if len(net.inputs) > 1:
+            yield from _joint(net, sources, args)
+            return
+    for source in sources:
+        yield from _single(source, args)
+
+
+def _single(source: Path, args: argparse.Namespace) -> Iterator[Result]:
+    """The run of one array or photograph."""
     if source.suffix == ".npy":
-        x = read_npy(source)
-        if x.dtype in (np.int8, np.uint8):
-            x = x.astype(np.float32)
-        if x.dtype not in (np.float32, np.float64):
-            raise MinigradError(f"{source}: expected float32, float64 or bytes, got {x.dtype}")
+        x = _array(source)
         net = load_graph(args.graph, shape=x.shape)
     else:
         net = load_graph(args.graph, shape=args.shape)
         x = _photograph(source, net, args)
-    if len(net.inputs) > 1:
-        raise MinigradError(
-            f"{args.graph}: run takes a network of one input, not {len(net.inputs)}"
-        )
     x = np.ascontiguousarray(x)
-    y = compile(net.to(x.dtype), x.shape, dtype=x.dtype)(x)
-    several = list(y) if isinstance(y, (list, tuple)) else [y]
-    for i, (name, values) in enumerate(zip(net.outputs, several, strict=True)):
+    plan = compile(net.to(x.dtype), x.shape, dtype=x.dtype)
+    yield from _named(source, net, plan.outputs(x), args)
+
+
+def _joint(net: ImportedGraph, sources: list[Path], args: argparse.Namespace) -> Iterator[Result]:
+    """The run of an array for each input, in the file's order."""
+    if len(sources) != len(net.inputs) or any(source.suffix != ".npy" for source in sources):
+        raise MinigradError(
+            f"{args.graph} has the inputs {listing(net.inputs)}: --input takes an .npy file for "
+            "each of them, in this order"
+        )
+    xs = [_array(source) for source in sources]
+    dtype = np.result_type(*xs)
+    plan = compile(net.to(dtype), [x.shape for x in xs], dtype=dtype)
+    yield from _named(sources[0], net, plan.outputs([x.astype(dtype) for x in xs]), args)
+
+
+def _array(source: Path) -> Array:
+    x: Array = read_npy(source)
+    if x.dtype in (np.int8, np.uint8):
+        x = x.astype(np.float32)
+    if x.dtype not in (np.float32, np.float64):
+        raise MinigradError(f"{source}: expected float32, float64 or bytes, got {x.dtype}")
+    return x
+
+
+def _named(
+    source: Path, net: ImportedGraph, outputs: Sequence[Array], args: argparse.Namespace
+) -> Iterator[Result]:
+    """The outputs under their names, and the files that they go to."""
+    for i, (name, values) in enumerate(zip(net.outputs, outputs, strict=True)):
         safe = re.sub(r"[^0-9A-Za-z_]+", "_", name)[:60].strip("_") or "output"
         file = args.output / f"{source.stem}.{i}.{safe}.npy" if args.output else None
         yield Result(source, name, np.asarray(values), file)

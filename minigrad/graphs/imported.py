@@ -18,6 +18,7 @@ from minigrad.errors import (
     FormatError,
     MinigradError,
     ShapeError,
+    listing,
     shown,
 )
 from minigrad.formats.limits import Budget
@@ -306,7 +307,9 @@ def _inputs(values: Sequence[Value], shape: Sequence[int | None] | None) -> dict
     if shape is None:
         return sizes
     if len(values) > 1:
-        raise ArgumentError(f"load_graph: shape is for one input, and there are {len(values)}")
+        raise ArgumentError(
+            f"load_graph: shape is for one input, and there are {len(values)}: {listing(sizes)}"
+        )
     if not isinstance(shape, (tuple, list)):
         raise ArgumentError(f"load_graph: shape must be a tuple, not {quoted(shape)}")
     lengths = iter(integers("load_graph", "shape", [n for n in shape if n is not None]))

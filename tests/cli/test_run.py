@@ -123,3 +123,20 @@ def test_the_summary_of_a_tflite_file(here, capsys):
     Path("small.tflite").write_bytes(network())
     assert main(["summary", "small.tflite"]) == 0
     assert "3x2" in capsys.readouterr()[0]
+
+
+def test_a_network_of_several_inputs_takes_an_array_for_each(here, capsys):
+    inputs = [value("a", ("N", 3)), value("b", ("N", 3))]
+    content = graph([node("Sub", ["a", "b"], ["y"])], [], inputs, [value("y", ())])
+    Path("two.onnx").write_bytes(onnx_file(content))
+    a, b = np.random.default_rng(2).normal(size=(2, 4, 3)).astype("f4")
+    np.save("a.npy", a)
+    np.save("b.npy", b)
+    out = run(capsys, "two.onnx", "--input", "a.npy", "b.npy", "--output", "out")[1]
+    assert "4x3" in out
+    np.testing.assert_array_equal(np.load("out/a.0.y.npy"), a - b)
+    told = "two.onnx has the inputs 'a', 'b': --input takes an .npy file for each of them"
+    for files in (["a.npy", "b.npy", "a.npy"], ["photo.png"], ["a.npy", "photo.png"]):
+        code, _, error = run(capsys, "two.onnx", "--input", *files)
+        assert (code, told in error) == (2, True)
+    assert "there are 2: 'a', 'b'" in run(capsys, "two.onnx", "--input", "a.npy")[2]
