@@ -200,7 +200,7 @@ def compile(
 ) -> OpenPlan: ...
 @overload
 def compile(
-    model: Callable[..., Any],
+    model: Callable[..., object],
     shape: Shapes,
     *,
     threads: int | None = None,
@@ -209,7 +209,7 @@ def compile(
     layout: str = "NCHW",
 ) -> JointPlan: ...
 def compile(
-    model: Callable[..., Any],
+    model: Callable[..., object],
     shape: Sequence[int] | Shapes | None = None,
     *,
     threads: int | None = None,

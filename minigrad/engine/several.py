@@ -41,7 +41,7 @@ class Joint:
         Of its inputs, in order.
     """
 
-    def __init__(self, model: Callable[..., Any], shapes: Sequence[Shape]) -> None:
+    def __init__(self, model: Callable[..., object], shapes: Sequence[Shape]) -> None:
         self.model, self.shapes = model, tuple(shapes)
         self.name = getattr(model, "name", "") or type(model).__name__
 
@@ -50,7 +50,7 @@ class Joint:
         """The length of the line."""
         return sum(map(math.prod, self.shapes))
 
-    def __call__(self, line: Tensor) -> Any:
+    def __call__(self, line: Tensor) -> object:
         start, inputs = 0, []
         for shape in self.shapes:
             end = start + math.prod(shape)
@@ -146,13 +146,13 @@ class JointPlan:
             ) from None
 
 
-def input_names(model: Callable[..., Any]) -> tuple[str, ...]:
+def input_names(model: Callable[..., object]) -> tuple[str, ...]:
     """The names of a model's inputs, if it says them, as those of files do."""
     inputs = getattr(model, "inputs", ())
     return tuple(inputs) if isinstance(inputs, dict) else ()
 
 
-def shapes_of(model: Callable[..., Any], shape: object) -> list[Any] | None:
+def shapes_of(model: Callable[..., object], shape: object) -> list[Sequence[int]] | None:
     """A shape for each of several inputs, if ``shape`` says several."""
     names = input_names(model)
     if isinstance(shape, Mapping) or _holds_shapes(shape):
@@ -169,7 +169,7 @@ def _holds_shapes(shape: object) -> bool:
     return isinstance(shape, (list, tuple)) and any(isinstance(n, (list, tuple)) for n in shape)
 
 
-def in_order(what: str, given: Any, names: Sequence[str], count: int | None = None) -> list[Any]:
+def in_order(what: str, given: object, names: Sequence[str], count: int | None = None) -> list[Any]:
     """One value for each input: of a list as it is, of a mapping by the names of the inputs."""
     if isinstance(given, Mapping):
         if not names:

@@ -9,7 +9,6 @@ rule is its transpose, which adds each weighted cotangent to the pixels that wer
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -56,7 +55,7 @@ def _along(x: Array, taps: Taps, axis: int) -> Array:
     return y
 
 
-def _back_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[Any]) -> Array:
+def _back_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[np.generic]) -> Array:
     """The transpose of ``_along``, whose weights are of this dtype, in float64."""
     if taps.is_identity:
         return g
@@ -64,7 +63,7 @@ def _back_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[Any]) -> Array:
     return added_at(shape, FLOATS[1], _added_along(g, taps, axis, dtype))
 
 
-def _added_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[Any]) -> Iterator[Part]:
+def _added_along(g: Array, taps: Taps, axis: int, dtype: np.dtype[np.generic]) -> Iterator[Part]:
     """CHAIN outputs at a time: the stretch of pixels that they read, and what each gets."""
     index, weight = np.array(taps.pixels, np.intp), np.array(taps.weights, dtype)
     wide = weight.astype(np.float64).reshape(*weight.shape, *(1,) * (g.ndim - 1 - axis))

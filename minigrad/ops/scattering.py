@@ -19,7 +19,7 @@ __all__ = ["CHAIN", "Part", "added_at"]
 Part: TypeAlias = "tuple[tuple[slice, ...], tuple[Any, ...], Array]"
 
 
-def added_at(shape: Shape, dtype: np.dtype[Any], parts: Iterable[Part]) -> Array:
+def added_at(shape: Shape, dtype: np.dtype[np.generic], parts: Iterable[Part]) -> Array:
     """Zeros of ``shape`` to which values are added at places.
 
     ``parts`` gives the region of a part, places in this region, and the values there.
