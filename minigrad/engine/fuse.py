@@ -31,7 +31,7 @@ import numpy as np
 from minigrad.engine.flat import Cut, columns_of, without_flat_parts
 from minigrad.engine.formulas import channel_vector, recognise_formulas
 from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
-from minigrad.engine.lift import lift
+from minigrad.engine.lift import lift, wastes_registers
 from minigrad.engine.slab import Slab
 from minigrad.kernels.contract import classify
 from minigrad.kernels.tables import ACTIVATIONS
@@ -178,6 +178,8 @@ def fuse_activation(graph: Graph, number: int, uses: Uses) -> Verdict:
         return "it does not follow a convolution"
     if maker.epilogue.activation or maker.epilogue.residual:
         return "the convolution already has an activation or a residual"
+    if wastes_registers(act):
+        return "it is computed over whole registers, which so few channels do not fill"
     if not _read_once(maker, uses):
         return "the convolution's output is also read without the activation"
     return Match(_joined(maker, act, _activated(maker.epilogue, act)), maker.number)
@@ -201,6 +203,8 @@ def fuse_last(graph: Graph, number: int, uses: Uses) -> Verdict:
     maker = graph.maker(act.inputs[0]) if act.inputs and _is_activation(act) else None
     if maker is None or maker.op != "conv2d" or not maker.epilogue.residual:
         return None
+    if wastes_registers(act):
+        return "it is computed over whole registers, which so few channels do not fill"
     if maker.epilogue.activation or not _read_once(maker, uses):
         return "the convolution has an activation before the sum, or the sum is read elsewhere"
     return Match(_joined(maker, act, _activated(maker.epilogue, act, last=True)), maker.number)

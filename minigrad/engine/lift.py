@@ -14,9 +14,19 @@ from typing import Any
 from minigrad.engine.graph import Graph, Ref, Step, Value, needed
 from minigrad.kernels.tables import ACTIVATIONS
 
-__all__ = ["Rebuilding", "lift"]
+__all__ = ["Rebuilding", "lift", "wastes_registers"]
 
 LIFTED = frozenset((*(f.name for f in ACTIVATIONS), "batch_norm_eval", "prelu"))
+LATE = frozenset(f.name for f in ACTIVATIONS if f.high is None)  # no clamps in registers
+NARROW = 2
+
+
+def wastes_registers(act: Step) -> bool:
+    """Whether a function of some length is better computed alone, over numbers side by side.
+
+    A convolution computes it pixel by pixel, in registers that channels of a pixel share.
+    """
+    return act.op in LATE and len(act.shape) == 4 and act.shape[1] <= NARROW
 
 
 class Rebuilding:
@@ -65,7 +75,7 @@ class _Lifting(Rebuilding):
 
     def _woven(self, step: Step) -> Step | None:
         """The interleave that only this step reads, if the step can be lifted above it."""
-        x = step.inputs[0] if step.op in LIFTED else None
+        x = step.inputs[0] if step.op in LIFTED and not wastes_registers(step) else None
         if not isinstance(x, Value) or len(self.uses[x.number]) > 1:
             return None
         maker = self.steps.get(self.values[x.number].number)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.engine import interpret
+from minigrad.engine.lift import NARROW
 
 ACTIVATIONS = {
     "relu": lambda x, slope: mg.relu(x),
@@ -57,7 +58,8 @@ def convolutions(draw):
 def test_a_fused_convolution_has_the_bits_of_its_parts(case, threads):
     model, x = case
     plan = mg.compile(model, x.shape, dtype=x.dtype)
-    assert [step.op for step in plan.graph.steps.values()] == ["conv2d"]
+    if x.shape[1] > NARROW:
+        assert [step.op for step in plan.graph.steps.values()] == ["conv2d"]
     with mg.backend("cython"), np.errstate(all="ignore"):
         y = model(mg.from_numpy(x)).numpy()
         (meant,) = interpret(plan.unfused, x)

@@ -143,3 +143,12 @@ def test_folding_twice_as_large_weights_is_seen() -> None:
         np.testing.assert_allclose(
             interpret(after, X)[0], interpret(graph, X)[0], rtol=1e-12, atol=1e-12
         )
+
+
+def test_a_long_function_of_a_narrow_map_stays_alone() -> None:
+    """One channel would have a register for each pixel; a clamp costs nothing all the same."""
+    narrow = mg.Tensor(RNG.normal(size=(1, 4, 1, 1)))
+    _, after, notes = both(lambda x: mg.sigmoid(mg.conv2d(x, narrow)))
+    assert after == ["conv2d", "sigmoid"]
+    assert "whole registers" in why(notes, "fuse activation")[0]
+    assert both(lambda x: mg.relu(mg.conv2d(x, narrow)))[1] == ["conv2d"]
