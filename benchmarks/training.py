@@ -43,6 +43,7 @@ FIGURES = {
     "squeezenext_1_0_23": 1.6,
 }
 OURS = ("ours", "recompute", "eager")
+ROUNDS = 5  # of bursts, each with one untimed step at least
 MODES = ("contiguous", "channels_last", "compile")
 Call = Callable[[], object]
 
@@ -100,17 +101,20 @@ def rows(names: Sequence[str], args: argparse.Namespace) -> Iterator[Row]:
         for batch in args.batch:
             for name in names:
                 case = Case("training", threads, batch)
-                yield row(name, case, args.modes, args.seconds, peak)
+                yield row(name, case, args.ours, args.modes, args.seconds, peak)
 
 
-def row(name: str, case: Case, modes: Sequence[str], seconds: float, peak: float | None) -> Row:
+def row(
+    name: str, case: Case, ours: Sequence[str], modes: Sequence[str], seconds: float,
+    peak: float | None,
+) -> Row:  # fmt: skip
     """Ours and PyTorch's modes in turn."""
     with use_threads(case.threads):
-        calls = {engine: our_step(name, case.batch, engine) for engine in OURS}
+        calls = {engine: our_step(name, case.batch, engine) for engine in ours}
         for mode in modes:
             calls[mode] = their_step(name, case.batch, mode, case.threads)
-        times = interleave(calls, seconds)
-    own = {engine: times.pop(engine) for engine in OURS}
+        times = interleave(calls, seconds, ROUNDS, least=1)
+    own = {engine: times.pop(engine) for engine in ours}
     flops = _flops(name, case.batch)
     return make_row(name, "cython", case, flops, own["ours"], times, peak) | {
         "own": {engine: timing.median_us for engine, timing in own.items()},
@@ -147,7 +151,7 @@ def _steps(name: str, batch: str, threads: str, engine: str) -> None:
 
 def line(found: Row) -> str:
     """One row as text."""
-    own = "".join(f"{e} {found['own'][e] / 1e3:7.0f}  " for e in OURS[1:])
+    own = "".join(f"{e} {us / 1e3:7.0f}  " for e, us in found["own"].items() if e != "ours")
     peers = "".join(f"{mode} {us / 1e3:7.0f}  " for mode, us in found["peers"].items())
     goal = FIGURES.get(found["name"], math.nan)
     return (
@@ -164,7 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default=",".join(FIGURES))
     parser.add_argument("--threads", type=_numbers, default=[1, 2])
     parser.add_argument("--batch", type=_numbers, default=[8])
-    parser.add_argument("--modes", type=lambda text: text.split(","), default=list(MODES[:2]))
+    parser.add_argument("--ours", type=_words, default=list(OURS), help='"ours" is always one')
+    parser.add_argument("--modes", type=_words, default=list(MODES[:2]), help=", ".join(MODES))
     parser.add_argument("--seconds", type=float, default=10.0, help="for each engine of a row")
     parser.add_argument("--memory", action="store_true", help="peak memory of each engine too")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -173,13 +178,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for one in rows(args.models.split(","), args):
         if args.memory:
             case = Case("training", one["threads"], one["batch"])
-            one["memory_mb"] = {e: peak_memory(one["name"], case, e) for e in (*OURS, *args.modes)}
+            one["memory_mb"] = {
+                e: peak_memory(one["name"], case, e) for e in (*args.ours, *args.modes)
+            }
         found.append(one)
         print(line(one), json.dumps(one.get("memory_mb", {})), flush=True)
     print(f"geometric mean {geometric_mean(r['ratio_to_best_peer'] for r in found):.2f}")
     if args.json:
         write_json(args.json, found)
     return 0
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _numbers(text: str) -> list[int]:

@@ -178,7 +178,7 @@ def test_geometric_mean_is_symmetric_in_wins_and_losses():
 
 def test_engines_take_turns_and_each_is_first_equally_often(monkeypatch):
     bursts = []
-    monkeypatch.setattr(stopwatch, "_burst", lambda call, seconds: bursts.append(call()) or [1000])
+    monkeypatch.setattr(stopwatch, "_burst", lambda call, *_: bursts.append(call()) or [1000])
     stopwatch.interleave({"a": lambda: "a", "b": lambda: "b"}, 1.0)
     rounds = ["".join(bursts[i : i + 2]) for i in range(0, len(bursts), 2)]
     assert rounds == ["ab", "ba"] * (stopwatch.ROUNDS // 2)
@@ -188,8 +188,8 @@ def test_a_burst_times_neither_its_warm_up_nor_too_few_calls(monkeypatch):
     monkeypatch.setattr(stopwatch, "settle", lambda: None)
     monkeypatch.setattr(stopwatch, "WARM_SECONDS", 0.0)
     calls = []
-    assert len(stopwatch._burst(lambda: calls.append(1), 0.0)) == stopwatch.LEAST_CALLS
-    assert len(calls) == stopwatch.WARM_CALLS + stopwatch.LEAST_CALLS
+    assert len(stopwatch._burst(lambda: calls.append(1), 0.0, 3)) == 3
+    assert len(calls) == 6  # the untimed ones first
 
 
 def test_the_collector_is_back_after_a_failing_call(monkeypatch):

@@ -20,7 +20,7 @@ __all__ = ["Timing", "interleave", "settle"]
 
 Call = Callable[[], object]
 ROUNDS = 10
-WARM_CALLS, WARM_SECONDS, LEAST_CALLS = 3, 0.002, 3
+WARM_SECONDS, LEAST_CALLS = 0.002, 3
 TICK = 0.01  # the kernel books other threads' CPU time at its timer tick, at most 10 ms
 
 
@@ -52,14 +52,19 @@ def settle(limit: float = 2.0) -> None:
     raise RuntimeError(f"threads of this process still spin {limit} s after the last call")
 
 
-def interleave(calls: Mapping[str, Call], seconds: float) -> dict[str, Timing]:
-    """Time each call for about ``seconds`` in all, round-robin, each round starting one later."""
+def interleave(
+    calls: Mapping[str, Call], seconds: float, rounds: int = ROUNDS, least: int = LEAST_CALLS
+) -> dict[str, Timing]:
+    """Time each call for about ``seconds`` in all, round-robin, each round starting one later.
+
+    A burst has at least so many untimed calls, and then timed ones.
+    """
     times: dict[str, list[int]] = {name: [] for name in calls}
     order = list(calls)
     with _no_collection():
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name in order:
-                times[name] += _burst(calls[name], seconds / ROUNDS)
+                times[name] += _burst(calls[name], seconds / rounds, least)
             order = order[1:] + order[:1]
     return {name: Timing.of(t) for name, t in times.items()}
 
@@ -75,10 +80,10 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _burst(call: Call, seconds: float) -> list[int]:
+def _burst(call: Call, seconds: float, least: int) -> list[int]:
     settle()
-    _repeat(call, WARM_SECONDS, WARM_CALLS)
-    return _repeat(call, seconds, LEAST_CALLS)
+    _repeat(call, WARM_SECONDS, least)
+    return _repeat(call, seconds, least)
 
 
 def _repeat(call: Call, seconds: float, least: int) -> list[int]:

@@ -26,7 +26,8 @@ Reading order:
     tape         a training step recorded: forward by shape, backward by the chain rule
     combine      its passes over a map that can be one
     reuse        its values in one arena, over both passes
-    sweeps       compiled calls for its steps
+    unfused      compiled calls for its steps that stand alone
+    sweeps       and for the others
     stepping     its two interpreters
     slab         one block of memory for many arrays
 

@@ -18,6 +18,8 @@ __all__ = ["Layout", "layout", "views"]
 
 IN_PLACE = {"batch_norm_gradient": (0,), "add": (0, 1), "line_slope": (0,), "curve_slope": (0,)}
 
+REPEATING = ("add", "sub", "mul", "div")  # whose kernel reads repeated numbers where they lie
+
 
 class Layout(NamedTuple):
     """Where each value lies.
@@ -50,7 +52,7 @@ def views(graph: Graph, leaves: Collection[int]) -> set[int]:
     for number, step in graph.steps.items():
         if step.op == "broadcast_to":
             readers = [graph.steps.get(n) for n in uses[number]]
-            moved = all(reader is not None and reader.op == "mul" for reader in readers)
+            moved = all(reader is not None and reader.op in REPEATING for reader in readers)
         else:
             moved = step.op in ("row", "transpose")
         if moved:

@@ -2,13 +2,15 @@
 
 ``Interpreted`` is the definition: the recorded steps, one after the other, on the current
 backend.  ``Compiled`` combines them (``combine``), places every value in one arena (``reuse``)
-and binds a call to each step once.  A step that has no kernel runs its definition and copies
-the result to its place.  Both have the same bits.
+and binds a call to each step once; what follows one another runs as one program, with nothing of
+Python in between.  A step that has no kernel runs its definition and copies the result to its
+place.  Both have the same bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from minigrad.engine.sweeps import BINDERS
 from minigrad.engine.tape import Recording, carry_out
 from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.layout import copy_map
+from minigrad.kernels.cython.program import bind_program, is_bound, new_scratch
 from minigrad.resources import check_memory
 from minigrad.tensor import Array, no_grad
 from minigrad.threads import threads as using_threads
@@ -123,13 +126,13 @@ class Compiled:
         self.leaves = {k: t.array for k, t in self.homes.items()}
         self.values = dict(self._placed())
         self.rng: object = None
-        passes: tuple[list[Task], list[Task]] = ([], [])
+        tasks: tuple[list[Task], list[Task]] = ([], [])
         which = 0
         for step in self.graph.steps.values():
             which = which or int(step.number == self.recording.cotangent.number)
             if step.op != "given" and step.number not in self.viewed:
-                passes[which].extend(self._calls(step))
-        self.passes = passes
+                tasks[which].extend(self._calls(step))
+        self.passes = [_programs(each) for each in tasks]
 
     def _placed(self) -> Iterator[tuple[int, Array]]:
         """(number, array) of every value, as it lies in the arena or in the model."""
@@ -195,6 +198,18 @@ class _Definition:
 
 Task = tuple[BoundCall, int]  # a call, and how many threads it is worth
 WORTH_A_THREAD = 16_384  # numbers of the largest array that a step reads or writes
+
+
+def _programs(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks, those of the compiled core that follow one another as one program."""
+    found: list[Task] = []
+    for bound, several in groupby(tasks, key=lambda task: is_bound(task[0])):
+        group = list(several)
+        if bound:
+            calls, shares = zip(*group, strict=True)
+            group = [(bind_program(calls, shares, new_scratch()), max(shares))]
+        found.extend(group)
+    return found
 
 
 def _as_it_lies(flat: Array, value: Value, step: Step | None) -> Array:

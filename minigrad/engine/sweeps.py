@@ -6,60 +6,29 @@ result.  It gives the calls in order, or None where the core has none for such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
-
 import numpy as np
 
-from minigrad.engine.graph import Ref, Step
+from minigrad.engine.graph import Step
+from minigrad.engine.unfused import UNFUSED, Binder, Calls, Get, arrays, maps, turned
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython import training
 from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.elementwise import bind_elementwise
-from minigrad.kernels.cython.layout import empty_channels_last, has_no_gaps, regular
+from minigrad.kernels.cython.layout import empty_channels_last, regular
 from minigrad.kernels.cython.pooling import bind_avg_pool2d, bind_global_avg_pool
 from minigrad.kernels.cython.program import bind_weight_grad
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 
 __all__ = ["BINDERS"]
 
-Get: TypeAlias = "Callable[[Ref], Array | None]"
-Calls: TypeAlias = "Sequence[BoundCall] | None"  # None where no kernel is for the arrays
-Binder: TypeAlias = "Callable[[Step, Get, Array], Calls]"
 
-
-def _arrays(step: Step, get: Get) -> list[Array]:
-    """The arrays of all inputs that are there."""
-    return [x for ref in step.inputs if (x := get(ref)) is not None]
-
-
-def _maps(*maps: Array) -> bool:
-    """Whether all of them are channels-last, without gaps, and not empty."""
-    return all(x.ndim == 4 and x.size and _pixels(x) for x in maps)
-
-
-def _pixels(x: Array) -> bool:
-    return has_no_gaps(x) and x.flags.aligned
-
-
-def _alike(*arrays: Array) -> bool:
+def _alike(*several: Array) -> bool:
     """Whether all lie in one order, without gaps."""
-    dense = arrays[0].flags.c_contiguous or (arrays[0].ndim == 4 and _pixels(arrays[0]))
-    return dense and all(
-        x.strides == arrays[0].strides and x.dtype == arrays[0].dtype and x.flags.aligned
-        for x in arrays
-    )  # fmt: skip
-
-
-class _Turned:
-    """A copy of a small array in another memory order."""
-
-    def __init__(self, x: Array, y: Array) -> None:
-        self.x, self.y = x, y
-
-    def run(self, threads: int) -> None:
-        np.copyto(self.y, self.x)
+    in_order = all(x.flags.c_contiguous and x.flags.aligned for x in several)
+    return (in_order or maps(*several)) and all(
+        x.shape == several[0].shape and x.dtype == several[0].dtype for x in several
+    )
 
 
 def _ready(*arrays: Array) -> tuple[list[BoundCall], list[Array]]:
@@ -67,53 +36,51 @@ def _ready(*arrays: Array) -> tuple[list[BoundCall], list[Array]]:
     calls: list[BoundCall] = []
     fit: list[Array] = []
     for x in arrays:
-        if x.flags.aligned and (_pixels(x) if x.ndim == 4 else x.flags.c_contiguous):
+        if maps(x) or (x.ndim != 4 and x.flags.aligned and x.flags.c_contiguous):
             fit.append(x)
             continue
         copy = empty_channels_last(x.shape, x.dtype) if x.ndim == 4 else np.empty(x.shape, x.dtype)
-        calls.append(_Turned(x, copy))
+        calls.append(turned(x, copy))
         fit.append(copy)
     return calls, fit
 
 
 def _forward(step: Step, get: Get, y: Array) -> Calls:
-    x, w = _arrays(step, get)[:2]
+    x, w = arrays(step, get)[:2]
     bias = get(step.inputs[2]) if len(step.inputs) > 2 else None
     dense = bias is None or (bias.flags.c_contiguous and bias.flags.aligned)
-    if not (_maps(x, y) and regular(w) and dense):
+    if not (maps(x, y) and regular(w) and dense):
         return None
     return training.bind_forward(x, w, bias, y, step.params["spec"])
 
 
 def _input_grad(step: Step, get: Get, y: Array) -> Calls:
-    g, w = _arrays(step, get)
-    if not (_maps(g, y) and regular(w)):
+    g, w = arrays(step, get)
+    if not (maps(g, y) and regular(w)):
         return None
     return training.bind_input_grad_anew(g, w, y, step.params["spec"])
 
 
 def _weight_grad(step: Step, get: Get, y: Array) -> Calls:
-    g, x = _arrays(step, get)
+    g, x = arrays(step, get)
     spec: ConvSpec = step.params["spec"]
-    if not _maps(g, x):
+    if not maps(g, x):
         return None
     if classify(spec, y.shape) != "depthwise":
         return [bind_weight_grad(g, x, y, spec)]
     c, _, kh, kw = y.shape
     sums = np.empty((kh, kw, c), y.dtype).transpose(2, 0, 1)[:, None]
-    return [bind_weight_grad(g, x, sums, spec), _Turned(sums, y)]
+    return [bind_weight_grad(g, x, sums, spec), turned(sums, y)]
 
 
 def _begin(step: Step, get: Get, y: Array) -> Calls:
-    calls, (x, gamma) = _ready(*_arrays(step, get))
+    calls, (x, gamma) = _ready(*arrays(step, get))
     return [*calls, training.bind_batch_norm_begin(x, gamma, y, step.params["eps"])]
 
 
 def _apply(step: Step, get: Get, y: Array) -> Calls:
     added = get(step.epilogue.residual)
-    calls, (x, stats, beta, *rest) = _ready(
-        *_arrays(step, get), *([] if added is None else [added])
-    )
+    calls, (x, stats, beta, *rest) = _ready(*arrays(step, get), *([] if added is None else [added]))
     f = step.epilogue.activation
     residual = rest[0] if rest else None
     return [*calls, training.bind_batch_norm_apply(x, stats, beta, residual, y, f)]
@@ -121,53 +88,49 @@ def _apply(step: Step, get: Get, y: Array) -> Calls:
 
 def _sums(step: Step, get: Get, y: Array) -> Calls:
     eps, f = step.params["eps"], step.epilogue.activation
-    calls, (g, x, stats, beta) = _ready(*_arrays(step, get))
+    calls, (g, x, stats, beta) = _ready(*arrays(step, get))
     return [*calls, training.bind_batch_norm_sums(g, x, stats, beta, y, eps, f)]
 
 
 def _gradient(step: Step, get: Get, y: Array) -> Calls:
-    calls, (g, x, stats, beta, sums) = _ready(*_arrays(step, get))
+    calls, (g, x, stats, beta, sums) = _ready(*arrays(step, get))
     f = step.epilogue.activation
     return [*calls, training.bind_batch_norm_gradient(g, x, stats, beta, sums, y, f)]
 
 
 def _running(step: Step, get: Get, y: Array) -> Calls:
-    kept, batch = _arrays(step, get)
+    kept, batch = arrays(step, get)
     if kept is not y or not (y.flags.c_contiguous and y.flags.aligned):
         return None
     return [training.bind_running(y, batch, step.params["momentum"], step.params["factor"])]
 
 
-def _add(step: Step, get: Get, y: Array) -> Calls:
-    a, b = _arrays(step, get)
-    return [training.bind_add(a, b, y)] if _alike(y, a, b) else None
-
-
 def _map(step: Step, get: Get, y: Array) -> Calls:
-    (x,) = _arrays(step, get)
+    (x,) = arrays(step, get)
     return [bind_elementwise(step.op, x, y)] if _alike(y, x) else None
 
 
 def _slope(step: Step, get: Get, y: Array) -> Calls:
-    g, at = _arrays(step, get)
+    g, at = arrays(step, get)
     name = f"{step.params['of']}_input_grad"
     return [training.bind_slope(name, g, at, y)] if _alike(y, g, at) else None
 
 
 def _mean(step: Step, get: Get, y: Array) -> Calls:
-    (x,) = _arrays(step, get)
-    return [bind_global_avg_pool(x, y)] if _maps(x, y) else None
+    (x,) = arrays(step, get)
+    return [bind_global_avg_pool(x, y)] if maps(x, y) else None
 
 
 def _avg_pool(step: Step, get: Get, y: Array) -> Calls:
-    (x,) = _arrays(step, get)
+    (x,) = arrays(step, get)
     params = step.params
-    if not _maps(x, y):
+    if not maps(x, y):
         return None
     return [bind_avg_pool2d(x, params["window"], y, params["count_include_pad"])]
 
 
 BINDERS: dict[str, Binder] = {
+    **UNFUSED,
     "conv2d": _forward,
     "conv2d_input_grad": _input_grad,
     "conv2d_weight_grad": _weight_grad,
@@ -176,7 +139,6 @@ BINDERS: dict[str, Binder] = {
     "batch_norm_sums": _sums,
     "batch_norm_gradient": _gradient,
     "running": _running,
-    "add": _add,
     "line_slope": _slope,
     "curve_slope": _slope,
     "global_avg_pool": _mean,

@@ -28,12 +28,12 @@ from minigrad.tensor import Array, Operand, Tensor, as_tensor, expect_tensor, wr
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["cross_entropy", "mse_loss"]
+__all__ = ["checked_labels", "cross_entropy", "mse_loss"]
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def _labels(logits: Tensor, labels: object, ignore_index: int | None) -> Array:
+def checked_labels(logits: Tensor, labels: object, ignore_index: int | None) -> Array:
     """The labels as an integer array, checked; ignored ones become -1."""
     try:
         y = np.asarray(labels)
@@ -127,7 +127,7 @@ def cross_entropy(
     one_of("cross_entropy", "reduction", reduction, REDUCTIONS)
     if ignore_index is not None:
         ignore_index = integer("cross_entropy", "ignore_index", ignore_index)
-    y = _labels(logits, labels, ignore_index)
+    y = checked_labels(logits, labels, ignore_index)
     v = _class_weights(weight, logits)
     if reduction == "mean" and not y.size:
         return logits.sum() * math.nan  # the mean of nothing

@@ -3,6 +3,7 @@
     loop          one step, one epoch, and fit: all epochs
     run           everything that a step changes, saved and loaded as one file
     compiled      a step recorded once, for one shape
+    criterion     its loss, where it is a cross-entropy
     passes        forward and backward of a run, compiled or eager
     evaluation    loss, accuracy and confusion over a dataset
     watch         the layer in which a number stopped being one

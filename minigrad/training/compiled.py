@@ -4,8 +4,9 @@
 
 The passes over maps, forward and backward, are recorded, combined and bound (``engine.tape``,
 ``combine``, ``reuse``, ``stepping``).  The loss is a function of (N, K) numbers, for which eager
-mode is fast enough; so it may be any function.  The update is one sweep for SGD, and the
-optimiser's own ``step`` for the others.  All of it has the bits of eager mode.
+mode is fast enough; so it may be any function.  ``cross_entropy`` has memory of its own
+(``criterion``), and a step with it and SGD makes no new array.  The update is one sweep for SGD,
+and the optimiser's own ``step`` for the others.  All of it has the bits of eager mode.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from minigrad.optim import SGD, Group, Optimizer
 from minigrad.sizes import size_text
 from minigrad.tensor import Array, Shape, Tensor, from_numpy
 from minigrad.threads import num_threads, thread_count
+from minigrad.training.criterion import bound_loss
 
 __all__ = ["CompiledTraining", "compile_training"]
 
@@ -77,6 +79,9 @@ class CompiledTraining:
             Compiled(self.recording, recompute) if self.is_compiled else Interpreted(self.recording)
         )
         self._sweep: _Sweep | None = None
+        self._tensors: list[Tensor] = []
+        z = self.recording.output
+        self._criterion = bound_loss(loss, z.shape, z.dtype) if self.is_compiled else None
 
     def __call__(
         self, x: npt.ArrayLike | Tensor, *targets: object, rng: np.random.Generator | None = None
@@ -102,9 +107,37 @@ class CompiledTraining:
         ShapeError, DtypeError
             If x has another shape or dtype.
         """
-        loss = self.gradients(x, lambda z: self.loss(z, *targets), rng)[0]
+        workers = self._workers()
+        z = self._runner.forward(self._checked(x), workers, rng)
+        if self._criterion is not None and len(targets) == 1:
+            value = self._criterion(z, targets[0], workers)
+            cotangent = self._criterion.gradient
+        else:
+            value, cotangent = _eager_loss(z, lambda z: self.loss(z, *targets))
+        self._set_gradients(self._runner.backward(cotangent, workers))
         self.update()
-        return loss
+        return value
+
+    def _checked(self, x: npt.ArrayLike | Tensor) -> Array:
+        """The batch as an array of the compiled shape and dtype."""
+        batch = x.array if isinstance(x, Tensor) else np.asarray(x)
+        if batch.shape != self.shape:
+            raise ShapeError(f"this step was compiled for {self.shape}, got {batch.shape}")
+        dtype = self.recording.graph.dtype
+        if batch.dtype != dtype:
+            raise DtypeError(f"this step was compiled for {dtype}, got {batch.dtype}")
+        return batch
+
+    def _workers(self) -> int:
+        return num_threads() if self.threads is None else self.threads
+
+    def _set_gradients(self, found: Sequence[Array]) -> None:
+        """Every ``p.grad``: the same Tensors again where their memory is the same."""
+        if not all(t.array is g for t, g in zip(self._tensors, found, strict=False)):
+            self._tensors = []
+        self._tensors = self._tensors or [from_numpy(g) for g in found]
+        for (parameter, _), tensor in zip(self.recording.gradients, self._tensors, strict=True):
+            parameter.grad = tensor
 
     def gradients(
         self,
@@ -137,25 +170,16 @@ class CompiledTraining:
         ShapeError, DtypeError
             If x has another shape or dtype.
         """
-        batch = x.array if isinstance(x, Tensor) else np.asarray(x)
-        if batch.shape != self.shape:
-            raise ShapeError(f"this step was compiled for {self.shape}, got {batch.shape}")
-        dtype = self.recording.graph.dtype
-        if batch.dtype != dtype:
-            raise DtypeError(f"this step was compiled for {dtype}, got {batch.dtype}")
-        workers = num_threads() if self.threads is None else self.threads
+        workers, batch = self._workers(), self._checked(x)
         before = self._copied_gradients() if accumulate else {}
         z = self._runner.forward(batch, workers, rng)
-        leaf = from_numpy(z).requires_grad_()
-        value = loss(leaf)
-        value.backward()
-        if leaf.grad is None:
-            raise GraphError("the loss does not depend on the model's output")
-        found = self._runner.backward(leaf.grad.numpy(), workers)
+        value, cotangent = _eager_loss(z, loss)
+        found = self._runner.backward(cotangent, workers)
+        self._set_gradients(found)
         for (parameter, _), g in zip(self.recording.gradients, found, strict=True):
-            held = before.get(id(parameter))
-            parameter.grad = from_numpy(g if held is None else held + g)
-        return value.item(), z
+            if id(parameter) in before:
+                parameter.grad = from_numpy(before[id(parameter)] + g)
+        return value, z
 
     def _copied_gradients(self) -> dict[int, Array]:
         """The present gradients, out of the way of the next pass."""
@@ -169,7 +193,7 @@ class CompiledTraining:
         if self._sweep is None:
             self.optimizer.step()
         else:
-            self._sweep.run(num_threads() if self.threads is None else self.threads)
+            self._sweep.run(self._workers())
 
     @property
     def maps(self) -> int:
@@ -186,6 +210,16 @@ class CompiledTraining:
             whole = Compiled.size_of(self.recording)
             text += f"; recomputing saves {size_text(whole - size)} of {size_text(whole)}"
         return text
+
+
+def _eager_loss(z: Array, loss: Callable[[Tensor], Tensor]) -> tuple[float, Array]:
+    """The loss, and its gradient by the model's output."""
+    leaf = from_numpy(z).requires_grad_()
+    value = loss(leaf)
+    value.backward()
+    if leaf.grad is None:
+        raise GraphError("the loss does not depend on the model's output")
+    return value.item(), leaf.grad.numpy()
 
 
 class _Sweep:

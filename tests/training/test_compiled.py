@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import tracemalloc
+
 import numpy as np
 import pytest
 from block_networks import BLOCKS, CLASSES, inverted_residuals, squeezenexts
@@ -14,6 +17,7 @@ from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
 from minigrad.kernels import cython
 from minigrad.sizes import size_text
 from minigrad.training.compiled import CompiledTraining, compile_training
+from minigrad.training.criterion import bound_loss
 
 SHAPE = (3, 3, 25, 21)
 compiled = pytest.mark.skipif(
@@ -306,3 +310,46 @@ def test_second_derivatives_in_training_mode(build):
     nn.init.initialize(block, rng=np.random.default_rng(3))
     x = np.random.default_rng(2).standard_normal((2, 4, 3, 3))
     mg.check_grads(lambda t: (block(t) ** 2).sum(), mg.Tensor(x, requires_grad=True), order=2)
+
+
+@compiled
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_that_makes_no_array_has_the_bits_of_the_eager_one(smoothing, dtype):
+    how = functools.partial(mg.cross_entropy, label_smoothing=smoothing)
+    own = bound_loss(how, (5, CLASSES), dtype)
+    rng = np.random.default_rng(0)
+    for scale in (1, 1e4, np.inf, np.nan):
+        z = (rng.standard_normal((5, CLASSES)) * scale).astype(dtype)
+        labels = rng.integers(0, CLASSES, 5)
+        leaf = mg.Tensor(z.copy(), requires_grad=True)
+        expected = how(leaf, labels)
+        expected.backward()
+        got = dtype(own(z, labels, 1))
+        assert got.tobytes() == expected.numpy().tobytes() or np.isnan(got) == np.isnan(expected)
+        assert own.gradient.tobytes() == leaf.grad.numpy().tobytes()
+    assert bound_loss(criterion, (5, CLASSES), dtype) is None
+    assert bound_loss(functools.partial(how, reduction="sum"), (5, CLASSES), dtype) is None
+
+
+@compiled
+@pytest.mark.parametrize("build", BLOCKS)
+def test_a_step_makes_no_array(build):
+    """A step of two maps' size: what it makes of Python's objects is smaller than one map."""
+    shape = (4, 3, 65, 63)
+    model = network(build)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout | nn.StochasticDepth):
+            module.p = 0.0
+    step = compile_training(model, mg.cross_entropy, sgd(model), shape)
+    several = list(batches(4, shape=shape))
+    for x, labels in several[:3]:
+        step(x, labels)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        step(*several[3])
+        made = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert made < 20_000

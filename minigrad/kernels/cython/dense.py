@@ -11,11 +11,11 @@ import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.cython._convolution import convolve
-from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.core import BoundCall, core
 from minigrad.kernels.cython.layout import dense
 from minigrad.threads import num_threads
 
-__all__ = ["dense_conv2d", "general_conv2d", "linear", "pointwise_conv2d"]
+__all__ = ["bind_linear", "dense_conv2d", "general_conv2d", "linear", "pointwise_conv2d"]
 
 pointwise_conv2d = dense_conv2d = general_conv2d = convolve
 
@@ -27,5 +27,11 @@ def linear(x: Array, w: Array, bias: Array | None) -> Array:
         if not (w.T.flags.c_contiguous and w.flags.aligned):
             w = dense(w)
         bias = None if bias is None else dense(bias)
-        core.linear(dense(x), w, bias, y, num_threads())
+        bind_linear(dense(x), w, bias, y).run(num_threads())
     return y
+
+
+def bind_linear(x: Array, w: Array, bias: Array | None, y: Array) -> BoundCall:
+    """The call that writes it to y; x, bias and y are in C order, w or its transpose is."""
+    call: BoundCall = core.LinearCall(x, w, bias, y)
+    return call

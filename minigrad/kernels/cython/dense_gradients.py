@@ -36,8 +36,10 @@ __all__ = [
     "bind_dense_input_grad",
     "bind_dense_weight_grad",
     "bind_remainders",
+    "by_groups",
     "conv2d_input_grad",
     "conv2d_weight_grad",
+    "swap_channels",
 ]
 
 ALL = slice(None)
@@ -101,7 +103,7 @@ def bind_dense_input_grad(
         return Calls(())
     if g.size == 0:
         return Zeros(dx)
-    turned = _swap_channels(w, spec.groups)
+    turned = swap_channels(w, spec.groups)
     return Calls(tuple(bind_remainders(weights or core.DenseWeights, g, turned, dx, spec)))
 
 
@@ -206,12 +208,18 @@ def bind_remainders(
             yield weights(w[taps], each).bind(backwards, dx[pixels])
 
 
-def _swap_channels(w: Array, groups: int) -> Array:
-    """(Cout, Cin/groups, kh, kw) as (Cin, Cout/groups, kh, kw): what maps g back to x."""
-    if groups == 1:
-        turned: Array = w.swapaxes(0, 1)
-        return turned
-    cout, cin, kh, kw = w.shape
-    parts = w.reshape(groups, cout // groups, cin, kh, kw).transpose(0, 2, 1, 3, 4)
-    swapped: Array = parts.reshape(groups * cin, cout // groups, kh, kw)
+def swap_channels(w: Array, groups: int) -> Array:
+    """(Cout, Cin/groups, kh, kw) as (Cin, Cout/groups, kh, kw): what maps g back to x.
+
+    A view of w with one group, otherwise a copy.
+    """
+    parts = by_groups(w, groups)
+    swapped: Array = parts.reshape(-1, *parts.shape[2:])
     return swapped
+
+
+def by_groups(w: Array, groups: int) -> Array:
+    """(groups, Cin/groups, Cout/groups, kh, kw), a view of w."""
+    cout, cin, kh, kw = w.shape
+    view: Array = w.reshape(groups, cout // groups, cin, kh, kw).transpose(0, 2, 1, 3, 4)
+    return view

@@ -8,9 +8,9 @@ import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
-from minigrad.kernels.cython.layout import is_channels_last, nchw
+from minigrad.kernels.cython.layout import is_channels_last, nchw, regular
 
-__all__ = ["PAIRS", "bind_pair"]
+__all__ = ["PAIRS", "bind_pair", "bind_views"]
 
 PAIRS = ("add", "sub", "mul", "div", "maximum", "minimum", "prelu")
 
@@ -55,3 +55,53 @@ def _pixels(x: Array, whole: bool) -> Array:
     sn, sc, sh, sw = x.strides
     shape, steps = ((n, h, w * c), (sn, sh, sc)) if whole else ((n, h * w, c), (sn, sw, sc))
     return np.lib.stride_tricks.as_strided(x, shape, steps)
+
+
+def bind_views(name: str, a: Array, b: Array, y: Array) -> Any:
+    """The call that writes y = f(a, b), and in every run reads a and b where they lie.
+
+    None where the kernel cannot walk them: along the channels of maps, or in C order.
+    """
+    several = a, b, y
+    if not y.size or not all(
+        x.dtype == y.dtype and x.shape == y.shape and regular(x) for x in several
+    ):
+        return None
+    for walk in (_rows_of_maps, _pixels_of_maps, _one_row):
+        walked = [walk(x) for x in several]
+        if all(x is not None for x in walked):
+            return core.PairCall(name, *walked)
+    return None
+
+
+def _steps(x: Array) -> tuple[int, ...]:
+    """The strides of a map, or of a matrix as one; 0 along what has one number."""
+    strides = [s if n > 1 else 0 for n, s in zip(x.shape, x.strides, strict=True)]
+    return (*strides, 0, 0)[:4]
+
+
+def _rows_of_maps(x: Array) -> Array | None:
+    """(N, H, W C) where the pixels of a row lie side by side."""
+    if x.ndim not in (2, 4):
+        return None
+    n, c, h, w = (*x.shape, 1, 1)[:4]
+    sn, sc, sh, sw = _steps(x)
+    if sc not in (0, x.itemsize) or (c > 1 and not sc) or (w > 1 and sw != c * x.itemsize):
+        return None
+    return np.lib.stride_tricks.as_strided(x, (n, h, w * c), (sn, sh, x.itemsize))
+
+
+def _pixels_of_maps(x: Array) -> Array | None:
+    """(N, H W, C) where the pixels of an image lie at one step; C may repeat one number."""
+    if x.ndim not in (2, 4):
+        return None
+    n, c, h, w = (*x.shape, 1, 1)[:4]
+    sn, sc, sh, sw = _steps(x)
+    if sc not in (0, x.itemsize) or (h > 1 and w > 1 and sh != w * sw):
+        return None
+    return np.lib.stride_tricks.as_strided(x, (n, h * w, c), (sn, sw if w > 1 else sh, sc))
+
+
+def _one_row(x: Array) -> Array | None:
+    """All numbers of an array in C order."""
+    return x.reshape(1, 1, -1) if x.flags.c_contiguous else None

@@ -20,8 +20,12 @@ __all__ = [
     "avg_pool2d",
     "avg_pool2d_input_grad",
     "bind_avg_pool2d",
+    "bind_avg_pool2d_input_grad",
+    "bind_column_sums",
     "bind_global_avg_pool",
     "bind_max_pool2d",
+    "bind_max_pool2d_places",
+    "bind_scatter",
     "global_avg_pool",
     "max_pool2d",
     "max_pool2d_gather",
@@ -117,7 +121,34 @@ def bind_avg_pool2d(x: Array, window: PoolWindow, y: Array, count_include_pad: b
 def bind_global_avg_pool(x: Array, y: Array) -> Any:
     """The call that writes the mean of each map to y (N, C, 1, 1); x is channels-last."""
     n, c, h, w = x.shape
-    return core.MeanCall(_as_pixels(x).reshape(n, h * w, c), _as_pixels(y).reshape(n, c))
+    columns = _as_pixels(x).reshape(n, h * w, c)
+    return core.ColumnSumsCall(columns, _as_pixels(y).reshape(n, c), divides=True)
+
+
+def bind_column_sums(x: Array, y: Array) -> Any:
+    """The call that writes sum_m x[b, m, k] to y (B, K), whatever its axes; both in C order."""
+    b, _, k = x.shape
+    steps = (k * y.itemsize, y.itemsize)
+    return core.ColumnSumsCall(x, np.lib.stride_tricks.as_strided(y, (b, k), steps))
+
+
+def bind_max_pool2d_places(x: Array, window: PoolWindow, index: Array) -> Any:
+    """The call that writes where the maximum of each window lies, int64; all channels-last."""
+    values = np.empty(_as_pixels(index).shape, x.dtype)
+    return core.MaxPoolPlacesCall(_as_pixels(x), values, _as_pixels(index), window)
+
+
+def bind_avg_pool2d_input_grad(
+    g: Array, window: PoolWindow, dx: Array, count_include_pad: bool
+) -> Any:
+    """The call that writes the gradient of the means to dx; g and dx are channels-last."""
+    g = _as_pixels(g)
+    return core.AvgPoolGradientCall(_as_pixels(dx), g, np.empty_like(g), window, count_include_pad)
+
+
+def bind_scatter(g: Array, index: Array, dx: Array) -> Any:
+    """The call that adds g to dx at the places ``index``, all in dx; all channels-last."""
+    return core.ScatterCall(_as_pixels(dx), _as_pixels(g), _as_pixels(index))
 
 
 def _as_pixels(x: Array) -> Array:

@@ -6,19 +6,28 @@ the other.  Maps are NCHW-shaped, channels-last in memory and without gaps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
 from minigrad.kernels.cython._convolution import bind_conv2d, pack
+from minigrad.kernels.cython.copying import bind_copies
 from minigrad.kernels.cython.core import BoundCall, core
-from minigrad.kernels.cython.dense_gradients import bind_dense_input_grad
+from minigrad.kernels.cython.dense_gradients import (
+    Calls,
+    Zeros,
+    bind_dense_input_grad,
+    bind_remainders,
+    by_groups,
+    swap_channels,
+)
 from minigrad.kernels.cython.depthwise_gradients import bind_depthwise_input_grad
 
 __all__ = [
     "UpdateCall",
-    "bind_add",
     "bind_batch_norm_apply",
     "bind_batch_norm_begin",
     "bind_batch_norm_gradient",
@@ -28,6 +37,9 @@ __all__ = [
     "bind_running",
     "bind_sgd",
     "bind_slope",
+    "log_softmax_gradient_into",
+    "log_softmax_into",
+    "row_sum_into",
 ]
 
 
@@ -46,11 +58,8 @@ def bind_forward(
     return [_repack(packed, w), bind_conv2d(x, packed, y, bias)]
 
 
-def bind_input_grad_anew(g: Array, w: Array, dx: Array, spec: ConvSpec) -> list[BoundCall] | None:
-    """The calls that pack the present values of w, and that write dT/dx to dx.
-
-    None for several groups that are not depthwise: their weights change places by a copy.
-    """
+def bind_input_grad_anew(g: Array, w: Array, dx: Array, spec: ConvSpec) -> list[BoundCall]:
+    """The calls that pack the present values of w, and that write dT/dx to dx."""
     calls: list[BoundCall] = []
 
     def weights(part: Array, each: ConvSpec) -> object:
@@ -60,11 +69,28 @@ def bind_input_grad_anew(g: Array, w: Array, dx: Array, spec: ConvSpec) -> list[
         return packed
 
     depthwise = classify(spec, w.shape) == "depthwise"
-    if not depthwise and spec.groups > 1:
-        return None
-    bind = bind_depthwise_input_grad if depthwise else bind_dense_input_grad
-    last = bind(g, w, dx, spec, weights)
-    return [*calls, last]
+    if depthwise:
+        last = bind_depthwise_input_grad(g, w, dx, spec, weights)
+    elif spec.groups == 1:
+        last = bind_dense_input_grad(g, w, dx, spec, weights)
+    else:
+        turned = swap_channels(w, spec.groups)
+        now = by_groups(w, spec.groups)
+        calls.append(bind_copies([(now, turned.reshape(now.shape))]))
+        last = Calls(tuple(bind_remainders(weights, g, turned, dx, spec)))
+    return [*calls, *_one_by_one(last)]
+
+
+def _one_by_one(call: BoundCall) -> Iterator[BoundCall]:
+    """The calls of the compiled core that one call of several is made of."""
+    if isinstance(call, Calls):
+        for each in call.calls:
+            yield from _one_by_one(each)
+    elif isinstance(call, Zeros):
+        zero = np.broadcast_to(np.zeros((), call.part.dtype), call.part.shape)
+        yield bind_copies([(zero, call.part)])
+    else:
+        yield call
 
 
 def _repack(packed: object, w: Array) -> BoundCall:
@@ -121,10 +147,19 @@ def bind_slope(name: str, g: Array, at: Array, y: Array) -> BoundCall:
     return call
 
 
-def bind_add(a: Array, b: Array, y: Array) -> BoundCall:
-    """The call that writes y = a + b; y may be one of them."""
-    call: BoundCall = core.AddCall(a, b, y)
-    return call
+def log_softmax_into(x: Array, y: Array, threads: int) -> None:
+    """Write the logarithm of the softmax of each row of x to y, both (N, K) in C order."""
+    core.softmax(x, y, True, threads)
+
+
+def log_softmax_gradient_into(g: Array, y: Array, dx: Array, threads: int) -> None:
+    """Write its gradient, of what it gave, to dx."""
+    core.softmax_gradient(g, y, dx, True, threads)
+
+
+def row_sum_into(x: Array, y: Array, threads: int) -> None:
+    """Write the sum of each row of x (N, K), in C order, to y (N,)."""
+    core.row_sums(x, y, threads)
 
 
 def bind_sgd(parameters: Sequence[tuple[Array, Array, Array | None]]) -> UpdateCall:
