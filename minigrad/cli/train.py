@@ -27,7 +27,14 @@ from minigrad.cli.arguments import add_json, file_name, positive
 from minigrad.cli.arguments import threads as thread_number
 from minigrad.cli.terminal import print_json, print_lines
 from minigrad.cli.training_data import evaluated, read_parts, varied
-from minigrad.cli.training_setup import OPTIMIZERS, frozen_parts, make_network, make_run
+from minigrad.cli.training_setup import (
+    OPTIMIZERS,
+    WARMUP,
+    WEIGHT_DECAY,
+    frozen_parts,
+    make_network,
+    make_run,
+)
 from minigrad.columns import Column, fit, width
 from minigrad.data import Loader
 from minigrad.errors import MinigradError
@@ -103,7 +110,13 @@ def _configure_learning(parser: argparse.ArgumentParser) -> None:
         help=f"a published optimiser and schedule instead: {', '.join(RECIPES)}")  # fmt: skip
     add("--learning-rate", type=_share, metavar="RATE",
         help="default: by the optimiser and the batch")  # fmt: skip
-    add("--weight-decay", type=_share, default=4e-5, metavar="FACTOR", help="default: %(default)s")
+    add(
+        "--weight-decay",
+        type=_share,
+        default=WEIGHT_DECAY,
+        metavar="FACTOR",
+        help="default: %(default)s",
+    )
     add(
         "--layer-decay",
         type=_share,
@@ -111,7 +124,7 @@ def _configure_learning(parser: argparse.ArgumentParser) -> None:
         metavar="FACTOR",
         help="of the rate from a layer to the one before it (default: 1)",
     )
-    add("--warmup", type=_share, default=0.5, metavar="EPOCHS", help="default: %(default)s")
+    add("--warmup", type=_share, default=WARMUP, metavar="EPOCHS", help="default: %(default)s")
     add("--label-smoothing", type=_fraction, default=0.0, metavar="SHARE", help="default: 0, none")
     add("--mixup", type=_share, default=0.0, metavar="ALPHA", help="default: 0, none")
     add("--clip", type=_share, default=0.0, metavar="NORM", help="default: 0, none")

@@ -2,16 +2,18 @@
 
 DIR/CLASS/*.jpg                        a part of it is kept apart for validation
 DIR/train/CLASS/*.jpg and DIR/validation/CLASS/*.jpg        (or val, valid, test)
-DIR/train-images-idx3-ubyte[.gz] and its relatives          MNIST and the like
+DIR/train-images-idx3-ubyte[.gz] and its relatives          MNIST and the like, EMNIST too
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.cli.terminal import printable
 from minigrad.data import (
     CenterCrop,
     ColorJitter,
@@ -34,7 +36,10 @@ from minigrad.models import Preparation
 __all__ = ["Parts", "evaluated", "read_parts", "varied"]
 
 VALIDATION = ("validation", "val", "valid", "test")
-IDX = {"train": "train-images-idx3-ubyte", "validation": "t10k-images-idx3-ubyte"}
+IDX = {  # MNIST, Fashion-MNIST, EMNIST and KMNIST; some copies write a dot for the dash
+    "train": re.compile(r"(.*-)?train-images[-.]idx3-ubyte(\.gz)?"),
+    "validation": re.compile(r"(.*-)?(t10k|test)-images[-.]idx3-ubyte(\.gz)?"),
+}
 APART = 10  # without a validation set, every tenth picture of each class
 
 
@@ -55,8 +60,11 @@ def read_parts(folder: Path) -> Parts:
     """
     if not folder.is_dir():
         raise MinigradError(f"{folder}: --data must be a folder")
-    if _idx(folder, "train"):
-        return Parts(_idx_dataset(folder, "train"), _idx_dataset(folder, "validation"))
+    images = _idx(folder, "train")
+    if images:
+        tested = _idx(folder, "validation")
+        training = _idx_dataset(images)
+        return Parts(training, _idx_dataset(tested)) if tested else _apart(training)
     if (folder / "train").is_dir():
         training = ImageFolder(folder / "train", keep=True)
         for name in VALIDATION:
@@ -67,16 +75,17 @@ def read_parts(folder: Path) -> Parts:
 
 
 def _idx(folder: Path, part: str) -> Path | None:
-    names = (IDX[part], IDX[part] + ".gz")
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    """The file with the pictures of a part, plain rather than compressed."""
+    found = sorted(path for path in folder.iterdir() if IDX[part].fullmatch(path.name))
+    if len({path.name.removesuffix(".gz") for path in found}) > 1:
+        names = ", ".join(printable(path.name) for path in found[:3])
+        raise MinigradError(f"{folder}: {names} are of several data sets; keep one in the folder")
+    return found[0] if found else None
 
 
-def _idx_dataset(folder: Path, part: str) -> Dataset:
-    images = _idx(folder, part)
-    if images is None:
-        raise MinigradError(f"{folder}: {IDX[part]} is missing beside the training files")
-    labels = images.with_name(images.name.replace("images-idx3", "labels-idx1"))
-    return IdxDataset(images, labels)
+def _idx_dataset(images: Path) -> Dataset:
+    name = images.name.replace("-images", "-labels").replace("idx3", "idx1")
+    return IdxDataset(images, images.with_name(name))
 
 
 def _apart(dataset: Dataset) -> Parts:

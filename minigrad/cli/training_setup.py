@@ -21,6 +21,7 @@ from minigrad.optim import (
     CosineAnnealingLR,
     LinearLR,
     Optimizer,
+    Recipe,
     RMSpropTF,
     Schedule,
     SequentialLR,
@@ -29,7 +30,7 @@ from minigrad.optim import (
 )
 from minigrad.training import Run
 
-__all__ = ["OPTIMIZERS", "frozen_parts", "make_network", "make_run"]
+__all__ = ["OPTIMIZERS", "WARMUP", "WEIGHT_DECAY", "frozen_parts", "make_network", "make_run"]
 
 Groups = list[dict[str, object]]
 OPTIMIZERS: dict[str, Callable[[Groups, float], Optimizer]] = {
@@ -38,6 +39,7 @@ OPTIMIZERS: dict[str, Callable[[Groups, float], Optimizer]] = {
     "adam": lambda groups, lr: Adam(groups, lr),
     "adamw": lambda groups, lr: AdamW(groups, lr),
 }
+WEIGHT_DECAY, WARMUP = 4e-5, 0.5  # unless they are given; warm-up in epochs
 RATES = {"sgd": 0.05, "rmsprop": 0.002, "adam": 0.001, "adamw": 0.001}  # for a batch of 64
 
 
@@ -119,7 +121,7 @@ def make_run(network: Network, options: argparse.Namespace, steps: int) -> Run:
     optimizer: Optimizer
     schedule: Schedule
     if options.recipe:
-        recipe = RECIPES[options.recipe]
+        recipe = _recipe(options)
         optimizer = recipe.make_optimizer(network, options.batch * options.accumulate)
         schedule = recipe.make_schedule(optimizer, max(1, total // options.epochs), options.epochs)
     else:
@@ -130,6 +132,19 @@ def make_run(network: Network, options: argparse.Namespace, steps: int) -> Run:
         schedule = _warm_cosine(optimizer, total, round(options.warmup * total / options.epochs))
     average = WeightAverage(network, options.average) if options.average else None
     return Run(network, optimizer, schedule, average, options.seed)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe that was asked for, beside nothing that it says itself."""
+    usual = {"optimizer": "sgd", "learning_rate": None, "weight_decay": WEIGHT_DECAY,
+             "layer_decay": 1.0, "warmup": WARMUP}  # fmt: skip
+    for name, value in usual.items():
+        if getattr(options, name) != value:
+            raise MinigradError(
+                f"--recipe {options.recipe} sets the optimiser and its rates itself: leave out "
+                f"--{name.replace('_', '-')}"
+            )
+    return RECIPES[options.recipe]
 
 
 def _warm_cosine(optimizer: Optimizer, total: int, warm: int) -> Schedule:

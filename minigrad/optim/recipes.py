@@ -138,6 +138,10 @@ RECIPES: dict[str, Recipe] = {
         "torchvision, references/classification", "rmsprop", 0.064, 1024, 600, eps=0.0316,
         gamma=0.973, step_epochs=2,
     ),
+    "mnasnet": Recipe(
+        "tensorflow/tpu, models/official/mnasnet; the paper", "rmsprop_tf", 0.256, 4096, 350,
+        decay_norms=False, warmup_epochs=5, average=0.9999, label_smoothing=0.1,
+    ),
     "efficientnet": Recipe(
         "tensorflow/tpu, models/official/efficientnet", "rmsprop_tf", 0.016, 256, 350,
         decay_norms=False, warmup_epochs=5, average=0.9999, label_smoothing=0.1,
@@ -150,6 +154,14 @@ RECIPES: dict[str, Recipe] = {
         "torchvision, references/classification", "sgd", 0.5, 1024, 600, weight_decay=2e-5,
         decay_norms=False, schedule="cosine", warmup_epochs=5, warmup_factor=0.01,
         average=0.99998, label_smoothing=0.1,
+    ),
+    "ssdlite320": Recipe(
+        "torchvision, references/detection", "sgd", 0.15, 192, 660, weight_decay=4e-5,
+        schedule="cosine",
+    ),
+    "segmentation": Recipe(
+        "torchvision, references/segmentation", "sgd", 0.01, 32, 30, weight_decay=1e-6,
+        schedule="polynomial", power=0.9,
     ),
 }  # fmt: skip
 

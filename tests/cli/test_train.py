@@ -16,6 +16,7 @@ from PIL import Image
 
 import minigrad as mg
 from minigrad.cli import main
+from minigrad.errors import MinigradError
 
 CLASSES = ("above", "below")
 
@@ -209,6 +210,7 @@ def test_pretrained_weights_get_a_new_head_and_frozen_parts_stay(pictures, tmp_p
         (("--freeze", ""), "has no such part"),
         (("--freeze", "features", "--freeze", "classifier"), "leaves nothing to train"),
         (("--learning-rate", "-1"), "must be a finite number of at least 0"),
+        (("--recipe", "efficientnet", "--warmup", "0"), "sets the optimiser and its rates itself"),
         (("--seed", "-1"), "must be an integer of at least 0"),
         (("--average", "1"), "from 0 to below 1"),
         (("--label-smoothing", "1.5"), "from 0 to 1"),
@@ -241,3 +243,39 @@ def test_idx_files_and_parts_of_a_folder_are_found(pictures, tmp_path):
     (tmp_path / "val").symlink_to(pictures)
     parts = read_parts(tmp_path)
     assert (len(parts.training), len(parts.validation)) == (40, 40)
+
+
+def write_idx(path, array):
+    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(bytes((0, 0, 8, array.ndim)) + sizes + array.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("train_name", "test_name", "sizes"),
+    [
+        ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte", (20, 6)),
+        ("train-images.idx3-ubyte", "t10k-images.idx3-ubyte", (20, 6)),
+        ("emnist-mnist-train-images-idx3-ubyte", "emnist-mnist-test-images-idx3-ubyte", (20, 6)),
+        ("train-images-idx3-ubyte", "something-else", (18, 2)),
+    ],
+)
+def test_idx_files_are_found_by_the_names_that_people_have(tmp_path, train_name, test_name, sizes):
+    from minigrad.cli.training_data import read_parts
+
+    for name, n in ((train_name, 20), (test_name, 6)):
+        labels = name.replace("images", "labels").replace("idx3", "idx1")
+        write_idx(tmp_path / name, np.full((n, 5, 4), n, np.uint8))
+        write_idx(tmp_path / labels, np.arange(n, dtype=np.uint8) % 2)
+    parts = read_parts(tmp_path)
+    assert (len(parts.training), len(parts.validation)) == sizes
+    assert parts.training[0].shape == (5, 4, 1)
+    assert list(parts.training.labels[:2]) == [0, 1]
+
+
+def test_two_sets_of_idx_files_in_a_folder_are_one_too_many(tmp_path):
+    from minigrad.cli.training_data import read_parts
+
+    for name in ("emnist-letters", "emnist-digits"):
+        (tmp_path / f"{name}-train-images-idx3-ubyte").touch()
+    with pytest.raises(MinigradError, match="keep one in the folder"):
+        read_parts(tmp_path)

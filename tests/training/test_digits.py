@@ -40,7 +40,7 @@ def test_a_small_network_of_each_block_reads_digits(name, epochs, label_smoothin
     model = mg.models.create(name, in_channels=1, num_classes=10, rng=0)
     optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     run = Run(model, optimizer, CosineAnnealingLR(optimizer, T_max=epochs * len(loader)))
-    settings = Settings(epochs=epochs, label_smoothing=label_smoothing)
+    settings = Settings(epochs=epochs, label_smoothing=label_smoothing, compile=True)
     fit(run, loader, settings, validation=validation)
     assert [record.epoch for record in run.history] == list(range(1, epochs + 1))
     assert run.history[-1].val_accuracy >= 0.98, run.history
