@@ -108,7 +108,7 @@ def test_the_input_itself_can_be_the_output() -> None:
 NO_BATCH = ("x", None, b"x", 1j, 3, [[1], [2, 3]], object(), [], {}, np.zeros((0, 3, 32, 32)))
 
 
-@pytest.mark.parametrize("x", NO_BATCH, ids=str)
+@pytest.mark.parametrize("x", NO_BATCH, ids=lambda x: type(x).__name__)
 def test_what_is_no_batch_is_refused_in_a_sentence(x: Any, small: Any) -> None:
     plan = mg.compile(small, (1, 3, 32, 32))
     for call in (plan, plan.intermediates, plan.profile):

@@ -168,7 +168,7 @@ def test_ten_thousand_calls_with_out_allocate_nothing() -> None:
         [None],
         np.broadcast_to(np.float32(0), (1, 5)),
     ],
-    ids=str,
+    ids=["size", "dtype", "rank", "two of them", "text", "a list of none", "read-only"],
 )
 def test_a_place_that_does_not_fit_is_refused(out: Any) -> None:
     with pytest.raises((ShapeError, DtypeError)):
