@@ -9,7 +9,8 @@ of the sizes that live at one step.
 
 A reshape that leaves every number where it is makes no value of its own: it lies where
 its input lies, and the two live as one.  What a convolution makes for a concatenation of channels,
-or for maps that are woven, and for nothing else, is written into its place there at once.
+or for maps that are woven, and for nothing else, is written into its place there at once.  A slice
+of a map that convolutions and concatenations alone read is read where it lies.
 """
 
 from __future__ import annotations
@@ -80,7 +81,31 @@ def parts(graph: Graph) -> dict[int, Inside]:
             maker = graph.maker(ref)
             if maker is not None and _writes_anywhere(maker) and uses[maker.number] == [number]:
                 found[maker.number] = Inside(number, index)
+        if _is_slice(step) and all(_reads_slices(graph.steps.get(k)) for k in uses[number]):
+            whole = step.source.number
+            if whole in graph.steps and -1 not in uses[whole]:
+                found[number] = Inside(whole, step.params["index"])
     return found
+
+
+def _is_slice(step: Step) -> bool:
+    """Whether a step takes some channels and pixels, even steps apart, of all images of a map."""
+    index = step.params["index"] if step.op == "getitem" else ()
+    if len(step.shape) != 4 or not 0 < len(index) <= 4 or 0 in step.shape:
+        return False
+    if not all(isinstance(part, slice) for part in index):
+        return False
+    steps = [part.indices(n) for part, n in zip(index, step.source.shape, strict=False)]
+    images, channels = steps[0], (*steps, (0, 0, 1))[1]
+    every = images == (0, step.source.shape[0], 1)
+    return every and channels[2] == 1 and all(stride > 0 for _, _, stride in steps)
+
+
+def _reads_slices(step: Step | None) -> bool:
+    """Whether a step can read a map with gaps between its pixels."""
+    if step is None or step.op == "concat":
+        return step is not None and len(step.shape) == 4
+    return all(_writes_anywhere(part) for part in step.parts)
 
 
 def _joined(step: Step) -> Iterator[tuple[Ref, tuple[slice, ...]]]:
@@ -124,7 +149,8 @@ def _roots(graph: Graph) -> dict[int, int]:
     roots = {0: 0}
     for number, step in graph.steps.items():
         whole = inside[number].whole if number in inside else number
-        roots[number] = roots[step.source.number] if is_alias(step) else whole
+        early = step.source.number if is_alias(step) else whole  # a part's whole may come later
+        roots[number] = roots.get(early, early)
     return roots
 
 
