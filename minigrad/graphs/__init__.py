@@ -5,6 +5,7 @@ wire, flatbuffer            the two ways in which such files are written
 data                        networks as plain data
 onnx_file, onnx_tensors     an ONNX file as plain data
 tflite_file, tflite_schema  a TFLite file as plain data
+mistaken                    files that are taken for one
 attributes                  what a node says of itself
 onnx_windows                ONNX's convolutions and pools as calls of our ops
 onnx_functions              its functions of elements, channels and matrices

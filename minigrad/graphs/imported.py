@@ -24,7 +24,8 @@ from minigrad.errors import (
 from minigrad.formats.limits import Budget
 from minigrad.formats.numbers import Array
 from minigrad.formats.source import source
-from minigrad.graphs.data import QuantizedEnd, Value
+from minigrad.graphs.data import OnnxModel, QuantizedEnd, Value
+from minigrad.graphs.mistaken import kind_of
 from minigrad.graphs.onnx_choices import ALL_NUMBERS
 from minigrad.graphs.onnx_file import read_onnx
 from minigrad.graphs.onnx_folding import MAX_FOLDED
@@ -244,13 +245,13 @@ def load_graph(
     array([[1., 0.]], dtype=float32)
     """
     one_of("load_graph", "layout", layout, LAYOUTS)
-    if _is_tflite(os.fspath(path)):
+    if _head(os.fspath(path))[4:8] == b"TFL3":
         return _load_tflite(path, shape, layout)
     if layout != "NCHW":
         raise ArgumentError(
             "load_graph: an ONNX file says the layout of its input itself; leave layout out"
         )
-    model = read_onnx(path)
+    model = _read_onnx(path)
     try:
         inputs = _inputs(model.graph.inputs, shape)
         steps, dtype = read_steps(model), _dtype(model.graph.inputs)
@@ -268,12 +269,26 @@ def _title(path: str | os.PathLike[str]) -> str:
     return shown(os.path.splitext(os.path.basename(os.fspath(path)))[0], 60)
 
 
-def _is_tflite(path: str) -> bool:
+def _head(path: str) -> bytes:
+    """The first bytes of the file."""
     try:
         with source(path) as file:
-            return bytes(file.read(0, min(8, file.size))[4:]) == b"TFL3"
+            return bytes(file.read(0, min(32, file.size)))
     except FormatError:
-        return False
+        return b""
+
+
+def _read_onnx(path: str | os.PathLike[str]) -> OnnxModel:
+    """The model of an ONNX file; of another file, what it is."""
+    try:
+        return read_onnx(path)
+    except FormatError:
+        kind = kind_of(_head(os.fspath(path)))
+        if kind is None:
+            raise
+        raise FormatError(
+            f"{shown(os.fspath(path), 5000)}: expected an ONNX or TFLite file, and this is {kind}"
+        ) from None
 
 
 def _load_tflite(

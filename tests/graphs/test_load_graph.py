@@ -469,3 +469,24 @@ def test_a_real_network_says_what_its_own_engine_says(name):
 def test_a_size_that_is_no_number_is_refused(size):
     with pytest.raises(ShapeError, match="sizes and places are integers, not NaN or infinity"):
         numbers_of(np.array([1.0, size]))
+
+
+MISTAKEN = {
+    "zip": b"PK\x03\x04" + bytes(60),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(60),
+    "pickle": b"\x80\x02\x8a\x0al\xfc\x9c",
+    "safetensors": b'\x0a\0\0\0\0\0\0\0{"w": {}}',
+    "gzip": b"\x1f\x8b\x08" + bytes(30),
+    "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "HTML": b"\n<!DOCTYPE html><title>404</title>",
+    "JSON": b'{"format": "layers-model"}',
+    "photograph": b"\x89PNG\r\n\x1a\n" + bytes(30),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKEN)
+def test_a_file_that_is_taken_for_a_graph_is_named(tmp_path, kind):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(MISTAKEN[kind])
+    with pytest.raises(FormatError, match=f"expected an ONNX or TFLite file, and this is .*{kind}"):
+        mg.load_graph(path)
