@@ -92,7 +92,13 @@ def _ours(case: Case, threads: int) -> Call:
         shape, layout = (shape[0], shape[3], *shape[1:3]), "NHWC"
     plan = mg.compile(loaded(case), shape, threads=threads, layout=layout)
     x = np.asarray(case.x, np.float32)
-    return lambda: plan.outputs(x)
+    places = plan.outputs(x)  # for every call, as LiteRT and OpenVINO have theirs
+
+    def call() -> list[Array]:
+        plan(x, out=places)
+        return places
+
+    return call
 
 
 def _fixed(case: Case) -> bytes:
