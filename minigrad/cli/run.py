@@ -19,7 +19,7 @@ from minigrad.engine import compile
 from minigrad.errors import MinigradError, ShapeError, listing
 from minigrad.formats.writing import write_bytes
 from minigrad.graphs.imported import ImportedGraph, load_graph
-from minigrad.tensor import Array, require_room
+from minigrad.tensor import FLOATS, Array, require_room
 from minigrad.verify.files import read_npy
 from minigrad.vision import read_photo
 
@@ -129,12 +129,16 @@ def _joint(net: ImportedGraph, sources: list[Path], args: argparse.Namespace) ->
 
 
 def _array(source: Path) -> Array:
+    """The numbers of a file in float64 if they are so, else in float32."""
     x: Array = read_npy(source)
-    if x.dtype in (np.int8, np.uint8):
-        x = x.astype(np.float32)
-    if x.dtype not in (np.float32, np.float64):
-        raise MinigradError(f"{source}: expected float32, float64 or bytes, got {x.dtype}")
-    return x
+    if x.dtype in FLOATS:
+        return x
+    if x.dtype.kind not in "iub" and x.dtype != np.float16:
+        raise MinigradError(f"{source}: expected floats or integers, got {x.dtype}")
+    y = x.astype(np.float32)
+    if x.dtype.kind in "iu" and not np.array_equal(y, x):
+        raise MinigradError(f"{source}: an integer is above 2^24, which float32 does not hold")
+    return y
 
 
 def _named(

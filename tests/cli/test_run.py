@@ -83,7 +83,8 @@ def test_channels_may_be_last_and_shape_frees_a_size(here, capsys):
         (["no.onnx", "--input", "x.npy"], "no.onnx"),
         (["net.onnx", "--input", "no.npy"], "no.npy"),
         (["net.onnx", "--input", "net.onnx"], "net.onnx"),
-        (["net.onnx", "--input", "int.npy"], "float32, float64 or bytes"),
+        (["net.onnx", "--input", "int.npy"], "above 2^24"),
+        (["net.onnx", "--input", "text.npy"], "floats or integers, got <U1"),
         (["net.onnx", "--input", "flat.npy"], "axes"),
         (["net.onnx", "--input", "x.npy", "--std", "0"], "--std"),
         (["net.onnx", "--input", "x.npy", "--mean", "nan"], "--mean"),
@@ -92,7 +93,8 @@ def test_channels_may_be_last_and_shape_frees_a_size(here, capsys):
     ],
 )
 def test_what_cannot_be_run_is_one_sentence(here, capsys, argv, told):
-    np.save("int.npy", np.ones((1, 3, 4, 5), int))
+    np.save("int.npy", np.full((1, 3, 4, 5), 2**24 + 1))
+    np.save("text.npy", np.array(["a"]))
     np.save("flat.npy", np.ones((3, 4), "f4"))
     Path("copy").mkdir()
     np.save("copy/x.npy", np.load("x.npy"))
@@ -140,3 +142,12 @@ def test_a_network_of_several_inputs_takes_an_array_for_each(here, capsys):
         code, _, error = run(capsys, "two.onnx", "--input", *files)
         assert (code, told in error) == (2, True)
     assert "there are 2: 'a', 'b'" in run(capsys, "two.onnx", "--input", "a.npy")[2]
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u2", "?", "f2"])
+def test_numbers_of_other_types_are_float32(here, capsys, dtype):
+    x = np.arange(60).reshape(1, 3, 4, 5).astype(dtype)
+    np.save("x.npy", x)
+    assert run(capsys, "net.onnx", "--input", "x.npy", "--output", "out")[0] == 0
+    c = np.einsum("oi,nihw->nohw", W[:, :, 0, 0], x.astype("f4"))
+    np.testing.assert_array_equal(np.load("out/x.0.c_1.npy"), c)
