@@ -95,5 +95,6 @@ _STEPS: dict[str, Callable[[Any, Step, list[Any]], Any]] = {
     "add": lambda f, step, inputs: inputs[0] + inputs[1],
     "mul": lambda f, step, inputs: inputs[0] * inputs[1],
     "global_avg_pool": lambda f, step, inputs: f.adaptive_avg_pool2d(inputs[0], 1),
+    "broadcast_to": lambda f, step, inputs: inputs[0].expand(step.shape),
     "reshape": lambda f, step, inputs: inputs[0].reshape(step.shape),
 }
