@@ -12,6 +12,7 @@ No command uses the internet.  The commands:
 
     classify, evaluate         what is in a photograph; how often that is right
     segment                    what each pixel of a photograph shows
+    embed                      what a network sees in photographs, as vectors
     run                        a network of an ONNX file on arrays and photographs
     models, weights, summary   the networks, the packages of weights, the layers of a network
     convert, export, compile   weights, ONNX files and plans, written
@@ -25,6 +26,7 @@ What they share:
     files                      what a command may write, and what it may not replace
     terminal                   text that is safe to print, JSON, a progress bar
     classifiers, viewers       the network that photographs are shown to, ready to be called
+    planned                    the same from a plan file
     mask_scores                ``evaluate`` for networks that name pixels
     photographs, labels        photographs prepared ahead; the names of the classes
     packages                   the packages that are known to carry weights
@@ -58,6 +60,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 
 COMMANDS = {
     "classify": "name what is in photographs",
+    "embed": "write what a network sees in photographs as vectors",
     "evaluate": "say how often a network is right about a folder of photographs",
     "segment": "name what each pixel of photographs shows",
     "run": "run a network of an ONNX file on arrays and photographs",

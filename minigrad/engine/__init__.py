@@ -21,6 +21,7 @@ Reading order:
     weights      one copy of what all shapes share
     build        compile
     describe     a plan as a table, and the time of its steps
+    packing      filters in the order of the kernels, as plan files have them
     files, loading, loading_moves    plans on disk
     export, export_moves    the steps as an ONNX model
     tape         a training step recorded: forward by shape, backward by the chain rule

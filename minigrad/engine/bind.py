@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigrad.engine.blocks import BLOCKS, gated_stages, slope_of, stages_of
-from minigrad.engine.graph import Graph, Ref, Step, has_constants
+from minigrad.engine.graph import Constant, Graph, Ref, Step, has_constants
 from minigrad.engine.interpret import perform
 from minigrad.engine.moves import MOVES, can_move
 from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import INNER
-from minigrad.kernels.cython._convolution import bind_conv2d, pack, packed_bytes
+from minigrad.kernels.cython._convolution import adopt, bind_conv2d, pack, packed_bytes
 from minigrad.kernels.cython.blocks import bind_block
 from minigrad.kernels.cython.elementwise import bind_elementwise
 from minigrad.kernels.cython.pooling import (
@@ -49,7 +49,7 @@ class Bound(Protocol):
         """The same of a reference that is not None."""
 
 
-PackedWeights = dict[tuple[int, ConvSpec], tuple[Array, Any]]  # by the array, which is kept
+PackedWeights = dict[tuple[int, ConvSpec], tuple[Array, Any]]  # by the key, which is kept
 
 
 class Packed:
@@ -64,36 +64,41 @@ class Packed:
         steps = [step for graph in graphs for step in graph.steps.values()]
         self.room = Slab(sum(self._missing(part) for step in steps for part in step.parts))
 
-    def __call__(self, w: Array, spec: ConvSpec) -> Any:
-        """``w``, a constant of the graph; that of ``linear`` has two axes."""
-        key = id(w), spec
+    def __call__(self, w: Constant, spec: ConvSpec) -> Any:
+        """The filters ``w`` of the graph; those of ``linear`` have two axes."""
+        key = id(w.key), spec
         if key not in self.made:
-            home = self._home(w, spec)
-            room = self.room if home is None else lambda size: home
-            self.made.setdefault(key, (w, pack(as_maps(w), spec, room)))
+            self.made.setdefault(key, (w.key, self._pack(w, spec)))
         return self.made[key][1]
 
-    def _home(self, w: Array, spec: ConvSpec) -> Array | None:
+    def _pack(self, w: Constant, spec: ConvSpec) -> Any:
+        ready, home = w.ready(spec.groups), self._home(w, spec)
+        if ready is not None:
+            return adopt(as_maps(w.key), spec, ready)
+        return pack(as_maps(w.array), spec, self.room if home is None else lambda size: home)
+
+    def _home(self, w: Constant, spec: ConvSpec) -> Array | None:
         """Where these weights lie for another stride or padding: the same bytes in one order."""
         for (number, other), (_, packed) in list(self.made.items()):
-            if number == id(w) and other.groups == spec.groups:
+            if number == id(w.key) and other.groups == spec.groups:
                 home: Array | None = getattr(packed, "home", None)
                 return home
         return None
 
     def _missing(self, step: Step) -> int:
         """The bytes that the weights of a step take, unless they are packed already."""
-        size = _packed_bytes(step)
-        known = size and self._home(step.weights, step.params.get("spec", ConvSpec()))
-        return size if known is None else 0
+        size, spec = _packed_bytes(step), step.params.get("spec", ConvSpec())
+        if not size or step.filters.ready(spec.groups) is not None:
+            return 0
+        return size if self._home(step.filters, spec) is None else 0
 
 
 def _packed_bytes(step: Step) -> int:
     """What the weights of a convolution that is not depthwise take, packed."""
     if step.op not in ("conv2d", "linear") or not has_constants(step):
         return 0
-    w, spec = step.weights, step.params.get("spec", ConvSpec())
-    shape = w.shape if w.ndim == 4 else (*w.shape, 1, 1)
+    w, spec = step.filters, step.params.get("spec", ConvSpec())
+    shape = w.shape if len(w.shape) == 4 else (*w.shape, 1, 1)
     return 64 + packed_bytes(shape, spec, w.dtype)
 
 
@@ -116,7 +121,7 @@ def has_kernel(step: Step) -> bool:
         return False
     if step.op in ("conv2d", "linear") and not has_constants(step):
         return False
-    if step.op == "linear" and step.weights.shape[1] > INNER:
+    if step.op == "linear" and step.filters.shape[1] > INNER:
         return False  # a pointwise convolution is one chain, and this sum is cut
     return step.op in BINDERS
 
@@ -136,7 +141,7 @@ def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
     x, residual = bound.array(step.inputs[0]), bound.get(step.epilogue.residual)
     bias = None if step.bias is None else np.ascontiguousarray(step.bias)
     return bind_conv2d(
-        as_maps(x), bound.packed(step.weights, spec), as_maps(y), bias,
+        as_maps(x), bound.packed(step.filters, spec), as_maps(y), bias,
         None if residual is None else as_maps(residual), step.epilogue.activation,
         slope_of(step), step.epilogue.last,
     )  # fmt: skip

@@ -55,7 +55,7 @@ def kind(step: Step | None) -> str:
         return "pool"
     if step is None or not is_conv(step) or step.epilogue.gate is not None:
         return ""
-    return classify(step.params["spec"], step.weights.shape)
+    return classify(step.params["spec"], step.filters.shape)
 
 
 def _made_for(graph: Graph, number: int, uses: Uses) -> int | None:
@@ -164,7 +164,7 @@ def _shared(paths: Sequence[Sequence[str]]) -> list[str]:
 def verdict(block: Block) -> tuple[bool, str]:
     """Whether a block is better streamed by rows than run as separate steps, and why."""
     inner = sum(part.output.nbytes for part in block.parts[:-1])
-    weights = sum(part.weights.nbytes for part in block.parts if part.op == "conv2d")
+    weights = sum(part.filters.nbytes for part in block.parts if part.op == "conv2d")
     if weights <= WEIGHTS_BESIDE_ROWS:
         return True, "by rows, for its weights stay in cache beside them"
     if weights <= inner:
@@ -181,12 +181,12 @@ def slope_of(step: Step) -> Array | None:
 
 
 Get = Callable[[Ref], "Array | None"]
-Pack = Callable[[Array, ConvSpec], object]
+Pack = Callable[[Constant, ConvSpec], object]
 
 
-def as_given(w: Array, spec: ConvSpec) -> object:
-    """Weights not packed."""
-    return w
+def as_given(w: Constant, spec: ConvSpec) -> object:
+    """Weights that are not packed, known by shape and dtype."""
+    return w.key
 
 
 def stages_of(block: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
@@ -200,7 +200,7 @@ def stages_of(block: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
         x = source(part.inputs[0])
         if part.op == "max_pool2d":
             return Stage(x, None, part.params["window"])
-        w, spec, epilogue = part.weights, part.params["spec"], part.epilogue
+        w, spec, epilogue = part.filters, part.params["spec"], part.epilogue
         residual = source(epilogue.residual)
         return Stage(x, packed(w, spec), spec, part.bias, residual, epilogue.activation,
                      slope_of(part), epilogue.last)  # fmt: skip
@@ -214,7 +214,7 @@ def gated_stages(step: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
     assert x is not None
     assert gate is not None
     residual = get(step.epilogue.residual)
-    conv = Stage(0, packed(step.weights, spec), spec, step.bias, residual,
+    conv = Stage(0, packed(step.filters, spec), spec, step.bias, residual,
                  step.epilogue.activation, slope_of(step), step.epilogue.last)  # fmt: skip
     return [Stage(x, gate.reshape(x.shape[:2]), None), conv]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -13,7 +13,8 @@ import numpy as np
 from minigrad.arguments import index, one_of, quoted
 from minigrad.engine.design import design
 from minigrad.engine.fuse import FOLDS, rewrite
-from minigrad.engine.plan import Plan
+from minigrad.engine.graph import Constant, Graph
+from minigrad.engine.plan import About, Plan
 from minigrad.engine.several import Joint, JointPlan, Shapes, input_names, shapes_of
 from minigrad.engine.trace import trace
 from minigrad.engine.weights import Weights
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from minigrad.engine.describe import Profile
 
-__all__ = ["LAYOUTS", "OpenPlan", "compile"]
+__all__ = ["LAYOUTS", "OpenPlan", "compile", "recorded"]
 
 LAYOUTS = ("NCHW", "NHWC")
 SHAPES = 8  # that an open plan keeps programs for
@@ -54,21 +55,33 @@ class Recipe:
         self.owned = owned
         self.left_out = () if fold else FOLDS
         self.name = getattr(model, "name", "") or type(model).__name__
+        self.about: About | None = getattr(model, "minigrad_about", None)
         self.weights = Weights()
 
     def plan(self, shape: Shape) -> Plan:
         """The plan for an input of this shape (N, C, H, W)."""
-        check_memory(math.prod(shape) * self.dtype.itemsize, f"an input of shape {shape}")
-        traced = trace(self.model, shape, self.dtype)
-        size = sum(value.nbytes for value in traced.outputs)
-        check_memory(size, f"the output for an input of shape {shape}")
+        traced = recorded(self.model, shape, self.dtype)
         graph, notes = rewrite(traced, self.left_out, self.weights.fold, self.weights.cut)
         own = graph if self.owned else self.weights.keep(graph, traced)
         plan = design(own, notes, self.name)
-        return Plan(plan, self.threads, self.layout, self.weights.packed)
+        return Plan(plan, self.threads, self.layout, self.weights.packed, self.about)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "weights": Weights()}
+
+
+def recorded(
+    model: Model,
+    shape: Shape,
+    dtype: np.dtype[np.generic],
+    known: Mapping[int, Constant] | None = None,
+) -> Graph:
+    """``trace`` for an input, and an output, that fit in memory."""
+    check_memory(math.prod(shape) * dtype.itemsize, f"an input of shape {shape}")
+    traced = trace(model, shape, dtype, known)
+    size = sum(value.nbytes for value in traced.outputs)
+    check_memory(size, f"the output for an input of shape {shape}")
+    return traced
 
 
 class OpenPlan:

@@ -46,7 +46,7 @@ def _fused(step: Step) -> list[str]:
 def _block_name(parts: Sequence[Step]) -> str:
     """A streamed block: its channels, its windows, the activation inside, what it adds."""
     convs = [part for part in parts if part.op == "conv2d"]
-    channels = [convs[0].weights.shape[1], *(part.shape[1] for part in convs)]
+    channels = [convs[0].filters.shape[1], *(part.shape[1] for part in convs)]
     words = ["rows:", "-".join(str(c) for c, _ in groupby(channels))]
     if _kind(convs[0]) == "depthwise":
         words[1] = "-".join(str(part.shape[1]) for part in convs)
@@ -62,7 +62,7 @@ def _window(part: Step) -> list[str]:
         kernel, stride, *_ = part.params["window"]
         words = ["max"]
     else:
-        kernel, stride, words = part.weights.shape[2:], part.params["spec"].stride, []
+        kernel, stride, words = part.filters.shape[2:], part.params["spec"].stride, []
     words += [f"{kernel[0]}x{kernel[1]}"] if tuple(kernel) != (1, 1) else []
     return words + ([f"s{stride[0]}"] if tuple(stride) != (1, 1) else [])
 
@@ -147,7 +147,7 @@ def _kind(step: Step | None) -> str:
     """The kind of a convolution; "" of anything else."""
     if step is None or not is_conv(step):
         return ""
-    return classify(step.params["spec"], step.weights.shape)
+    return classify(step.params["spec"], step.filters.shape)
 
 
 def _line(step: Step, offset: int) -> str:

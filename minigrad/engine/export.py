@@ -210,7 +210,7 @@ class _Writer:
     def _conv2d(self, step: Step, inputs: list[str], out: str) -> str:
         spec = step.params["spec"]
         attributes = {
-            "kernel_shape": list(step.weights.shape[2:]),
+            "kernel_shape": list(step.filters.shape[2:]),
             "strides": list(spec.stride),
             "dilations": list(spec.dilation),
             "pads": _pads(spec.padding),

@@ -4,30 +4,40 @@ A plan file is a safetensors file.  Its tensors are the constants, batch norms f
 them, and its metadata hold the steps as JSON:
 
     {"input": [1, 3, 224, 224], "dtype": "float32", "layout": "NCHW", "name": "mobilenet_v2",
-     "steps": [["conv2d", ["0", "w0", "w1"], {"spec": [...]}, "stem.conv"], ...],
-     "outputs": ["151"], "returns_one": true}
+     "steps": [["conv2d", ["0", "w0", "w1"], {"spec": [...]}, "stem.conv", "stem.bn"], ...],
+     "outputs": ["151"], "returns_one": true,
+     "isa": "avx512", "register": 64, "packed": {"w0": [[32, 3, 3, 3], 1], ...}}
 
-A step names what it reads: the number of a value (0 is the input) or a tensor.  Each is one
-primitive; what was fused into it is written as steps of its own.
+A step names what it reads, the number of a value (0 is the input) or a tensor, its layer, and
+the last layer whose work it does.  Each is one primitive; what was fused into it is written as
+steps of its own.  A tensor under "packed" has
+filters of this shape and number of groups in the order of ``packing``, for registers of so many
+bytes, and begins with a page of the file.  Beside "minigrad.plan", the version of the format,
+and "minigrad.steps", the metadata have what the network's own weights say of it: its name,
+labels, and the preparation of photographs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from minigrad.engine.design import Design
-from minigrad.engine.graph import Ref, Step, Value
+from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
+from minigrad.engine.packing import PAGE, Order, register_bytes
 from minigrad.errors import GraphError
 from minigrad.formats.safetensors import write_safetensors
 from minigrad.formats.writing import replacing
+from minigrad.geometry import ConvSpec
+from minigrad.kernels.cython.core import current_level
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
-from minigrad.tensor import Array
+from minigrad.tensor import Array, Shape
 
 __all__ = ["OPERATIONS", "PLAIN", "VERSION", "save_plan"]
 
-VERSION = "1"
+VERSION = "2"
 PLAIN = (
     *(f.name for f in FUNCTIONS_OF_ONE), "sqrt", "neg", "absolute", "add", "sub", "mul", "div",
     "maximum", "minimum", "linear", "global_avg_pool", "softmax", "log_softmax",
@@ -39,9 +49,11 @@ OPERATIONS = frozenset(
 )  # fmt: skip
 
 
-def save_plan(plan: Design, layout: str, path: str | os.PathLike[str]) -> None:
+def save_plan(
+    plan: Design, layout: str, about: Mapping[str, str], path: str | os.PathLike[str]
+) -> None:
     """Write a plan to a file; see ``Plan.save``."""
-    writer = _Writer()
+    writer = _Writer(_packable(plan.unfused))
     for step in plan.unfused.steps.values():
         writer.step(step)
     outputs = [writer.ref(value) for value in plan.unfused.outputs]
@@ -54,17 +66,44 @@ def save_plan(plan: Design, layout: str, path: str | os.PathLike[str]) -> None:
             "steps": writer.steps,
             "outputs": outputs,
             "returns_one": plan.graph.returns_one,
+            "isa": current_level() or "none",
+            "register": register_bytes(),
+            "packed": {name: [shape, o.groups] for name, (shape, o) in writer.packed.items()},
         }
     )
-    metadata = {"minigrad.plan": VERSION, "minigrad.steps": text}
+    metadata = {**about, "minigrad.plan": VERSION, "minigrad.steps": text}
     with replacing(path) as file:
-        write_safetensors(file, writer.arrays, metadata)
+        write_safetensors(file, writer.ordered(), metadata, page=PAGE)
+
+
+def _packable(graph: Graph) -> dict[int, int]:
+    """The groups of the filters that convolutions and linear maps alone read, all in one order.
+
+    By the identity of their arrays; none without the compiled core, which has the order.
+    """
+    groups: dict[int, set[int]] = {}
+    for step in graph.steps.values():
+        for place, ref in enumerate(step.inputs):
+            if isinstance(ref, Constant):
+                groups.setdefault(id(ref.key), set()).add(_groups(step) if place == 1 else 0)
+    ways = {key: found.pop() for key, found in groups.items() if len(found) == 1}
+    return {key: found for key, found in ways.items() if found and current_level()}
+
+
+def _groups(step: Step) -> int:
+    """How many groups of channels a convolution has; 0 of what is none."""
+    if step.op not in ("conv2d", "linear") or not step.filters.nbytes:
+        return 0
+    spec: ConvSpec = step.params.get("spec", ConvSpec())
+    return spec.groups
 
 
 class _Writer:
     """The steps of a graph as JSON; each value gets a new number."""
 
-    def __init__(self) -> None:
+    def __init__(self, packable: Mapping[int, int]) -> None:
+        self.packable = packable
+        self.packed: dict[str, tuple[Shape, Order]] = {}
         self.steps: list[Any] = []
         self.arrays: dict[str, Array] = {}
         self.names: dict[int, str] = {0: "0"}  # of values
@@ -76,17 +115,28 @@ class _Writer:
             return None
         if isinstance(ref, Value):
             return self.names[ref.number]
-        key = id(ref.array)
+        key = id(ref.key)
         if key not in self.tensors:
-            self.tensors[key] = f"w{len(self.tensors)}"
-            self.arrays[self.tensors[key]] = ref.array
+            self.tensors[key] = name = f"w{len(self.tensors)}"
+            self.arrays[name] = ref.array
+            if key in self.packable:
+                itemsize, groups = ref.dtype.itemsize, self.packable[key]
+                order = Order.of(ref.shape, groups, itemsize, register_bytes())
+                self.packed[name] = ref.shape, order
         return self.tensors[key]
 
-    def add(self, op: str, inputs: list[str | None], params: dict[str, Any], layer: str) -> str:
+    def ordered(self) -> dict[str, Array]:
+        """The tensors as the file has them: whole pages first, so that each begins with one."""
+        pages = {name: order.pack(self.arrays[name]) for name, (_, order) in self.packed.items()}
+        return pages | {name: array for name, array in self.arrays.items() if name not in pages}
+
+    def add(
+        self, op: str, inputs: list[str | None], params: dict[str, Any], layer: str, last: str
+    ) -> str:
         """One primitive; returns the name of its value."""
         if op not in OPERATIONS:
             raise GraphError(f"save: the step {layer or op} is a {op}, which no plan file can hold")
-        self.steps.append([op, [*inputs], _encoded(params), layer])
+        self.steps.append([op, [*inputs], _encoded(params), layer, last])
         return str(len(self.steps))
 
     def step(self, step: Step) -> None:
@@ -95,14 +145,15 @@ class _Writer:
             self.names[step.number] = self.names[step.source.number]
             return
         inputs, epilogue = [self.ref(ref) for ref in step.inputs], step.epilogue
-        layer = step.last_layer
+        first, last = step.layer, step.last_layer
         if epilogue.gate:
-            shape = {"shape": step.source.shape}
-            wide = self.add("broadcast_to", [self.ref(epilogue.gate)], shape, step.layer)
-            inputs[0] = self.add("mul", [inputs[0], wide], {}, step.layer)
-        y = self.add(step.op, inputs, dict(step.params), step.layer)
-        for op, others in epilogue.after():
-            y = self.add(op, [y, *map(self.ref, others)], {}, layer)
+            shape, scaling = {"shape": step.source.shape}, step.absorbed[0]
+            wide = self.add("broadcast_to", [self.ref(epilogue.gate)], shape, scaling, scaling)
+            inputs[0] = self.add("mul", [inputs[0], wide], {}, scaling, scaling)
+        after = list(epilogue.after())
+        y = self.add(step.op, inputs, dict(step.params), first, first if after else last)
+        for op, others in after:
+            y = self.add(op, [y, *map(self.ref, others)], {}, last, last)
         self.names[step.number] = y
 
 

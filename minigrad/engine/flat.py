@@ -75,7 +75,7 @@ class _Parting(Rebuilding):
 
     def _split(self, step: Step) -> _Split | None:
         """How a pointwise convolution alone reads a concatenation with flat parts."""
-        if not is_conv(step) or classify(step.params["spec"], step.weights.shape) != "pointwise":
+        if not is_conv(step) or classify(step.params["spec"], step.filters.shape) != "pointwise":
             return None
         joint = self.graph.maker(step.inputs[0])
         if joint is None or joint.op != "concat" or joint.params["axis"] != 1:

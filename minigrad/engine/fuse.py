@@ -129,7 +129,7 @@ def _scaled(
     maker: Step, guest: Step, scale: Array | float, shift: Array | float, fold: Fold | None
 ) -> Match:
     """scale times the maker plus shift, as the maker with other weights."""
-    vectors = (np.full(maker.weights.shape[0], v, np.float64).tobytes() for v in (scale, shift))
+    vectors = (np.full(maker.filters.shape[0], v, np.float64).tobytes() for v in (scale, shift))
     w, bias = (fold or folded)(maker.weights, maker.bias, _as_norm(*vectors), 0.0)
     other = maker._replace(inputs=(maker.inputs[0], Constant(w), Constant(bias)))
     return Match(_joined(other, guest), maker.number)
@@ -259,7 +259,7 @@ def fuse_gate(graph: Graph, number: int, uses: Uses) -> Verdict:
     product = graph.maker(conv.inputs[0])
     if product is None or product.op != "mul":
         return None
-    if classify(conv.params["spec"], conv.weights.shape) != "pointwise":
+    if classify(conv.params["spec"], conv.filters.shape) != "pointwise":
         return "only a pointwise convolution can scale its input"
     if not _read_once(product, uses):
         return "the scaled map is also read elsewhere"
@@ -270,7 +270,8 @@ def fuse_gate(graph: Graph, number: int, uses: Uses) -> Verdict:
         if isinstance(spread.inputs[0], Value) and spread.source.shape == (*x.shape[:2], 1, 1):
             step = conv._replace(inputs=(x, *conv.inputs[1:]))
             step = step._replace(epilogue=conv.epilogue._replace(gate=spread.source))
-            return Match(step._replace(absorbed=(*step.absorbed, product.layer)), product.number)
+            absorbed = (product.layer, *(step.absorbed or (step.layer,)))  # it works after the gate
+            return Match(step._replace(absorbed=absorbed), product.number)
     return "the factor is not one number a channel"
 
 

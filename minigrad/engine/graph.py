@@ -61,27 +61,42 @@ class Value(NamedTuple):
 
 
 class Constant:
-    """An array that is known when the plan is made; each is equal to itself alone."""
+    """An array that is known when the plan is made; each is equal to itself alone.
 
-    __slots__ = ("array",)
+    Attributes
+    ----------
+    key : ndarray
+        What it is known by: two constants with one key have the same numbers, shape and dtype.
+    """
 
-    def __init__(self, array: Array) -> None:
-        self.array = array
+    __slots__ = ("key",)
+
+    def __init__(self, key: Array) -> None:
+        self.key = key
+
+    @property
+    def array(self) -> Array:
+        """The numbers."""
+        return self.key
 
     @property
     def shape(self) -> Shape:
         """The length of every axis."""
-        return self.array.shape
+        return self.key.shape
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """The array's dtype."""
-        return self.array.dtype
+        return self.key.dtype
 
     @property
     def nbytes(self) -> int:
         """Bytes of its numbers."""
-        return self.array.nbytes
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def ready(self, groups: int) -> Array | None:
+        """The filters of a convolution in the order of the kernels, if they lie so already."""
+        return None
 
 
 Ref: TypeAlias = Value | Constant | None  # what a step reads; None for an argument left out
@@ -200,12 +215,17 @@ class Step(NamedTuple):
         ]
 
     @property
-    def weights(self) -> Array:
+    def filters(self) -> Constant:
         """The second input of a convolution or a linear map, which must be a constant."""
         w = self.inputs[1]
         if not isinstance(w, Constant):
             raise TypeError(f"the weights of step {self.number}, {self.op}, are computed")
-        return w.array
+        return w
+
+    @property
+    def weights(self) -> Array:
+        """The numbers of ``filters``."""
+        return self.filters.array
 
     @property
     def bias(self) -> Array | None:

@@ -15,7 +15,9 @@ of a map that convolutions and concatenations alone read is read where it lies.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from minigrad.engine.graph import Graph, Ref, Step, Value, is_conv
@@ -176,11 +178,11 @@ def live_peak(lives: Mapping[int, Life]) -> int:
     >>> live_peak({1: Life(64, 0, 1), 2: Life(128, 1, 2), 3: Life(64, 2, 3)})
     192
     """
-    moments = {life.first for life in lives.values()}
-    return max(
-        (sum(aligned(b.size) for b in lives.values() if b.first <= t <= b.last) for t in moments),
-        default=0,
-    )
+    changes: dict[int, int] = {}
+    for life in lives.values():
+        changes[life.first] = changes.get(life.first, 0) + aligned(life.size)
+        changes[life.last + 1] = changes.get(life.last + 1, 0) - aligned(life.size)
+    return max(accumulate(changes[moment] for moment in sorted(changes)), default=0)
 
 
 def place(lives: Mapping[int, Life]) -> tuple[dict[int, int], int]:
@@ -190,23 +192,20 @@ def place(lives: Mapping[int, Life]) -> tuple[dict[int, int], int]:
     ({2: 0, 1: 128, 3: 128}, 192)
     """
     offsets: dict[int, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # (offset, end, first, last), by offset
     for key in sorted(lives, key=lambda k: (-lives[k].size, lives[k].first)):
-        offsets[key] = _lowest_gap(key, lives, offsets)
-    ends = (offset + aligned(lives[key].size) for key, offset in offsets.items())
-    return offsets, max(ends, default=0)
+        life = lives[key]
+        offsets[key] = at = _lowest_gap(life, placed)
+        insort(placed, (at, at + aligned(life.size), life.first, life.last))
+    return offsets, max((end for _, end, _, _ in placed), default=0)
 
 
-def _lowest_gap(key: int, lives: Mapping[int, Life], offsets: Mapping[int, int]) -> int:
+def _lowest_gap(life: Life, placed: Sequence[tuple[int, int, int, int]]) -> int:
     """The lowest offset at which nothing that lives at the same time lies."""
-    life = lives[key]
-    busy = sorted(
-        (offset, offset + aligned(lives[k].size))
-        for k, offset in offsets.items()
-        if lives[k].first <= life.last and life.first <= lives[k].last
-    )
-    at = 0
-    for start, end in busy:
-        if at + aligned(life.size) <= start:
-            break
-        at = max(at, end)
+    at, size = 0, aligned(life.size)
+    for start, end, first, last in placed:
+        if first <= life.last and life.first <= last:
+            if at + size <= start:
+                break
+            at = max(at, end)
     return at

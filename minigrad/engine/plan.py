@@ -13,8 +13,8 @@ on the compiled backend.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     from minigrad.engine.describe import Profile
 
-__all__ = ["Plan"]
+__all__ = ["About", "Plan"]
+
+About: TypeAlias = "Callable[[], dict[str, str]]"
 
 
 class Plan:
@@ -55,6 +57,8 @@ class Plan:
     layout : str
     packed : dict, optional
         Packed weights that it shares with other plans.
+    about : callable, optional
+        What gives ``metadata``.
 
     Attributes
     ----------
@@ -79,16 +83,28 @@ class Plan:
         threads: int | None = None,
         layout: str = "NCHW",
         packed: PackedWeights | None = None,
+        about: About | None = None,
     ) -> None:
         self.design, self.threads, self.layout = plan, threads, layout
         self._packed: PackedWeights = {} if packed is None else packed
         self._execution: Execution | None = None
         self._features: Plan | None = None
+        self._about = about
 
     @property
     def name(self) -> str:
         """Of the network."""
         return self.design.name
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the network says of itself, as text by name.
+
+        Of a network of ``minigrad.models`` its name, the names of the classes and how photographs
+        are prepared, where they are known; ``minigrad.models.Description.of`` reads them.  They
+        are saved with the plan.
+        """
+        return {} if self._about is None else self._about()
 
     @property
     def graph(self) -> Graph:
@@ -307,24 +323,30 @@ class Plan:
 
         return Profile(self.graph, times, execution.peak(threads))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
         """Write the plan to a file that ``load_plan`` reads.
 
-        The file is a safetensors container: the folded weights as tensors, the steps as JSON.
+        The file is a safetensors container: the folded weights as tensors, those of convolutions
+        in the order in which the kernels of this machine read them, and as metadata the steps as
+        JSON and what ``metadata`` says.
 
         Parameters
         ----------
         path : path
             Such as "net.plan".
+        metadata : mapping of str to str, optional
+            Text that travels with the plan, by default ``plan.metadata``.
 
         Raises
         ------
         GraphError
             If a step cannot be written: one whose parameters are no plain values.
+        OSError
+            If the file cannot be written.
         """
         from minigrad.engine.files import save_plan  # only a plan that is saved has use for it
 
-        save_plan(self.design, self.layout, path)
+        save_plan(self.design, self.layout, self.metadata if metadata is None else metadata, path)
 
     def __repr__(self) -> str:
         from minigrad.engine.describe import line

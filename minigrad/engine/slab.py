@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad.tensor import Array
 
-__all__ = ["Slab"]
+__all__ = ["LINE", "Slab"]
 
 LINE = 64  # bytes: where an array may begin
 

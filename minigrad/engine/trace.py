@@ -11,7 +11,7 @@ would see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,9 +61,9 @@ class Symbol(Shaped):
 class _Recorder:
     """The interpreter that ``trace`` puts in the place of evaluation."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[int, Constant]) -> None:
         self.steps: dict[int, Step] = {}
-        self.constants: dict[int, Constant] = {}  # by their array: one array, one Constant
+        self.constants = dict(known)  # by their array: one array, one Constant
 
     def __call__(
         self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
@@ -102,7 +102,12 @@ def _dtype(
     return first
 
 
-def trace(model: Callable[[Tensor], Any], shape: Shape, dtype: npt.DTypeLike) -> Graph:
+def trace(
+    model: Callable[[Tensor], Any],
+    shape: Shape,
+    dtype: npt.DTypeLike,
+    known: Mapping[int, Constant] | None = None,
+) -> Graph:
     """Record ``model`` for an input of this shape and dtype.
 
     Parameters
@@ -111,6 +116,8 @@ def trace(model: Callable[[Tensor], Any], shape: Shape, dtype: npt.DTypeLike) ->
         Tensor to Tensor, or to a list of Tensors.
     shape : tuple of int
     dtype : float32 or float64
+    known : mapping, optional
+        What stands for an array of the model, by the array's identity; by default a Constant.
 
     Returns
     -------
@@ -128,7 +135,7 @@ def trace(model: Callable[[Tensor], Any], shape: Shape, dtype: npt.DTypeLike) ->
     >>> [step.op for step in graph.steps.values()]
     ['add', 'relu']
     """
-    recorder = _Recorder()
+    recorder = _Recorder(known or {})
     start = Value(0, tuple(shape), np.dtype(dtype))
     with no_grad(), interpreting(recorder):
         result = model(Symbol(start))

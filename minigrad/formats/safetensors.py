@@ -139,9 +139,12 @@ def _read_tensor(source: Source, start: int, tensor: Tensor) -> Array:
 
 
 def write_safetensors(
-    file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]
+    file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str], page: int = 8
 ) -> None:
-    """Write the arrays; wide numbers come first, so that each lies on a multiple of its size."""
+    """Write the arrays; wide numbers come first, so that each lies on a multiple of its size.
+
+    The first begins at a multiple of ``page``, and the others follow without gaps.
+    """
     plain = {n: np.asarray(a, a.dtype.newbyteorder("<"), order="C") for n, a in arrays.items()}
     order = sorted(plain, key=lambda name: -plain[name].itemsize)
     ends = dict(zip(order, accumulate(plain[name].nbytes for name in order), strict=True))
@@ -153,7 +156,7 @@ def write_safetensors(
             "data_offsets": [ends[name] - array.nbytes, ends[name]],
         }
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(8 + len(text)) % page)
     file.write(len(text).to_bytes(8, "little") + text)
     for name in order:
         file.write(plain[name].reshape(-1).view(np.uint8).data)

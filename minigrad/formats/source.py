@@ -48,7 +48,8 @@ class Snapshot:
 
     def reserve(self, sizes: Collection[int]) -> None:
         """One piece of memory for many reads: the system gives it faster than many small ones."""
-        self.room = memoryview(np.empty(sum(sizes) + ALIGNMENT * len(sizes), np.uint8))
+        room = np.empty(sum(sizes) + ALIGNMENT * (len(sizes) + 1), np.uint8)
+        self.room = memoryview(room[-room.ctypes.data % ALIGNMENT :])
 
     def read(self, start: int, nbytes: int) -> memoryview:
         """The bytes from ``start`` on, in memory of their own."""
@@ -75,7 +76,7 @@ class Snapshot:
             done += count
 
     def _memory(self, nbytes: int) -> memoryview:
-        """Memory for so many bytes, beginning where numbers of any size may."""
+        """Memory for so many bytes; what was reserved begins with a cache line."""
         if nbytes > len(self.room):
             return memoryview(np.empty(nbytes, np.uint8))
         content, self.room = self.room[:nbytes], self.room[nbytes + -nbytes % ALIGNMENT :]

@@ -25,6 +25,7 @@ its authors and libraries have it (tests/models), as do the names in a state dic
 
 from typing import TYPE_CHECKING
 
+from minigrad.models.metadata import Description
 from minigrad.models.network import Network
 from minigrad.models.preparation import Preparation
 from minigrad.models.registry import create, entry, names, resolve
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from minigrad.models.identity import convert, identify
 
 __all__ = [
+    "Description",
     "Network",
     "Preparation",
     "convert",

@@ -11,7 +11,8 @@ count operations; what no network computes with is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from minigrad.errors import StateDictError, listing
 from minigrad.formats.prefixes import below_prefix
@@ -99,10 +100,14 @@ class Origin(Module):
             preparation of photographs).  ``minigrad.formats.save`` writes them too, and
             ``create`` uses them.
         """
-        metadata = describe(
-            self.name, self.preset, self.switches, self.labels, self.preparation
-        )  # fmt: skip
-        return StateDict(super().state_dict(), metadata)
+        return StateDict(super().state_dict(), self.minigrad_about())
+
+    @property
+    def minigrad_about(self) -> Callable[[], dict[str, str]]:
+        """What gives the metadata of the state dict, without holding on to the network."""
+        return partial(
+            describe, self.name, self.preset, self.switches, self.labels, self.preparation
+        )
 
     def load_state_dict(self, state: State, strict: bool = True) -> Incompatible:
         """Adopt weights under minigrad's names or those of a library it knows.

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,12 @@ import pytest
 import minigrad as mg
 from minigrad.engine.files import OPERATIONS
 from minigrad.engine.loading import CALLS
+from minigrad.engine.packing import PAGE, PackedConstant
 from minigrad.errors import FormatError, GraphError, MinigradError
 from minigrad.formats.limits import Budget
 from minigrad.formats.safetensors import read_safetensors, write_safetensors
 from minigrad.formats.source import source
+from minigrad.kernels.cython.core import level, levels
 
 FAMILIES = (
     "mobilenet_v2_0_35", "mobilenet_v3_small", "mnasnet_small", "efficientnet_lite0",
@@ -57,7 +64,137 @@ def test_what_a_plan_was_told_is_kept(fold: bool, layout: str, tmp_path: Path) -
     assert again.threads == 2
     assert np.array_equal(again(x), plan(x))
     again.save(tmp_path / "b.plan")
-    assert np.array_equal(mg.load_plan(tmp_path / "b.plan")(x), plan(x))
+    assert (tmp_path / "b.plan").read_bytes() == (tmp_path / "a.plan").read_bytes()
+
+
+def described(path: Path) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """The header of a plan file, what its steps' JSON says, and where its tensors begin."""
+    raw = path.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    return header, json.loads(header["__metadata__"]["minigrad.steps"]), start
+
+
+def filters_of(plan: Any) -> list[Any]:
+    return [s.filters for s in plan.unfused.steps.values() if s.op in ("conv2d", "linear")]
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("name", FAMILIES[:5])
+def test_filters_begin_with_a_page_and_are_read_where_they_lie(
+    name: str, mmap: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.plan"
+    plan_of(name).save(path)
+    header, steps, start = described(path)
+    assert start % PAGE == 0
+    assert all((start + header[n]["data_offsets"][0]) % PAGE == 0 for n in steps["packed"])
+    plan = mg.load_plan(path, mmap=mmap)
+    plan(batch((2, 3, 64, 64)))
+    constants = filters_of(plan)
+    assert len(constants) == len(steps["packed"])
+    homes = [p.home if hasattr(p, "home") else p.ready for _, p in plan._packed.values()]
+    assert {id(home) for home in homes} == {id(c._packed) for c in constants}
+    assert all(c._unpacked is None for c in constants), "the plan was run without unpacking"
+
+
+def test_filters_are_unpacked_for_whoever_looks_at_them(tmp_path: Path) -> None:
+    plan, path = plan_of("mobilenet_v3_small"), tmp_path / "net.plan"
+    plan.save(path)
+    again, x = mg.load_plan(path), batch((2, 3, 64, 64))
+    assert all(isinstance(c, PackedConstant) for c in filters_of(again))
+    assert all(
+        np.array_equal(a.array, b.array)
+        for a, b in zip(filters_of(again), filters_of(plan), strict=True)
+    )
+    named, expected = again.intermediates(x), plan.intermediates(x)
+    assert list(named) == list(expected)
+    assert all(np.array_equal(named[k], expected[k]) for k in expected)
+    assert np.array_equal(pickle.loads(pickle.dumps(again))(x), plan(x))
+
+
+@pytest.mark.parametrize("wrote", levels())
+@pytest.mark.parametrize("reads", levels())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_another_instruction_set_packs_anew_and_says_so(
+    wrote: str, reads: str, dtype: type, tmp_path: Path
+) -> None:
+    path, x = tmp_path / "net.plan", batch((2, 3, 32, 32)).astype(dtype)
+    model = mg.models.create("mobilenet_v2_0_35", rng=0, num_classes=7).eval().to(dtype)
+    with level(wrote):
+        mg.compile(model, x.shape, dtype=dtype).save(path)
+    with level(reads), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        again = mg.load_plan(path)
+        y = again(x)
+        assert np.array_equal(y, mg.compile(model, x.shape, dtype=dtype)(x))
+    expected = [] if wrote == reads else [f"was packed for {wrote}, and this machine runs {reads}"]
+    assert len(told) == len(expected)
+    assert all(words in str(w.message) for words, w in zip(expected, told, strict=True))
+
+
+def in_a_process(code: str, *arguments: str, isa: str | None = None) -> str:
+    environment = {k: v for k, v in os.environ.items() if k != "MINIGRAD_ISA"}
+    environment |= {} if isa is None else {"MINIGRAD_ISA": isa}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(
+        command, env=environment, check=True, capture_output=True, text=True, timeout=300
+    ).stdout
+
+
+LOADED = """
+import json, sys
+before = set(sys.modules)
+import numpy as np, minigrad as mg
+plan = mg.load_plan(sys.argv[1])
+np.save(sys.argv[2], plan(np.load(sys.argv[3])))
+others = {name.partition(".")[0] for name in set(sys.modules) - before} - {"minigrad", "numpy"}
+ours = {name.split(".")[1] for name in sys.modules if name.startswith("minigrad.")}
+others = {name for name in others - set(sys.stdlib_module_names) if "cython" not in name}
+print(json.dumps([sorted(others), sorted(ours)]))
+"""
+
+
+def test_loading_and_running_imports_numpy_and_the_core_alone(tmp_path: Path) -> None:
+    x = batch((2, 3, 64, 64))
+    plan = plan_of("efficientnet_lite0")
+    plan.save(tmp_path / "net.plan")
+    np.save(tmp_path / "x.npy", x)
+    paths = [str(tmp_path / name) for name in ("net.plan", "y.npy", "x.npy")]
+    told = in_a_process(LOADED, *paths)
+    others, ours = json.loads(told)
+    assert others == []
+    assert not {"nn", "models", "optim", "graphs", "verify", "vision", "cli"} & set(ours)
+    assert np.array_equal(np.load(tmp_path / "y.npy"), plan(x))
+
+
+def test_without_the_core_a_plan_is_interpreted(tmp_path: Path) -> None:
+    x, plan = batch((1, 3, 32, 32)), plan_of("mobilenet_v2_0_35", (1, 3, 32, 32))
+    plan.save(tmp_path / "net.plan")
+    np.save(tmp_path / "x.npy", x)
+    paths = [str(tmp_path / name) for name in ("net.plan", "y.npy", "x.npy")]
+    in_a_process(LOADED, *paths, isa="none")
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), plan(x), rtol=1e-3, atol=1e-5)
+
+
+def test_what_the_network_says_of_itself_is_kept(tmp_path: Path) -> None:
+    model = mg.models.create("mobilenet_v2_0_35", rng=0, num_classes=2).eval()
+    model.labels = ("cat", "\x1b[31m")
+    plan = mg.compile(model, (1, 3, 32, 32))
+    plan.save(tmp_path / "a.plan")
+    plan.save(tmp_path / "b.plan", {"trained on": "pets"})
+    stated = mg.models.Description.of(mg.load_plan(tmp_path / "a.plan").metadata)
+    assert (stated.network, stated.labels) == ("mobilenet_v2_0_35", model.labels)
+    assert mg.load_plan(tmp_path / "b.plan").metadata == {"trained on": "pets"}
+    assert mg.compile(lambda x: x + 1, (2,)).metadata == {}
+
+
+def test_a_plan_of_another_version_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "net.plan"
+    with path.open("wb") as file:
+        write_safetensors(file, {"w0": np.zeros(1, np.float32)}, {"minigrad.plan": "1"})
+    with pytest.raises(FormatError, match="plan of version '1', and this .* reads version '2'"):
+        mg.load_plan(path)
 
 
 def test_other_steps_and_several_outputs_are_kept(tmp_path: Path) -> None:
@@ -89,7 +226,7 @@ def test_a_step_that_no_file_holds_is_told(tmp_path: Path) -> None:
 def test_a_file_of_weights_is_no_plan(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     mg.formats.save(path, {"w": np.ones(3, np.float32)})
-    with pytest.raises(FormatError, match="no plan of this version"):
+    with pytest.raises(FormatError, match="no plan of minigrad"):
         mg.load_plan(path)
 
 
@@ -128,7 +265,9 @@ def saved(tmp_path_factory: Any) -> Saved:
 def tried(load: Any, x: Any) -> bool:
     """Whether a file can be loaded and run; any failure is a sentence of ours."""
     try:
-        plan = load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it was packed for another machine
+            plan = load()
         if plan.graph.shape == x.shape and plan.layout == "NCHW" and plan.graph.dtype == x.dtype:
             plan(x, threads=2)
     except MinigradError as error:
@@ -215,6 +354,36 @@ def test_damaged_bytes_are_refused_or_run_within_their_arrays(whole: bool, saved
             data[rng.integers(len(data) if whole else 3000)] = rng.integers(256)
         path.write_bytes(data[: rng.integers(len(data))] if rng.integers(8) == 0 else data)
         tried(lambda: mg.load_plan(path), saved.x)
+
+
+PACKINGS = (
+    [], [[8, 3, 3, 3]], [[8, 3, 3, 3], 0], [[8, 3, 3, 3], 3], [[8, 3, 3, 3], -1], [[8, 3, 3], 1],
+    [[8, 3, 3, 0], 1], [[16, 3, 3, 3], 1], [[2**31 - 1] * 4, 1], [[8, 27], 1],
+    [[8, 3, 3, 3], True], [[8, 3, 3, 3.0], 1], [[-8, -3, 3, 3], 1],
+    [[10**30, 1], 1], {"shape": [8, 3, 3, 3]},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("register", [16, 32, 64])
+def test_filters_of_another_shape_or_register_are_refused(register: int, saved: Saved) -> None:
+    for packing in PACKINGS:
+        packed = {**saved.steps["packed"], "w0": packing}
+        with pytest.raises(FormatError):
+            saved.load({**saved.steps, "packed": packed, "register": register})
+
+
+@pytest.mark.parametrize("register", [0, 1, 8, 63, 128, -64, 2**70, True])
+def test_no_register_has_any_number_of_bytes(register: int, saved: Saved) -> None:
+    with pytest.raises(FormatError, match="packed|filters"):
+        saved.load({**saved.steps, "register": register})
+
+
+def test_packed_numbers_are_filters_and_nothing_else(saved: Saved) -> None:
+    steps = [*saved.steps["steps"], ["add", ["1", "w0"], {}, ""]]
+    with pytest.raises(FormatError, match="reads packed filters as other numbers"):
+        saved.load({**saved.steps, "steps": steps})
+    with pytest.raises(FormatError, match="not there"):
+        saved.load({**saved.steps, "packed": {"w99": [[1, 1], 1]}})
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import channels_last, dense, empty_channels_last, regular
 from minigrad.threads import num_threads
 
-__all__ = ["bind_conv2d", "convolve", "epilogue", "pack", "packed_bytes"]
+__all__ = ["adopt", "bind_conv2d", "convolve", "epilogue", "pack", "packed_bytes"]
 
 
 def pack(w: Array, spec: ConvSpec, room: Callable[[int], Array] | None = None) -> Any:
@@ -39,6 +39,17 @@ def pack(w: Array, spec: ConvSpec, room: Callable[[int], Array] | None = None) -
         return core.DepthwiseWeights(w, spec)
     memory = room(packed_bytes(w.shape, spec, w.dtype)) if room else None
     return core.DenseWeights(w, spec, memory)
+
+
+def adopt(w: Array, spec: ConvSpec, packed: Array) -> Any:
+    """``pack(w, spec)`` where that was done before: w gives its shape and dtype alone.
+
+    ``packed`` has what the kernels read, four registers beyond the last filter among them.  It
+    begins with a cache line, is kept alive, and is never written to.
+    """
+    if classify(spec, w.shape) == "depthwise":
+        return core.DepthwiseWeights(w, spec, packed)
+    return core.DenseWeights(w, spec, packed, ready=True)
 
 
 def packed_bytes(w_shape: Sequence[int], spec: ConvSpec, dtype: np.dtype[np.generic]) -> int:

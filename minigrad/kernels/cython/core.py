@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from minigrad.errors import BackendError
 from minigrad.kernels.cython._ext import LEVEL, REASON, level_module, levels
 
-__all__ = ["LEVEL", "REASON", "BoundCall", "core", "level", "levels"]
+__all__ = ["LEVEL", "REASON", "BoundCall", "core", "current_level", "level", "levels"]
 
 
 class BoundCall(Protocol):
@@ -39,6 +39,12 @@ class Core:
 
 
 core: Any = Core(LEVEL)
+
+
+def current_level() -> str | None:
+    """The instruction set whose kernels are used now; None without a compiled core."""
+    name: str | None = core._level
+    return name
 
 
 @contextmanager
