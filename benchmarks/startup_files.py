@@ -1,8 +1,8 @@
 """One network in the file of every engine: ``python -m benchmarks.startup_files FOLDER``.
 
-Writes mobilenet_v2.pth (ours), .onnx (ONNX Runtime, OpenVINO), .tflite (LiteRT), .param and
-.bin (ncnn), all with the same weights.  A process of its own, because it imports what the
-processes that are measured must not share.
+Writes mobilenet_v2.pth and .plan (ours), .onnx (ONNX Runtime, OpenVINO), .tflite (LiteRT),
+.param and .bin (ncnn), all with the same weights.  A process of its own, because it imports
+what the processes that are measured must not share.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from benchmarks.ncnn_graph import ncnn_network
 from benchmarks.recorded import ordinary, recorded
 from benchmarks.tflite_graph import tflite_network
 from minigrad import formats, models
+from minigrad.engine import compile
 from minigrad.engine.export import to_onnx
 
 __all__ = ["NAME", "write"]
@@ -26,6 +27,7 @@ def write(folder: Path) -> None:
     model = ordinary(models.create(NAME, rng=0), SHAPE)
     file = folder / NAME
     formats.save(file.with_suffix(".pth"), model.state_dict())
+    compile(model.eval(), SHAPE).save(file.with_suffix(".plan"))
     file.with_suffix(".onnx").write_bytes(to_onnx(model, SHAPE).SerializeToString())
     graph = recorded(model, SHAPE)
     file.with_suffix(".tflite").write_bytes(tflite_network(graph))

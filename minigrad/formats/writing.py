@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -109,7 +108,7 @@ def _target(path: str) -> tuple[str, os.stat_result | None]:
 def _new_part(folder: str, mode: int) -> tuple[str, int]:
     """A part file that nobody else has opened, with a lock on it."""
     while True:
-        part = os.path.join(folder, f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+        part = os.path.join(folder, f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}")
         try:
             descriptor = os.open(part, NEW, mode)
         except FileExistsError:

@@ -133,13 +133,16 @@ def test_another_instruction_set_packs_anew_and_says_so(
     assert all(words in str(w.message) for words, w in zip(expected, told, strict=True))
 
 
-def in_a_process(code: str, *arguments: str, isa: str | None = None) -> str:
+def in_a_process(folder: Path, code: str, *arguments: str, isa: str | None = None) -> str:
+    """What a Python prints that sees the minigrad that is tested, started in a folder."""
     environment = {k: v for k, v in os.environ.items() if k != "MINIGRAD_ISA"}
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
     environment |= {} if isa is None else {"MINIGRAD_ISA": isa}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True, timeout=300
-    ).stdout
+        command, env=environment, cwd=folder, check=True, capture_output=True, text=True,
+        timeout=300,
+    ).stdout  # fmt: skip
 
 
 LOADED = """
@@ -161,7 +164,7 @@ def test_loading_and_running_imports_numpy_and_the_core_alone(tmp_path: Path) ->
     plan.save(tmp_path / "net.plan")
     np.save(tmp_path / "x.npy", x)
     paths = [str(tmp_path / name) for name in ("net.plan", "y.npy", "x.npy")]
-    told = in_a_process(LOADED, *paths)
+    told = in_a_process(tmp_path, LOADED, *paths)
     others, ours = json.loads(told)
     assert others == []
     assert not {"nn", "models", "optim", "graphs", "verify", "vision", "cli"} & set(ours)
@@ -173,7 +176,7 @@ def test_without_the_core_a_plan_is_interpreted(tmp_path: Path) -> None:
     plan.save(tmp_path / "net.plan")
     np.save(tmp_path / "x.npy", x)
     paths = [str(tmp_path / name) for name in ("net.plan", "y.npy", "x.npy")]
-    in_a_process(LOADED, *paths, isa="none")
+    in_a_process(tmp_path, LOADED, *paths, isa="none")
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), plan(x), rtol=1e-3, atol=1e-5)
 
 
