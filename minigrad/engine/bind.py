@@ -71,7 +71,7 @@ class Packed:
             self.made.setdefault(key, (w.key, self._pack(w, spec)))
         return self.made[key][1]
 
-    def _pack(self, w: Constant, spec: ConvSpec) -> Any:
+    def _pack(self, w: Constant, spec: ConvSpec) -> object:
         ready, home = w.ready(spec.groups), self._home(w, spec)
         if ready is not None:
             return adopt(as_maps(w.key), spec, ready)

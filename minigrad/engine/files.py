@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from minigrad.engine.design import Design
 from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
@@ -104,7 +103,7 @@ class _Writer:
     def __init__(self, packable: Mapping[int, int]) -> None:
         self.packable = packable
         self.packed: dict[str, tuple[Shape, Order]] = {}
-        self.steps: list[Any] = []
+        self.steps: list[list[object]] = []
         self.arrays: dict[str, Array] = {}
         self.names: dict[int, str] = {0: "0"}  # of values
         self.tensors: dict[int, str] = {}  # of arrays, by identity
@@ -131,12 +130,12 @@ class _Writer:
         return pages | {name: array for name, array in self.arrays.items() if name not in pages}
 
     def add(
-        self, op: str, inputs: list[str | None], params: dict[str, Any], layer: str, last: str
+        self, op: str, inputs: list[str | None], params: Mapping[str, object], layer: str, last: str
     ) -> str:
         """One primitive; returns the name of its value."""
         if op not in OPERATIONS:
             raise GraphError(f"save: the step {layer or op} is a {op}, which no plan file can hold")
-        self.steps.append([op, [*inputs], _encoded(params), layer, last])
+        self.steps.append([op, [*inputs], _encoded(dict(params)), layer, last])
         return str(len(self.steps))
 
     def step(self, step: Step) -> None:
@@ -157,7 +156,7 @@ class _Writer:
         self.names[step.number] = y
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: object) -> object:
     """A parameter as JSON has it."""
     if isinstance(value, dict):
         return {name: _encoded(v) for name, v in value.items()}

@@ -204,7 +204,9 @@ class _Recorded:
         self.metadata = state.metadata
         self.last: dict[int, str] = {}  # by the number of the value that a step makes
 
-    def _constants(self, state: Mapping[str, Array], packed: dict[str, Any]) -> dict[str, Tensor]:
+    def _constants(
+        self, state: Mapping[str, Array], packed: dict[str, object]
+    ) -> dict[str, Tensor]:
         """What the steps may read beside maps; packed filters are known by shape alone."""
         if (self.register not in REGISTERS and packed) or not packed.keys() <= state.keys():
             raise FormatError("the plan says of tensors that are not there that they are packed")

@@ -41,15 +41,19 @@ def pack(w: Array, spec: ConvSpec, room: Callable[[int], Array] | None = None) -
     return core.DenseWeights(w, spec, memory)
 
 
-def adopt(w: Array, spec: ConvSpec, packed: Array) -> Any:
+def adopt(w: Array, spec: ConvSpec, packed: Array) -> object:
     """``pack(w, spec)`` where that was done before: w gives its shape and dtype alone.
 
     ``packed`` has what the kernels read, four registers beyond the last filter among them.  It
     begins with a cache line, is kept alive, and is never written to.
     """
-    if classify(spec, w.shape) == "depthwise":
-        return core.DepthwiseWeights(w, spec, packed)
-    return core.DenseWeights(w, spec, packed, ready=True)
+    depthwise = classify(spec, w.shape) == "depthwise"
+    made: object = (
+        core.DepthwiseWeights(w, spec, packed)
+        if depthwise
+        else core.DenseWeights(w, spec, packed, ready=True)
+    )
+    return made
 
 
 def packed_bytes(w_shape: Sequence[int], spec: ConvSpec, dtype: np.dtype[np.generic]) -> int:
