@@ -5,10 +5,10 @@
 
 DATA has the folders train, validation and test with a folder for each class, WEIGHTS is
 torchvision's file.  The recipe is that of ``minigrad train --model mobilenet_v2 --weights
-WEIGHTS --size 128 --batch 32 --epochs 3``: both engines get the same pictures in the same
-order, changed in the same way, the same first classifier, the same rates, and train every
-layer; only the noise of dropout differs.  The share that is right is counted on ``test``,
-which nobody looks at before, with the weights of the last epoch.
+WEIGHTS --size 128 --batch 32 --epochs 2 --learning-rate 0.01``: both engines get the same
+pictures in the same order, changed in the same way, the same first classifier, the same rates,
+and train every layer; only the noise of dropout differs.  The share that is right is counted on
+``test``, which nobody looks at before, with the weights of the last epoch.
 ``pip install torch==2.13.0``.
 """
 
@@ -45,7 +45,8 @@ class Task:
     def __init__(self, args: argparse.Namespace, seed: int) -> None:
         typed = ("--model", "mobilenet_v2", "--weights", str(args.weights), "--seed", str(seed),
                  "--size", str(args.size), "--batch", str(args.batch),
-                 "--epochs", str(args.epochs))  # fmt: skip
+                 "--epochs", str(args.epochs),
+                 "--learning-rate", str(args.learning_rate))  # fmt: skip
         parser = argparse.ArgumentParser()
         train.configure(parser)
         options = parser.parse_args(typed)
@@ -154,8 +155,9 @@ def trained(args: argparse.Namespace, seed: int) -> dict[str, object]:
     with use_threads(args.threads):
         share = ours(task) if args.engine == "minigrad" else theirs(
             task, args.weights, args.threads)  # fmt: skip
-    return {"engine": args.engine, "seed": seed, "epochs": args.epochs, "size": args.size,
-            "batch": args.batch, "right": share, "of": len(task.test.dataset),
+    return {"engine": args.engine, "seed": seed, "epochs": args.epochs,
+            "learning_rate": args.learning_rate, "size": args.size, "batch": args.batch,
+            "right": share, "of": len(task.test.dataset),
             "seconds": round(time.perf_counter() - start)}  # fmt: skip
 
 
@@ -166,7 +168,8 @@ def main() -> int:
     add("weights", type=Path, metavar="WEIGHTS")
     add("--engine", choices=("minigrad", "torch"), default="minigrad")
     add("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0])
-    add("--epochs", type=int, default=3)
+    add("--epochs", type=int, default=2)
+    add("--learning-rate", type=float, default=0.01)
     add("--size", type=int, default=128)
     add("--batch", type=int, default=32)
     add("--threads", type=int, default=1)

@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -219,7 +220,7 @@ class _Training:
         )
         write_text(self.out / "curves.svg", curves_svg(history))
         write_bytes(self.out / "curves.png", curves_png(history))
-        if record.val_accuracy == max(r.val_accuracy or 0.0 for r in history):
+        if record is _best(history):
             self._save_model()
         if not self.as_json:
             print(self._line(record), flush=True)
@@ -242,7 +243,7 @@ class _Training:
         )
 
     def _report(self) -> None:
-        best = max(self.run.history, key=lambda r: r.val_accuracy or 0.0)
+        best = _best(self.run.history)
         path = self.out / "model.safetensors"
         last = self.last or evaluate_run(self.run, self.validation)  # resumed after its end
         if self.as_json:
@@ -254,6 +255,11 @@ class _Training:
         print_lines(_confusion(last, self.parts.training.classes))
         print(f"wrote {path}; name photographs with")
         print(f"  minigrad classify --weights {path} PHOTO")
+
+
+def _best(history: Sequence[EpochRecord]) -> EpochRecord:
+    """The epoch whose weights are written: most right in validation, then the smallest loss."""
+    return max(history, key=lambda r: (r.val_accuracy or 0.0, -(r.val_loss or 0.0)))
 
 
 def _options(args: argparse.Namespace) -> dict[str, object]:

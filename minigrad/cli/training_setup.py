@@ -41,6 +41,7 @@ OPTIMIZERS: dict[str, Callable[[Groups, float], Optimizer]] = {
 }
 WEIGHT_DECAY, WARMUP = 4e-5, 0.5  # unless they are given; warm-up in epochs
 RATES = {"sgd": 0.05, "rmsprop": 0.002, "adam": 0.001, "adamw": 0.001}  # for a batch of 64
+PRETRAINED = 0.4  # of these: larger steps lose what was learned before
 
 
 def make_network(options: argparse.Namespace, parts: Parts) -> Network:
@@ -126,6 +127,7 @@ def make_run(network: Network, options: argparse.Namespace, steps: int) -> Run:
         schedule = recipe.make_schedule(optimizer, max(1, total // options.epochs), options.epochs)
     else:
         usual = RATES[options.optimizer] * options.batch * options.accumulate / 64
+        usual *= PRETRAINED if options.weights else 1.0
         lr = usual if options.learning_rate is None else options.learning_rate
         groups = parameter_groups(network, lr, options.weight_decay, options.layer_decay)
         optimizer = OPTIMIZERS[options.optimizer](groups, lr)

@@ -175,6 +175,23 @@ def test_a_command_killed_before_any_of_its_writes_goes_on_to_the_same_files(
             assert pieces(out) == pieces(twice)
 
 
+def test_of_equally_right_epochs_the_one_with_the_smallest_loss_is_written(
+    pictures, trained, tmp_path, capsys
+):
+    """Two pictures of each class are kept apart, so that many epochs are equally right."""
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    best = max(row["val_accuracy"] for row in rows)
+    loss = min(row["val_loss"] for row in rows if row["val_accuracy"] == best)
+    for name in CLASSES:
+        (tmp_path / name).mkdir()
+        for picture in ("0.png", "18.png"):  # every tenth by name
+            (tmp_path / name / picture).write_bytes((pictures / name / picture).read_bytes())
+    weights = str(trained / "model.safetensors")
+    assert main(["evaluate", "--weights", weights, str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["top1"], found["loss"]) == (best, pytest.approx(loss, rel=1e-3))
+
+
 def test_frozen_norms_keep_their_statistics_and_the_rest_learns(pictures, tmp_path):
     before = mg.models.create("inverted_residual_small", num_classes=2, rng=0).state_dict()
     assert train(pictures, tmp_path / "out", "--freeze", "norms", "--epochs", 1) == 0
