@@ -11,6 +11,7 @@ A module of a command has ``configure(parser)``, which declares its arguments, a
 No command uses the internet.  The commands:
 
     classify, evaluate         what is in a photograph; how often that is right
+    detect                     the objects in a photograph
     segment                    what each pixel of a photograph shows
     embed                      what a network sees in photographs, as vectors
     run                        a network of an ONNX file on arrays and photographs
@@ -62,6 +63,7 @@ COMMANDS = {
     "classify": "name what is in photographs",
     "embed": "write what a network sees in photographs as vectors",
     "evaluate": "say how often a network is right about a folder of photographs",
+    "detect": "find the objects in photographs",
     "segment": "name what each pixel of photographs shows",
     "run": "run a network of an ONNX file on arrays and photographs",
     "models": "list every network: its cost, its accuracy, where weights may come from",

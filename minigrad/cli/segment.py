@@ -19,7 +19,7 @@ from PIL import Image
 
 from minigrad.cli.photographs import Framed, expand, framed
 from minigrad.cli.terminal import print_json, print_lines, printable, progress, sentence
-from minigrad.cli.viewers import Viewer, add_viewer, check_pictures, viewer
+from minigrad.cli.viewers import Installed, Viewer, add_viewer, check_pictures, viewer
 from minigrad.columns import Column, fit, width
 from minigrad.errors import MinigradError
 from minigrad.formats.writing import write_bytes
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     return 2 if any("error" in result for result in results) else 0
 
 
-def no_weights(name: str | None) -> tuple[str, Path]:
+def no_weights(name: str | None) -> Installed:
     """Say that weights must be given."""
     raise MinigradError(
         f"no package is known to carry weights for {name or 'segmentation'}: give a file with "

@@ -16,10 +16,10 @@ from minigrad.cli.arguments import threads as thread_number
 from minigrad.cli.labels import read_labels
 from minigrad.engine import compile
 from minigrad.errors import MinigradError
-from minigrad.formats import load
 from minigrad.graphs.imported import ImportedGraph, load_graph
 from minigrad.kernels import BACKENDS, backend, current_backend
 from minigrad.models.dense import Catalogue, Dense
+from minigrad.models.dense.catalogue import read_weights
 from minigrad.models.dense.labels import COCO, VOC
 from minigrad.models.preparation import Framing
 from minigrad.nn.module import AnyModule
@@ -28,10 +28,18 @@ from minigrad.tensor import Array
 from minigrad.threads import threads
 from minigrad.vision.naming import outputs
 
-__all__ = ["Viewer", "add_framing", "add_viewer", "check_pictures", "viewer"]
+__all__ = ["Installed", "Viewer", "add_framing", "add_viewer", "check_pictures", "viewer"]
 
 LARGEST_SIDE = 4096
 FREE_SIDE = 512  # of a file whose input may have any size
+
+
+class Installed(NamedTuple):
+    """The weights of an installed package; without a name they say themselves what they are of."""
+
+    name: str | None
+    weights: Path
+    labels: tuple[str, ...] = ()
 
 
 class Viewer(NamedTuple):
@@ -102,9 +110,9 @@ def add_framing(parser: argparse.ArgumentParser) -> None:
 def viewer(
     args: argparse.Namespace,
     catalogue: Catalogue[Dense[object]],
-    found: Callable[[str | None], tuple[str, Path]],
+    found: Callable[[str | None], Installed],
 ) -> Iterator[Viewer]:
-    """The network that the arguments name; ``found`` gives (network, weights) if they give none.
+    """The network that the arguments name; ``found`` gives weights if they give none.
 
     Its backend and its number of threads hold inside of the block.
     """
@@ -129,14 +137,15 @@ def viewer(
 def _of_catalogue(
     args: argparse.Namespace,
     catalogue: Catalogue[Dense[object]],
-    found: Callable[[str | None], tuple[str, Path]],
+    found: Callable[[str | None], Installed],
 ) -> tuple[str, AnyModule, Framing, tuple[str, ...]]:
-    name, weights = (args.model, args.weights) if args.weights else found(args.model)
-    state = load(weights)
+    given = Installed(args.model, args.weights) if args.weights else found(args.model)
+    name, weights, labels = given
+    state = read_weights(weights)
     name = catalogue.identify(state) if name is None else name
     model = catalogue.create(name, state, None, None, np.float32, {})
     framing = model.framing if args.size is None else model.framing._replace(size=args.size)
-    return name, model, framing, model.labels
+    return name, model, framing, labels or model.labels
 
 
 def _of_file(args: argparse.Namespace) -> tuple[str, AnyModule, Framing]:

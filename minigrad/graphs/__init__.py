@@ -28,6 +28,7 @@ tflite_operators            all of them as tables
 tflite_constants            constants as the steps read them
 tflite_folding              operators on numbers that are known
 tflite_steps                a graph as steps, constants and weights
+tensorflow_file             the constants of a frozen TensorFlow graph
 imported                    the network as a module, and ``load_graph``
 ==========================  =========================================================
 

@@ -14,6 +14,7 @@ cost_table       those rows as a table
 costs            parameters, multiply-adds, receptive fields, layer by layer
 metadata         what changes a network and no shape, as text beside its weights
 dense            what networks for every pixel and for objects share
+detection        networks that find objects
 segmentation     networks that name every pixel
 block_memory     the activation memory of each block, split or not
 drawing          a network as a picture
@@ -31,7 +32,7 @@ from minigrad.models.preparation import Preparation
 from minigrad.models.registry import create, entry, names, resolve
 
 if TYPE_CHECKING:
-    from minigrad.models import segmentation
+    from minigrad.models import detection, segmentation
     from minigrad.models.block_memory import memory
     from minigrad.models.costs import summary
     from minigrad.models.drawing import svg
@@ -43,6 +44,7 @@ __all__ = [
     "Preparation",
     "convert",
     "create",
+    "detection",
     "entry",
     "identify",
     "memory",
@@ -58,6 +60,7 @@ LATE = {
     "convert": "identity",
     "identify": "identity",
     "memory": "block_memory",
+    "detection": "",
     "segmentation": "",
     "summary": "costs",
     "svg": "drawing",

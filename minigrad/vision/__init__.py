@@ -13,6 +13,8 @@ Pillow, by the decoders of a few formats alone (`minigrad.vision.photos`).
     normalising  pixels as the numbers of a batch
     frames       the whole photograph, for networks that say something of all its places
     naming       every pixel of a photograph named: ``segment``
+    finding      the objects of a photograph found: ``detect``
+    precision    how well found objects agree with those that are there: COCO's AP
     agreement    how well named pixels agree with those of a mask
     pictures     what a network found, drawn
 
@@ -38,12 +40,15 @@ from minigrad.vision.photos import MAX_PIXELS, open_photo, read_photo
 from minigrad.vision.squares import square
 
 if TYPE_CHECKING:
+    from minigrad.vision.finding import detect
     from minigrad.vision.naming import segment
     from minigrad.vision.photos import Source
 
-__all__ = ["MAX_PIXELS", "Preparation", "preparation_for", "preprocess", "read_photo", "segment"]
+__all__ = [
+    "MAX_PIXELS", "Preparation", "detect", "preparation_for", "preprocess", "read_photo", "segment",
+]  # fmt: skip
 
-LATE = {"segment": "naming"}  # imported when they are first asked for
+LATE = {"detect": "finding", "segment": "naming"}  # imported when they are first asked for
 
 
 def __getattr__(name: str) -> object:

@@ -11,13 +11,16 @@ from minigrad import compile
 from minigrad.cli import main
 from minigrad.cli.packages import PACKAGES, located
 from minigrad.cli.photographs import expand
-from minigrad.models import create
+from minigrad.models import create, names
 from minigrad.vision import preprocess
 
 ESPRESSO = 967
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.distribution)
+CLASSIFIERS = [package for package in PACKAGES if package.network in names()]
+
+
+@pytest.mark.parametrize("package", CLASSIFIERS, ids=lambda package: package.distribution)
 def test_an_installed_package_loads_by_one_line_and_computes(package):
     path = located(package)
     if path is None:
@@ -34,7 +37,7 @@ def test_an_installed_package_loads_by_one_line_and_computes(package):
 
 
 def test_classify_finds_the_package_by_the_networks_name(capsys):
-    installed = {p.network for p in PACKAGES if located(p) is not None}
+    installed = {p.network for p in CLASSIFIERS if located(p) is not None}
     for network in sorted(installed):
         assert main(["classify", "--model", network, "--json"]) == 0
         (result,) = json.loads(capsys.readouterr().out)

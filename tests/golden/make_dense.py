@@ -32,9 +32,13 @@ CASES = [
      lambda: SEGMENTATION.lraspp_mobilenet_v3_large(weights_backbone=None), 64),
     ("deeplabv3_mobilenet_v3_large",
      lambda: SEGMENTATION.deeplabv3_mobilenet_v3_large(weights_backbone=None, aux_loss=True), 64),
+    ("ssdlite320_mobilenet_v3_large",
+     lambda: torchvision.models.detection.ssdlite320_mobilenet_v3_large(
+         weights=None, weights_backbone=None), 320),
 ]  # fmt: skip
 GRADIENTS = ("lraspp_mobilenet_v3_large",)
 CLASSES, IGNORED = 21, 255
+BOXES = [[30.0, 40.0, 130.0, 200.0], [160.0, 20.0, 310.0, 150.0]]
 
 
 def main() -> None:
@@ -58,12 +62,38 @@ def measured(name, build, size) -> dict:
         outputs = raw(model.eval(), torch.from_numpy(weights.image(size)))
     case = {"name": name, "size": size, "keys": keys, "outputs": [told(y) for y in outputs]}
     print(name, [(y["shape"], y["norm"]) for y in case["outputs"]])
+    if hasattr(model, "head"):
+        return case | detections(model, size)
     return case | (gradients(model, size) if name in GRADIENTS else {})
 
 
 def raw(model, x) -> list:
     """The outputs before any post-processing, as arrays."""
+    if hasattr(model, "head"):
+        made = model.head(list(model.backbone(x).values()))
+        return [made[name].numpy() for name in ("cls_logits", "bbox_regression")]
     return [y.numpy() for y in model(x).values()]
+
+
+def detections(model, size) -> dict:
+    """What torchvision tells in the end, and its losses for two images of objects."""
+    x = torch.from_numpy((weights.image(size)[0] + 1) / 2)
+    with torch.no_grad():
+        (told,) = model.eval()([x])
+    boxes = torch.tensor(BOXES, dtype=torch.float64)
+    objects = [
+        {"boxes": boxes, "labels": torch.tensor([5, 17])},
+        {"boxes": boxes[1:], "labels": torch.tensor([3])},
+    ]
+    both = (torch.from_numpy(weights.image(size, 2)) + 1) / 2
+    losses = model.train()(list(both), objects)
+    torch.stack(list(losses.values())).sum().backward()
+    return {
+        "boxes": told["boxes"].tolist(), "labels": told["labels"].tolist(),
+        "scores": told["scores"].tolist(), "losses": {k: v.item() for k, v in losses.items()},
+        "gradients": {k: [p.grad.norm().item(), p.grad.flatten()[0].item()]
+                      for k, p in model.named_parameters()},
+    }  # fmt: skip
 
 
 def told(y: np.ndarray) -> dict:

