@@ -139,14 +139,18 @@ def repeated_pairs(texts: Mapping[str, str]) -> list[str]:
 
 
 def without_docstrings(text: str) -> str:
-    """The source with its docstrings blanked: functions of a kind have sections of a kind."""
+    """The source with docstrings and imports blanked: files of a kind have some of a kind."""
     lines = text.splitlines()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                end = first.end_lineno or first.lineno
-                lines[first.lineno - 1 : end] = [""] * (end - first.lineno + 1)
+            told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            aside = first if told else None
+        else:
+            aside = node if isinstance(node, (ast.Import, ast.ImportFrom)) else None
+        if aside is not None:
+            end = aside.end_lineno or aside.lineno
+            lines[aside.lineno - 1 : end] = [""] * (end - aside.lineno + 1)
     return "\n".join(lines)
 
 

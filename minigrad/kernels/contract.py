@@ -101,6 +101,7 @@ __all__ = [
     "PoolWindow",
     "check_places",
     "classify",
+    "functions_of_one",
     "ieee",
     "in_one_order",
     "misplaced",
@@ -143,6 +144,18 @@ def in_one_order(x: Array) -> tuple[Array, Array]:
         return x, y
     x = x.copy(order="K")
     return x, np.empty_like(x, subok=False)
+
+
+def functions_of_one(
+    function: Callable[[str], Callable[..., Array]],
+    input_grad: Callable[[str], Callable[..., Array]],
+) -> dict[str, Callable[..., Array]]:
+    """The functions of one number and their slopes by name, each made from its name."""
+    made = {f.name: function(f.name) for f in FUNCTIONS_OF_ONE}
+    made |= {f.input_grad: input_grad(f.input_grad) for f in FUNCTIONS_OF_ONE if f.slope}
+    for name, one in made.items():
+        one.__name__ = one.__qualname__ = name
+    return made
 
 
 class Function(NamedTuple):

@@ -9,13 +9,15 @@ graph that lacks an activation, or has one more, still has the others where they
 from __future__ import annotations
 
 from minigrad.engine.graph import Graph
+from minigrad.kernels import tables
 from minigrad.tensor import Array
 from minigrad.verify.onnx_runs import OnnxRun, Operator
 
 __all__ = ["align"]
 
-ACTIVATIONS = {"hardsigmoid", "hardswish", "relu", "relu6", "sigmoid", "silu", "tanh"}
-PASSED = ACTIVATIONS | {"add", "batch_norm_eval", "clamp", "mul", "reshape"}
+ACTIVATIONS = {f.name for f in tables.ACTIVATIONS}
+BEHIND = ACTIVATIONS | {"add", "batch_norm_eval", "clamp", "mul", "reshape"}
+"""What a run may have fused into the layer before."""
 FAR = 1 << 30
 
 
@@ -75,7 +77,7 @@ class _Search:
             found |= {n: found.get(n, distance) for n in fits}
             front = {
                 n for n in after - fits
-                if self.graph.steps[n].op in PASSED and n not in self.taken
+                if self.graph.steps[n].op in BEHIND and n not in self.taken
             }  # fmt: skip
         return found
 

@@ -21,18 +21,13 @@ from minigrad import kernels
 from minigrad.autograd import vjp
 from minigrad.engine.graph import Graph, Ref, Step, Value
 from minigrad.tensor import PRIMITIVES, Array, Tensor, from_numpy, interpreting
+from minigrad.verify.alignment import BEHIND
 from minigrad.verify.arithmetic import FORMATS, arithmetic
 from minigrad.verify.operations import Judged
 from minigrad.verify.propagation import Bounded
 from minigrad.verify.verdict import USUAL, Verdict, decide
 
 __all__ = ["Layer", "Network", "layer_outputs"]
-
-BEHIND = {
-    "add", "batch_norm_eval", "clamp", "hardsigmoid", "hardswish", "mul", "relu", "relu6",
-    "reshape", "sigmoid", "silu", "tanh",
-}  # fmt: skip
-"""What a run may have fused into the layer before."""
 
 MAY_BE_MISSING = BEHIND - {"batch_norm_eval", "reshape"}
 SUMS = {"conv2d", "linear", "matmul", "batch_norm_eval", "global_avg_pool", "avg_pool2d"}

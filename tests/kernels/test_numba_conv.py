@@ -22,7 +22,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.errors import ShapeError
 from minigrad.geometry import conv_output_shape, conv_spec, valid_range
 from minigrad.kernels import backend, classify, cython, find
 from minigrad.kernels import numba as numba_backend
@@ -443,15 +442,6 @@ def test_a_forked_child_computes_the_same():
 def test_an_empty_batch_gives_an_empty_result():
     x, w, bias, spec = _depthwise(np.float32, n=0)
     assert numba_backend.conv2d(x, w, bias, spec).shape == (0, 19, 13, 11)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_weights_packed_before_change_no_bit(name):
-    x, w, bias, spec = _layer(np.float32, **LAYERS[name])
-    packed = numba_backend.pack(w, spec)
-    same_bits(numba_backend.conv2d(x, packed, bias, spec), numba_backend.conv2d(x, w, bias, spec))
-    with pytest.raises(ShapeError, match="packed for"):
-        numba_backend.conv2d(x, packed, bias, spec._replace(stride=(3, 3)))
 
 
 def test_the_result_is_channels_last_and_of_the_contract_s_shape():

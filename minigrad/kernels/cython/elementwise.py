@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minigrad.kernels.contract import Array, in_one_order
+from minigrad.kernels.contract import Array, functions_of_one, in_one_order
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import in_order_of
-from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 from minigrad.threads import num_threads
 
 __all__ = ["bind_elementwise"]
@@ -24,7 +23,6 @@ def _function(name: str) -> Callable[[Array], Array]:
         core.elementwise(name, x, y, x.size, num_threads())
         return y
 
-    function.__name__ = function.__qualname__ = name
     return function
 
 
@@ -34,15 +32,13 @@ def _input_grad(name: str) -> Callable[[Array, Array], Array]:
         core.elementwise(name, at, dx, at.size, num_threads(), in_order_of(at, g))
         return dx
 
-    function.__name__ = function.__qualname__ = name
     return function
 
 
-_MADE: dict[str, Callable[..., Array]] = {f.name: _function(f.name) for f in FUNCTIONS_OF_ONE}
-_MADE |= {f.input_grad: _input_grad(f.input_grad) for f in FUNCTIONS_OF_ONE if f.slope}
+_MADE = functions_of_one(_function, _input_grad)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., Array]:
     if name not in _MADE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _MADE[name]

@@ -7,6 +7,7 @@ core's templates of the same names (``ext/``).  Read in this order:
     _segments    which taps a position has, and where they read: plain Python
     _vectors     a vector as a type, and what can be done with one: the only LLVM here
     _template    kernels as templates: small loops become registers
+    _expansion, _compiler    how: the syntax tree written out, and what Numba does with it
     _cache       compiled kernels on disk, held to a checksum
     _launch      compiling a kernel, and running a job on several threads
     layout       putting channels last, and packing weights
@@ -40,8 +41,7 @@ from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 
 _FILES = {
     "_convolution": (
-        "bind_conv2d", "bind_input_grad", "bind_weight_grad", "conv2d", "conv2d_input_grad",
-        "conv2d_weight_grad", "empty_channels_last", "linear", "pack",
+        "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "linear",
     ),
     "elementwise": (
         *(f.name for f in FUNCTIONS_OF_ONE), *(f.input_grad for f in FUNCTIONS_OF_ONE if f.slope),

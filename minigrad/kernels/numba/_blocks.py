@@ -16,9 +16,11 @@ import numpy as np
 
 from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._launch import Job, empty, kernel
+from minigrad.kernels.numba._segments import Sweep
 from minigrad.kernels.numba._template import Template, branch, entry, template
 from minigrad.kernels.numba._vectors import LANES, SIZE, add, load_n, store_n, zero
 from minigrad.kernels.numba.reductions import both_words, error
+from minigrad.threads import num_threads
 
 __all__ = ["Blocks", "WeightGrad", "blocks_of", "carry", "over_blocks"]
 
@@ -109,44 +111,29 @@ class WeightGrad:
     several : whether there is more than one block
     shape : of the sums, (groups, kh, kw, channels of a, channels of b)
     turned : whether a is g; otherwise it is x
-    dtype : of all arrays
+    sweep : the convolution
     """
 
     def __init__(
-        self, job: Job, several: bool, shape: tuple[int, ...], turned: bool,
-        dtype: np.dtype[np.generic],
-    ) -> None:  # fmt: skip
+        self, job: Job, several: bool, shape: tuple[int, ...], turned: bool, sweep: Sweep
+    ) -> None:
         self.job, self.several, self.shape, self.turned = job, several, shape, turned
-        self.dtype = dtype
+        self.weights, self.dtype = sweep.weights, sweep.dtype
 
-    def bind(self, g: Array, x: Array, dw: Array) -> SumCall:
-        """The call that writes the sums to ``dw``: in C order or, if depthwise, (kh, kw, C)."""
-        groups, kh, kw, a, b = self.shape
-        parts = dw.reshape(groups, *((a, b) if self.turned else (b, a)), kh, kw)
-        if dw.size and not np.may_share_memory(parts, dw):
-            raise ValueError(f"dw must be C-contiguous, this one has strides {dw.strides}")
-        target = parts.transpose(0, 3, 4, *((1, 2) if self.turned else (2, 1)))
-        sums = target if target.flags.c_contiguous else empty(self.shape, self.dtype)
+    def __call__(self, g: Array, x: Array) -> Array:
+        """The sums over two channels-last maps, (Cout, Cin/groups, kh, kw)."""
+        sums = empty(self.shape, self.dtype)
         # One block needs no words beside the result.
-        words = empty((2, *self.shape), self.dtype) if self.several else (sums, sums)
-        sides = (g, x) if self.turned else (x, g)
-        job = self.job.on(words[0], sums, words[1], *sides)
-        return SumCall(job, words[0], sums, target)
+        chains, rests = empty((2, *self.shape), self.dtype) if self.several else (sums, sums)
+        (chains if self.job.tasks else sums).fill(0)
+        self._run(self.job.on(chains, sums, rests, *((g, x) if self.turned else (x, g))))
+        dw = sums.transpose(0, *((3, 4) if self.turned else (4, 3)), 1, 2).reshape(self.weights)
+        return dw if self.shape[3] == 1 else np.ascontiguousarray(dw)
 
-
-class SumCall:
-    """A weight gradient with its arrays: chains, sums, and where the sums belong."""
-
-    def __init__(self, job: Job, chains: Array, sums: Array, target: Array) -> None:
-        self._job, self._chains, self._sums, self._target = job, chains, sums, target
-
-    def run(self, threads: int = 1) -> None:
-        """Run all tiles on so many threads."""
-        tiles = self._job.tasks
-        (self._chains if tiles else self._sums).fill(0)
-        if tiles:
-            shares = _SHARES_OF_LONG if self._job.long else _SHARES if threads > 1 else 1
-            tasks = min(threads * shares, tiles)
-            self._job.cut_into(Sums._fields.index("tasks"), tasks).run(threads)
-        if self._target is not self._sums:
-            self._target[...] = self._sums
+    def _run(self, job: Job) -> None:
+        """Run all tiles, in a few shares for each thread."""
+        if job.tasks:
+            workers = num_threads()
+            shares = _SHARES_OF_LONG if job.long else _SHARES if workers > 1 else 1
+            tasks = min(workers * shares, job.tasks)
+            job.cut_into(Sums._fields.index("tasks"), tasks).run(workers)

@@ -5,10 +5,10 @@ last of a job, a table of integers with names (addresses, steps, sizes).  Tasks 
 different places, and each output element belongs to one task whole, so who runs which task,
 and how many threads there are, cannot change a bit.
 
-One thread calls the kernel directly.  Several go through one small parallel loop, whose
-threads take tasks from a common counter until none are left.  While compiled code runs, Python
-sees no signal; so a job that may be long is run in pieces of a fortieth of a second, between
-which Ctrl-C ends it.  What it had written is thrown away.
+One thread calls the kernel directly.  Several are started by the OpenMP or TBB layer that comes
+with Numba, and take tasks from a common counter until none are left.  While compiled code runs,
+Python sees no signal; so a job that may be long is run in pieces of a fortieth of a second,
+between which Ctrl-C ends it.  What it had written is thrown away.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from __future__ import annotations
 import copy
 import ctypes
 import functools
+import importlib
 import itertools
 import math
 import os
 import time
 import warnings
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +30,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from llvmlite.binding import ffi
 from numba import types
 from numba.core import sigutils
@@ -38,8 +39,9 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._cache import KernelCache
-from minigrad.kernels.numba._template import Compiler, Template
-from minigrad.kernels.numba._vectors import Vector
+from minigrad.kernels.numba._compiler import Compiler
+from minigrad.kernels.numba._template import Template
+from minigrad.kernels.numba._vectors import Vector, call, take
 from minigrad.resources import check_memory
 from minigrad.threads import num_threads
 
@@ -49,9 +51,6 @@ _LINE = 64  # bytes of a cache line
 _LONG = 1 << 22  # bytes that a job touches, from which on it may be long
 _PIECES = 32  # into which a long job is cut before it is known how long it is
 _PIECE = 0.025  # seconds that a piece of a long job takes
-_I64 = ir.IntType(64)
-_INT = types.int64
-_SIGNATURE = sigutils.normalize_signature(types.void(_INT, _INT, _INT))
 Words = tuple[Any, ...]
 
 
@@ -66,10 +65,12 @@ class Kernel:
         size = np.dtype(dtype).itemsize
         vector = Vector(size, self.lanes or vector_bytes() // size)
         source = self.template.function
+        integers = types.void(*[types.int64] * source.__code__.co_argcount)
+        signature = sigutils.normalize_signature(integers)
 
         def make(cache: Any) -> Any:
             whole = source if cache.hit else self.template.expand(vector, constants)
-            entry: Any = CFunc(whole, _SIGNATURE, {}, {"error_model": "numpy"}, Compiler)
+            entry: Any = CFunc(whole, signature, {}, {"error_model": "numpy"}, Compiler)
             entry._cache = cache
             entry.compile()
             return entry
@@ -149,8 +150,8 @@ class Job:
         table = address(self._table)
         if workers <= 1:
             self._kernel.ctypes(table, first, last)
-        elif _parallel_layer() and not _forked:
-            _run_parallel(self._kernel, table, first, last, workers)
+        elif (layer := _threading_layer()) and not _forked:
+            layer.run(self._kernel, table, first, last, workers)
         else:
             _run_pool(self._kernel, table, first, last, workers)
 
@@ -192,72 +193,53 @@ def empty(shape: Sequence[int], dtype: Any) -> Array:
     return memory[start : start + count].reshape(shape)
 
 
-def _run_parallel(kernel: Any, job: int, first: int, last: int, workers: int) -> None:
-    counter = np.full(1, first, np.int64)
-    before, wanted = numba.get_num_threads(), min(workers, numba.config.NUMBA_NUM_THREADS)
-    if wanted != before:
-        numba.set_num_threads(wanted)
-    try:
-        _parallel_loop()(kernel.address, job, last, workers, address(counter))
-    finally:
-        if wanted != before:
-            numba.set_num_threads(before)
+# The words of a job that is shared out: the next task that no thread has taken, the address of
+# the kernel and of its own job, and where the tasks end.
+Share = namedtuple("Share", "next kernel job last")
+
+
+@kernel
+def share(arrays: int, sizes: int, steps: int, job: Share) -> None:
+    """One thread's part.  The first three arguments are the threading layer's, for arrays."""
+    task = take(job)
+    while task < job.last:
+        call(job.kernel, job.job, task, task + 1)
+        task = take(job)
+
+
+class _Layer:
+    """Numba's threading layer: what calls a function on several threads at once."""
+
+    def __init__(self, library: Any) -> None:
+        integer, place, size = ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t
+        self.set_threads = ctypes.CFUNCTYPE(None, integer)(library.set_num_threads)
+        self.threads = ctypes.CFUNCTYPE(integer)(library.get_num_threads)
+        signature = ctypes.CFUNCTYPE(None, *[place] * 5, size, size, integer)
+        self.start = signature(library.parallel_for)
+        self.part = share.of(np.dtype(np.int64)).address
+        self.most = numba.config.NUMBA_NUM_THREADS
+        ctypes.CFUNCTYPE(None, integer)(library.launch_threads)(self.most)
+
+    def run(self, kernel: Any, job: int, first: int, last: int, workers: int) -> None:
+        """Share the tasks first to last among so many threads."""
+        workers = min(workers, self.most)
+        words = address(table := np.array((workers, first, kernel.address, job, last), np.int64))
+        before = self.threads()
+        self.start(self.part, None, words, None, words + table.itemsize, 0, 0, workers)
+        self.set_threads(before)  # which is what others who use Numba have set
 
 
 @functools.cache
-def _parallel_loop() -> Any:
-    def make(cache: Any) -> Any:
-        loop = numba.njit(parallel=True, nogil=True)(_share)
-        loop._cache = cache
-        loop.compile(types.void(*[_INT] * 5))
-        return loop
-
-    return _cached(make, _share, "parallel")
-
-
-def _share(kernel: int, job: int, tasks: int, workers: int, counter: int) -> None:
-    for _ in numba.prange(workers):
-        task = _take(counter)
-        while task < tasks:
-            _call(kernel, job, task)
-            task = _take(counter)
-
-
-@numba.extending.intrinsic
-def _take(typing: Any, counter: Any) -> Any:
-    """The next number that no thread has taken yet."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], _I64.as_pointer())
-        return builder.atomic_rmw("add", pointer, _I64(1), "monotonic")
-
-    return _INT(_INT), codegen
-
-
-@numba.extending.intrinsic
-def _call(typing: Any, kernel: Any, job: Any, task: Any) -> Any:
-    """kernel(job, task, task + 1), the kernel given by its address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.VoidType(), [_I64] * 3)
-        pointer = builder.inttoptr(args[0], function.as_pointer())
-        builder.call(pointer, [args[1], args[2], builder.add(args[2], _I64(1))])
-        return context.get_dummy_value()
-
-    return types.void(_INT, _INT, _INT), codegen
-
-
-@functools.cache
-def _parallel_layer() -> bool:
-    """Whether Numba has a threading layer worth using; if not, say so once."""
+def _threading_layer() -> _Layer | None:
+    """The layer worth using; if there is none, say so once."""
     if numba.config.THREADING_LAYER != "workqueue":
         for layer in ("omppool", "tbbpool"):
             try:
                 with _short_waits():
-                    __import__(f"numba.np.ufunc.{layer}")
+                    library = importlib.import_module(f"numba.np.ufunc.{layer}")
             except ImportError:
                 continue
-            return True
+            return _Layer(library)
     warnings.warn(
         "Numba has only its workqueue threading layer here, which is slow and not safe with "
         "several Python threads; minigrad uses threads of its own, about 50 us a call. "
@@ -265,7 +247,7 @@ def _parallel_layer() -> bool:
         RuntimeWarning,
         stacklevel=2,
     )
-    return False
+    return None
 
 
 @contextmanager

@@ -16,7 +16,10 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-Taps = tuple[tuple[int, int], ...]
+import numpy as np
+
+TapPlaces = tuple[tuple[int, int], ...]
+Shape = tuple[int, ...]
 
 
 class Segment(NamedTuple):
@@ -33,7 +36,7 @@ class Segment(NamedTuple):
     first: int
     step: int
     length: int
-    taps: Taps
+    taps: TapPlaces
     advance: int
 
 
@@ -48,6 +51,38 @@ class Axis(NamedTuple):
     dilation: int
 
 
+class Sweep(NamedTuple):
+    """A convolution for one shape, as the sums over its taps go through it.
+
+    Attributes
+    ----------
+    source, out : (N, H, W, C)
+        The map that is read and the one that is written: x and y or, in the input gradient,
+        g and x's gradient.  A weight gradient reads both, x and g.
+    weights : (Cout, Cin/groups, kh, kw)
+    rows, cols : Axis
+    groups : int
+    adjoint : bool
+        Whether this is an input gradient.
+    dtype : of all arrays
+    """
+
+    source: Shape
+    out: Shape
+    weights: Shape
+    rows: Axis
+    cols: Axis
+    groups: int
+    adjoint: bool
+    dtype: np.dtype[np.generic]
+
+    @property
+    def segments(self) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
+        """Of the rows and columns of ``out``."""
+        segments = adjoint_segments if self.adjoint else forward_segments
+        return segments(self.rows), segments(self.cols)
+
+
 @functools.lru_cache(maxsize=1024)
 def forward_segments(axis: Axis) -> tuple[Segment, ...]:
     """The segments of the output positions p, which read x at h.
@@ -59,7 +94,7 @@ def forward_segments(axis: Axis) -> tuple[Segment, ...]:
     4 1 ((0, 3), (1, 4))
     """
 
-    def taps(p: int) -> Taps:
+    def taps(p: int) -> TapPlaces:
         reads = ((a, p * axis.stride - axis.before + a * axis.dilation) for a in range(axis.kernel))
         return tuple((a, h) for a, h in reads if 0 <= h < axis.size)
 
@@ -77,7 +112,7 @@ def adjoint_segments(axis: Axis) -> tuple[Segment, ...]:
     5 1 ((2, 2),)
     """
 
-    def taps(h: int) -> Taps:
+    def taps(h: int) -> TapPlaces:
         reads = ((a, h + axis.before - a * axis.dilation) for a in range(axis.kernel))
         return tuple(
             (a, ps // axis.stride)
@@ -89,7 +124,7 @@ def adjoint_segments(axis: Axis) -> tuple[Segment, ...]:
 
 
 def _segments(
-    n: int, step: int, advance: int, taps_of: Callable[[int], Taps]
+    n: int, step: int, advance: int, taps_of: Callable[[int], TapPlaces]
 ) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     for start in range(min(step, n)):

@@ -308,6 +308,15 @@ def _stack(e: Emitter, words: int) -> Value:
     return e.builder.ptrtoint(cgutils.alloca_once(e.builder, ir.ArrayType(_I64, words)), _I64)
 
 
+def _take(e: Emitter, address: Value) -> Value:
+    return e.builder.atomic_rmw("add", e.pointer(address, _I64), _I64(1), "monotonic")
+
+
+def _call(e: Emitter, kernel: Value, *arguments: Value) -> None:
+    function = ir.FunctionType(ir.VoidType(), [_I64] * len(arguments))
+    e.builder.call(e.pointer(kernel, function), arguments)
+
+
 # -- memory; addresses are in bytes
 load = Operation("v=a", lambda e, at: e.load(at, e.vector))
 load_n = Operation("v=anc", _load_n)
@@ -317,6 +326,7 @@ load_wide = Operation("w=a", lambda e, at: e.load(at, _wide(e)))
 broadcast = Operation("v=a", lambda e, at: e.spread(e.load(at, e.vector.element), e.vector))
 word = Operation("n=a", lambda e, at: e.load(at, _I64))
 put = Operation("-=an", lambda e, at, value: e.store(at, value))
+take = Operation("n=n", _take)
 step = Operation("n=nn", lambda e, p, n: _there(e, e.builder.add(p, n)))
 sum_of = Operation("n=nn", lambda e, a, b: e.builder.add(a, b))
 difference_of = Operation("n=nn", lambda e, a, b: e.builder.sub(a, b))
@@ -324,6 +334,7 @@ product_of = Operation("n=nn", lambda e, a, b: e.builder.mul(a, b))
 least = Operation("n=nn", lambda e, a, b: _chosen(e, "<", a, b))
 most = Operation("n=nn", lambda e, a, b: _chosen(e, ">", a, b))
 stack = Operation("n=c", _stack)
+call = Operation("-=nnnn", _call)
 # -- numbers
 zero = Operation("v=", lambda e: e.constant(0.0, e.vector))
 splat = Operation("v=f", _splat)

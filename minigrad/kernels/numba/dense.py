@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad.kernels.contract import Array
-from minigrad.kernels.numba._launch import Job, kernel, lanes_of, vector_bytes
-from minigrad.kernels.numba._segments import Segment
+from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, vector_bytes
+from minigrad.kernels.numba._segments import Segment, Sweep
 from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
@@ -94,7 +94,7 @@ class TapSum:
     ----------
     job : whose first words are the result, the source, the packed weights and the biases
     out : shape (N, H', W', C) of the result
-    pack : the weights in the order in which the job reads them
+    pack : puts the weights in the order in which the job reads them
     padded : numbers of bias that it reads for each group
     groups : how many groups there are
     dtype : of all arrays
@@ -105,130 +105,108 @@ class TapSum:
         groups: int, dtype: np.dtype[np.generic],
     ) -> None:  # fmt: skip
         self.job, self.shape, self.pack = job, tuple(out), pack
-        self.zeros = np.zeros((groups, padded), dtype)
+        self.zeros: Array = np.zeros((groups, padded), dtype)
 
-    def bind(self, source: Array, packed: Array, bias: Array | None, out: Array) -> Job:
-        """The call that writes the sum to ``out``; ``packed`` are the weights, see ``pack``."""
-        start = self.zeros
-        if bias is not None:
-            groups = len(start)
-            if len(bias) == start.size and bias.flags.c_contiguous and bias.flags.aligned:
-                return self.job.on(out, source, packed, bias)
-            start = self.zeros.copy()
-            start[:, : len(bias) // groups] = bias.reshape(groups, -1)
-        return self.job.on(out, source, packed, start)
+    def __call__(self, source: Array, weights: Array, bias: Array | None = None) -> Array:
+        """The sum over a channels-last map, as one of NCHW shape."""
+        out = empty(self.shape, self.zeros.dtype)
+        if out.size:
+            self.job.on(out, source, self.pack(weights), self._start(bias)).run()
+        result: Array = out.transpose(0, 3, 1, 2)
+        return result
 
-
-class _Sweep(NamedTuple):
-    """What a sum goes through: the positions of each group, and the taps that each reads.
-
-    ``source`` and ``out`` are the shapes of the two maps, ``rows`` and ``cols`` the segments
-    of the two axes, and ``window`` is (kh, kw).  A group has ``inputs`` channels for each tap
-    of a position, and ``outputs`` channels for each position.
-    """
-
-    source: Sequence[int]
-    out: Sequence[int]
-    rows: tuple[Segment, ...]
-    cols: tuple[Segment, ...]
-    window: Sequence[int]
-    groups: int
-    inputs: int
-    outputs: int
-    dtype: np.dtype[np.generic]
-
-    def on(self, tile: Tile, pack: Callable[[Array], Array], mixes: bool) -> TapSum:
-        """The sum with this tile; ``mixes``: whether each input meets each output of its group."""
-        size, padded = self.dtype.itemsize, tile.panel.v * lanes_of(self.dtype)
-        panels = -(-self.outputs // padded)
-        tasks, reads = self.tasks(tile.m, panels, padded)
-        words = Dense(
-            0, 0, 0, 0, tasks, reads, len(tasks), math.prod(self.out[1:]) * size,
-            math.prod(self.source[1:]) * size, self.outputs, self.inputs,
-            math.prod(self.window) * self.inputs * padded * size, panels,
-        )  # fmt: skip
-        number = self.out[0] * len(tasks) if math.prod(self.out) else 0
-        job = Job(dense.of(self.dtype, *tile, mixes), words, number)
-        return TapSum(job, self.out, pack, panels * padded, self.groups, self.dtype)
-
-    def tasks(self, positions: int, panels: int, panel: int) -> tuple[Array, Array]:
-        """What there is to do for one image, and the reads that the tasks refer to.
-
-        A rectangle (a segment of rows, one of columns) has one list of taps.  Its positions,
-        counted row by row, are cut into tasks of whole tiles; large weights are cut too, the
-        positions inside, so that a part of them stays in the cache.
-        """
-        size, width, source_width = self.dtype.itemsize, self.out[2], self.source[2]
-        pixel, read_pixel = self.out[3] * size, self.source[3] * size
-        tasks: list[Task] = []
-        reads: list[Read] = []
-        for r, c in itertools.product(self.rows, self.cols):
-            there, area = self.reads(r, c), r.length * c.length
-            rectangle = (
-                (r.first * width + c.first) * pixel, c.length, r.step * width * pixel,
-                r.advance * source_width * read_pixel, c.step * pixel, c.advance * read_pixel,
-            )  # fmt: skip
-            macs = max(1, sum(read.length for read in there)) * panel
-            few = max(1, _MACS_A_TASK // (macs * positions))
-            wide = max(1, min(panels, _WEIGHTS_A_TASK // macs, few))  # no outputs, no panels
-            tall = max(1, few // wide) * positions
-            tasks += (
-                Task(
-                    group, *rectangle, first, min(first + tall, area), left,
-                    min(left + wide, panels), len(reads), len(there),
-                )
-                for group in range(self.groups)
-                for left in range(0, panels, wide)
-                for first in range(0, area, tall)
-            )  # fmt: skip
-            reads += there
-        return table_of(tasks, Task), table_of(reads, Read)
-
-    def reads(self, r: Segment, c: Segment) -> list[Read]:
-        """The reads of the taps of a rectangle, neighbours joined."""
-        size, follows = self.dtype.itemsize, (-1, -1)
-        reads: list[Read] = []
-        for (a, h), (b, v) in itertools.product(r.taps, c.taps):
-            at = (h * self.source[2] + v) * self.source[3] * size
-            row, length = (a * self.window[1] + b) * self.inputs, self.inputs
-            if follows == (at, row):
-                at, row, length = reads.pop()
-                length += self.inputs
-            reads.append(Read(at, row, length))
-            follows = at + length * size, row + length
-        return reads
+    def _start(self, bias: Array | None) -> Array:
+        """The biases of each group, padded."""
+        if bias is None:
+            return self.zeros
+        groups = len(self.zeros)
+        if len(bias) == self.zeros.size and bias.flags.c_contiguous and bias.flags.aligned:
+            return bias
+        start: Array = self.zeros.copy()
+        start[:, : len(bias) // groups] = bias.reshape(groups, -1)
+        return start
 
 
-def dense_sum(
-    source: Sequence[int], weights: Sequence[int], out: Sequence[int],
-    rows: tuple[Segment, ...], cols: tuple[Segment, ...], groups: int, adjoint: bool,
-    dtype: np.dtype[np.generic],
-) -> TapSum:  # fmt: skip
-    """The sum that mixes the channels of each group.
-
-    Parameters
-    ----------
-    source : shape (N, H, W, groups K)
-    weights : shape (Cout, Cin/groups, kh, kw)
-    out : shape (N, H', W', groups J) of the result
-    rows, cols : the segments of its two axes
-    adjoint : whether J is the input channel
-    """
-    tile, pack = packing(tuple(weights), dtype, groups, adjoint)
-    inputs, outputs = source[3] // groups, out[3] // groups
-    sweep = _Sweep(source, out, rows, cols, weights[2:], groups, inputs, outputs, dtype)
-    return sweep.on(tile, pack, True)
+def dense_sum(sweep: Sweep) -> TapSum:
+    """The sum that mixes the channels of each group."""
+    tile, pack = packing(sweep.weights, sweep.dtype, sweep.groups, sweep.adjoint)
+    return _sum(sweep, tile, pack, sweep.source[3] // sweep.groups, True)
 
 
-def gathered_sum(
-    source: Sequence[int], window: Sequence[int], out: Sequence[int],
-    rows: tuple[Segment, ...], cols: tuple[Segment, ...], dtype: np.dtype[np.generic],
-) -> TapSum:  # fmt: skip
+def gathered_sum(sweep: Sweep) -> TapSum:
     """The sum that keeps channels apart, for any window: vectors of the source, not numbers."""
-    channels, positions = out[3], _TILES[vector_bytes()][1]
-    tile = Tile(positions, Panel(1, False), Panel(1, channels % lanes_of(dtype) != 0))
-    sweep = _Sweep(source, out, rows, cols, window, 1, 1, channels, dtype)
-    return sweep.on(tile, pack_depthwise, False)
+    partial = sweep.out[3] % lanes_of(sweep.dtype) != 0
+    tile = Tile(_TILES[vector_bytes()][1], Panel(1, False), Panel(1, partial))
+    return _sum(sweep._replace(groups=1), tile, pack_depthwise, 1, False)
+
+
+def _sum(
+    sweep: Sweep, tile: Tile, pack: Callable[[Array], Array], inputs: int, mixes: bool
+) -> TapSum:
+    """The sum with this tile; a group has so many inputs for each tap, mixed or kept apart."""
+    size, padded = sweep.dtype.itemsize, tile.panel.v * lanes_of(sweep.dtype)
+    outputs = sweep.out[3] // sweep.groups
+    panels = -(-outputs // padded)
+    tasks, reads = _tasks(sweep, tile.m, panels, padded, inputs)
+    words = Dense(
+        0, 0, 0, 0, tasks, reads, len(tasks), math.prod(sweep.out[1:]) * size,
+        math.prod(sweep.source[1:]) * size, outputs, inputs,
+        math.prod(sweep.weights[2:]) * inputs * padded * size, panels,
+    )  # fmt: skip
+    number = sweep.out[0] * len(tasks) if math.prod(sweep.out) else 0
+    job = Job(dense.of(sweep.dtype, *tile, mixes), words, number)
+    return TapSum(job, sweep.out, pack, panels * padded, sweep.groups, sweep.dtype)
+
+
+def _tasks(
+    sweep: Sweep, positions: int, panels: int, panel: int, inputs: int
+) -> tuple[Array, Array]:
+    """What there is to do for one image, and the reads that the tasks refer to.
+
+    A rectangle (a segment of rows, one of columns) has one list of taps.  Its positions,
+    counted row by row, are cut into tasks of whole tiles; large weights are cut too, the
+    positions inside, so that a part of them stays in the cache.
+    """
+    size, width, source_width = sweep.dtype.itemsize, sweep.out[2], sweep.source[2]
+    pixel, read_pixel = sweep.out[3] * size, sweep.source[3] * size
+    tasks: list[Task] = []
+    reads: list[Read] = []
+    for r, c in itertools.product(*sweep.segments):
+        there, area = _reads(sweep, inputs, r, c), r.length * c.length
+        rectangle = (
+            (r.first * width + c.first) * pixel, c.length, r.step * width * pixel,
+            r.advance * source_width * read_pixel, c.step * pixel, c.advance * read_pixel,
+        )  # fmt: skip
+        macs = max(1, sum(read.length for read in there)) * panel
+        few = max(1, _MACS_A_TASK // (macs * positions))
+        wide = max(1, min(panels, _WEIGHTS_A_TASK // macs, few))  # no outputs, no panels
+        tall = max(1, few // wide) * positions
+        tasks += (
+            Task(
+                group, *rectangle, first, min(first + tall, area), left,
+                min(left + wide, panels), len(reads), len(there),
+            )
+            for group in range(sweep.groups)
+            for left in range(0, panels, wide)
+            for first in range(0, area, tall)
+        )  # fmt: skip
+        reads += there
+    return table_of(tasks, Task), table_of(reads, Read)
+
+
+def _reads(sweep: Sweep, inputs: int, r: Segment, c: Segment) -> list[Read]:
+    """The reads of the taps of a rectangle, neighbours joined."""
+    size, follows = sweep.dtype.itemsize, (-1, -1)
+    reads: list[Read] = []
+    for (a, h), (b, v) in itertools.product(r.taps, c.taps):
+        at = (h * sweep.source[2] + v) * sweep.source[3] * size
+        row, length = (a * sweep.weights[3] + b) * inputs, inputs
+        if follows == (at, row):
+            at, row, length = reads.pop()
+            length += inputs
+        reads.append(Read(at, row, length))
+        follows = at + length * size, row + length
+    return reads
 
 
 def table_of(lines: Sequence[tuple[int, ...]], words: type[tuple[int, ...]]) -> Array:

@@ -25,7 +25,7 @@ from minigrad.geometry import valid_range
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._blocks import WeightGrad, blocks_of, carry, over_blocks
 from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
-from minigrad.kernels.numba._segments import Axis
+from minigrad.kernels.numba._segments import Axis, Sweep
 from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
@@ -72,45 +72,32 @@ Tiles = namedtuple(
 )
 
 
-def dense_weight_grad(
-    x: Sequence[int], weights: Sequence[int], g: Sequence[int],
-    rows: Axis, cols: Axis, groups: int, dtype: np.dtype[np.generic],
-) -> WeightGrad:  # fmt: skip
-    """The weight gradient for one shape.
-
-    Parameters
-    ----------
-    x : shape (N, H, W, Cin)
-    weights : shape (Cout, Cin/groups, kh, kw)
-    g : shape (N, Ho, Wo, Cout)
-    rows, cols : the two axes
-    """
-    inputs, outputs = weights[1], weights[0] // groups
-    straight, turned = (_tile(*sides, dtype) for sides in ((inputs, outputs), (outputs, inputs)))
+def dense_weight_grad(sweep: Sweep) -> WeightGrad:
+    """The weight gradient for one shape."""
+    inputs, outputs = sweep.weights[1], sweep.weights[0] // sweep.groups
+    pairs = (inputs, outputs), (outputs, inputs)
+    straight, turned = (_tile(*sides, sweep.dtype) for sides in pairs)
     # The sums of a turned 1x1 window lie as dw does, which saves what few pixels cost.
-    direct = rows.kernel == cols.kernel == 1 and math.prod(g[:3]) < 1000
+    direct = sweep.weights[2:] == (1, 1) and math.prod(sweep.out[:3]) < 1000
     is_turned = turned[0] < straight[0] * (1.25 if direct else 1)
     tile = (turned if is_turned else straight)[1]
-    return _weight_grad(x, g, rows, cols, (groups, inputs, outputs), tile, is_turned, dtype)
+    return _weight_grad(sweep, inputs, outputs, tile, is_turned)
 
 
-def tapwise_weight_grad(
-    x: Sequence[int], g: Sequence[int], rows: Axis, cols: Axis, dtype: np.dtype[np.generic]
-) -> WeightGrad:
+def tapwise_weight_grad(sweep: Sweep) -> WeightGrad:
     """The weight gradient that keeps channels apart, for any window, one tap after another."""
-    channels, lanes = x[3], lanes_of(dtype)
+    channels, lanes = sweep.source[3], lanes_of(sweep.dtype)
     vectors = -(-channels // lanes)
     last = Panel(vectors % _WIDE or _WIDE, channels % lanes != 0)
     tile = Tile(1, 1, Panel(_WIDE, False), last, False)
-    return _weight_grad(x, g, rows, cols, (1, channels, 1), tile, True, dtype)
+    return _weight_grad(sweep._replace(groups=1), channels, 1, tile, True)
 
 
-def _weight_grad(
-    x: Sequence[int], g: Sequence[int], rows: Axis, cols: Axis, channels: tuple[int, int, int],
-    tile: Tile, turned: bool, dtype: np.dtype[np.generic],
-) -> WeightGrad:  # fmt: skip
-    """The weight gradient with this tile; ``channels``: groups, and a group's of x and of g."""
-    groups, inputs, outputs = channels
+def _weight_grad(sweep: Sweep, inputs: int, outputs: int, tile: Tile, turned: bool) -> WeightGrad:
+    """The weight gradient with this tile; ``inputs`` and ``outputs`` are a group's of x and g."""
+    x, g, rows, cols, groups, dtype = (
+        sweep.source, sweep.out, sweep.rows, sweep.cols, sweep.groups, sweep.dtype,
+    )  # fmt: skip
     x_side = _side(x, inputs, rows.stride, cols.stride, dtype.itemsize)
     g_side = _side(g, outputs, 1, 1, dtype.itemsize)
     a, b = (g_side, x_side) if turned else (x_side, g_side)
@@ -125,7 +112,7 @@ def _weight_grad(
     )
     job = Job(over_blocks.of(dtype, tiles_of_visit.of(tile)), words, tiles)
     shape = groups, rows.kernel, cols.kernel, a.channels, b.channels
-    return WeightGrad(job, blocks.number > 1, shape, turned, dtype)
+    return WeightGrad(job, blocks.number > 1, shape, turned, sweep)
 
 
 def _side(shape: Sequence[int], channels: int, down: int, along: int, size: int) -> Side:

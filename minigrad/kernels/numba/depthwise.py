@@ -22,13 +22,10 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Sequence
-
-import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, kernel, lanes_of
-from minigrad.kernels.numba._segments import Axis, Segment
+from minigrad.kernels.numba._segments import Segment, Sweep
 from minigrad.kernels.numba._strips import Kind, Strip, strips_of
 from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
 
@@ -41,32 +38,20 @@ from minigrad.kernels.numba.layout import pack_depthwise
 __all__ = ["depthwise_sum"]
 
 
-def depthwise_sum(
-    source: Sequence[int], window: Sequence[int], out: Sequence[int],
-    rows: tuple[Segment, ...], cols: tuple[Segment, ...], columns: Axis, adjoint: bool,
-    dtype: np.dtype[np.generic],
-) -> TapSum:  # fmt: skip
+def depthwise_sum(sweep: Sweep) -> TapSum:
     """out[n,h,v,c] = bias[c] + sum over the taps (a, b) of a position of w[a,b,c] source[n,.,.,c].
 
     Taps ascending in (a, b), one fused multiply-add each.
-
-    Parameters
-    ----------
-    source : shape (N, H, W, C)
-    window : (kh, kw)
-    out : shape (N, H', W', C) of the result
-    rows, cols : the segments of its two axes
-    columns : the second axis itself
-    adjoint : whether this is an input gradient, which reads g
     """
+    out, source, dtype = sweep.out, sweep.source, sweep.dtype
     size, lanes, channels = dtype.itemsize, lanes_of(dtype), out[3]
-    walk = strips_of(columns, adjoint, channels, size)
+    walk = strips_of(sweep.cols, sweep.adjoint, channels, size)
     if not walk:
-        return gathered_sum(source, window, out, rows, cols, dtype)
+        return gathered_sum(sweep)
     kinds, strips = walk
-    vectors, vector = -(-channels // lanes), lanes * size
+    vectors, vector, window = -(-channels // lanes), lanes * size, sweep.weights[2:]
     line, source_line = (shape[2] * channels * size for shape in (out, source))
-    tasks, reads = _tasks(rows, line, source_line, vectors, window[1] * vector)
+    tasks, reads = _tasks(sweep.segments[0], line, source_line, vectors, window[1] * vector)
     words = Depthwise(
         0, 0, 0, 0, tasks, reads, strips, len(strips), len(tasks), line * out[1],
         source_line * source[1], channels, math.prod(window) * vector,

@@ -17,7 +17,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections import namedtuple
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ import numpy as np
 from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._blocks import WeightGrad, blocks_of, carry, over_blocks
 from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
-from minigrad.kernels.numba._segments import Axis
+from minigrad.kernels.numba._segments import Axis, Sweep
 from minigrad.kernels.numba._strips import Kind, is_small
 from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
 from minigrad.kernels.numba._vectors import BYTES, LANES, fma, load_n, step, store_n
@@ -75,20 +74,12 @@ Tiles = namedtuple(
 )
 
 
-def depthwise_weight_grad(
-    x: Sequence[int], g: Sequence[int], rows: Axis, cols: Axis, dtype: np.dtype[np.generic]
-) -> WeightGrad:
-    """The weight gradient for one shape.
-
-    Parameters
-    ----------
-    x : shape (N, H, W, C)
-    g : shape (N, Ho, Wo, C)
-    rows, cols : the two axes
-    """
+def depthwise_weight_grad(sweep: Sweep) -> WeightGrad:
+    """The weight gradient for one shape."""
+    x, g, rows, cols, dtype = sweep.source, sweep.out, sweep.rows, sweep.cols, sweep.dtype
     line = _line(cols)
     if not line:
-        return tapwise_weight_grad(x, g, rows, cols, dtype)
+        return tapwise_weight_grad(sweep)
     size, lanes, channels = dtype.itemsize, lanes_of(dtype), x[3]
     tall = max(min(_CHAINS[vector_bytes()] // cols.kernel, rows.kernel), 1)
     pixel, g_line, x_line = (n * channels * size for n in (1, g[2], x[2]))
@@ -103,7 +94,7 @@ def depthwise_weight_grad(
     tiles = tiles_of_visit.of(Tile(tall, line, channels % lanes != 0))
     job = Job(over_blocks.of(dtype, tiles), words, vectors)
     shape = 1, rows.kernel, cols.kernel, 1, channels
-    return WeightGrad(job, blocks.number > 1, shape, True, dtype)
+    return WeightGrad(job, blocks.number > 1, shape, True, sweep)
 
 
 def _line(cols: Axis) -> Line | None:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.contract import Array, in_one_order
+from minigrad.kernels.contract import Array, functions_of_one, in_one_order
 from minigrad.kernels.numba import _vmath
 from minigrad.kernels.numba._launch import kernel, run
 from minigrad.kernels.numba._template import Template, branch, static, template
 from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, store_n
-from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 
 NUMBERS = 16_384  # of one task
 
@@ -29,7 +27,6 @@ def _function(name: str) -> Callable[[Array], Array]:
         run(each_number.of(x.dtype, getattr(_vmath, name), 1), words, -(-x.size // NUMBERS))
         return y
 
-    function.__name__ = function.__qualname__ = name
     return function
 
 
@@ -43,15 +40,13 @@ def _input_grad(name: str) -> Callable[[Array, Array], Array]:
         run(each_number.of(at.dtype, getattr(_vmath, name), 2), words, -(-at.size // NUMBERS))
         return dx
 
-    function.__name__ = function.__qualname__ = name
     return function
 
 
-_MADE: dict[str, Callable[..., Array]] = {f.name: _function(f.name) for f in FUNCTIONS_OF_ONE}
-_MADE |= {f.input_grad: _input_grad(f.input_grad) for f in FUNCTIONS_OF_ONE if f.slope}
+_MADE = functions_of_one(_function, _input_grad)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., Array]:
     if name not in _MADE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _MADE[name]
