@@ -115,6 +115,7 @@ _NAMES = {
     "reduction": "mean std sum var",
     "regularization": "dropout stochastic_depth",
     "resampling": "resize",
+    "scattering": "",  # nothing public
     "selection": "absolute clamp mask maximum minimum where",
     "shaping": "clone flatten pad reshape squeeze unsqueeze",
     "suppression": "non_max_suppression",

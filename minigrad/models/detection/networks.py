@@ -94,7 +94,7 @@ class Detector(Dense[Tensor]):
     >>> import minigrad as mg
     >>> model = mg.models.detection.create("ssdlite320_mobilenet_v3_large", rng=0).eval()
     >>> model(mg.zeros(1, 3, 64, 64)).shape, len(model.anchors(64, 64))
-    ((1, 150, 95), 150)
+    ((1, 144, 95), 144)
     """
 
     def __init__(
