@@ -30,7 +30,7 @@ from setuptools.errors import CompileError
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
 TEMPLATES += ["depthwise_input_grad", "weight_grad", "depthwise_weight_grad"]
 TEMPLATES += ["elementwise", "reduce", "softmax", "normalize", "linear", "pooling"]
-TEMPLATES += ["copies", "pairs", "resample", "blocks", "executor"]
+TEMPLATES += ["copies", "pairs", "resample", "blocks", "edges", "executor"]
 TEMPLATES += ["batch_norm", "training"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]

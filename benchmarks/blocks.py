@@ -4,10 +4,9 @@ The inverted residual blocks of MobileNetV2, some with squeeze and excitation or
 window as later networks have them, and SqueezeNeXt blocks.  A name says input, expanded and
 output channels @ the side of the map, and the stride.
 
-Layouts at the ends: a plan, ONNX Runtime, OpenVINO and ncnn take and give NCHW, and change
-it inside the call, which a network does once and a block each time; LiteRT's maps are NHWC
-from the start and PyTorch's are channels-last.  On large maps of few channels that is a good
-part of the time.
+Layouts at the ends: ONNX Runtime, OpenVINO and ncnn take and give NCHW, LiteRT's maps are NHWC
+and PyTorch's channels-last.  A plan does either: without ``--channels-last`` it changes NCHW
+inside the call, which a network does once and a block each time.
 """
 
 from __future__ import annotations

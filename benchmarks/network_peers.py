@@ -22,6 +22,7 @@ from minigrad.cli.engines import Engine, OnnxRuntime, OpenVINO, OpenVINOBf16
 from minigrad.engine import compile
 from minigrad.errors import BackendError
 from minigrad.kernels.contract import Array
+from minigrad.kernels.cython.layout import channels_last
 
 __all__ = ["PEERS", "Peer", "Plan"]
 
@@ -31,7 +32,8 @@ class Plan:
 
     def __init__(self, job: Job, threads: int) -> None:
         self._plan = compile(job.model, job.x.shape, threads=threads)
-        self._x, self._y = job.x, np.empty(0)
+        last = job.channels_last and job.x.ndim == 4
+        self._x, self._y = channels_last(job.x) if last else job.x, np.empty(0)
 
     def run(self) -> None:
         self._y = self._plan(self._x)

@@ -33,7 +33,8 @@ RULES = ("fold batch norm", "fuse activation", "fuse residual", "drop relu", "fu
 class Job:
     """One network and one batch, and what comes out in float64.
 
-    ``x`` is (N, C, H, W) float32; ``expected`` is float64, of the shape of the output.
+    ``x`` is (N, C, H, W) float32; ``expected`` is float64, of the shape of the output.  With
+    ``channels_last`` our own plan is given x so, and gives its output so.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Job:
     onnx: bytes
     macs: int
     expected: Array
+    channels_last: bool = False
 
     @classmethod
     def make(cls, name: str, model: Module, shape: Sequence[int]) -> Job:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ def main(
     failures: list[str] = []
     rows: list[Row] = []
     for batch in options.batch:
-        jobs = [make(name, batch) for name in options.names]
+        jobs = [
+            replace(make(name, batch), channels_last=options.channels_last)
+            for name in options.names
+        ]
         for threads in options.threads:
             rows += _table(jobs, Case("forward", threads, batch), options, failures)
     _print_summary(rows, figures, failures)
@@ -62,6 +66,8 @@ def _parse(argv: Sequence[str] | None, names: Sequence[str], about: str) -> argp
     add("--batch", type=_list_of(_positive), default=[1], metavar="1,8")
     add("--peers", type=_list_of(_one_of(PEERS)), default=list(PEERS), metavar="NAMES",
         help=f"{', '.join(PEERS)}; '' for none")  # fmt: skip
+    add("--channels-last", action="store_true",
+        help="our plan takes and gives channels-last maps")  # fmt: skip
     add("--seconds", type=_seconds, default=2.0, help="for each engine and network (2)")
     add("--json", type=Path, metavar="FILE", help="write the rows there")
     options = parser.parse_args(argv)

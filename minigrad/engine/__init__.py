@@ -15,7 +15,10 @@ Reading order:
     moves        steps that move numbers, or join two arrays
     bind         a kernel for each step
     design       all these decisions, as data
+    arena        a part bound to one memory, and the values at its edges
     execute      bound steps, and memory for each caller
+    scaling      photographs of bytes as numbers
+    batches      what a caller gives and gets
     plan         what a user calls
     several      plans of networks with several inputs
     weights      one copy of what all shapes share

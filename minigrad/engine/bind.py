@@ -143,7 +143,7 @@ def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
     return bind_conv2d(
         as_maps(x), bound.packed(step.filters, spec), as_maps(y), bias,
         None if residual is None else as_maps(residual), step.epilogue.activation,
-        slope_of(step), step.epilogue.last,
+        slope_of(step), step.epilogue.last, step.epilogue.clamp,
     )  # fmt: skip
 
 

@@ -203,7 +203,7 @@ def stages_of(block: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
         w, spec, epilogue = part.filters, part.params["spec"], part.epilogue
         residual = source(epilogue.residual)
         return Stage(x, packed(w, spec), spec, part.bias, residual, epilogue.activation,
-                     slope_of(part), epilogue.last)  # fmt: skip
+                     slope_of(part), epilogue.last, epilogue.clamp)  # fmt: skip
 
     return [stage(part) for part in block.parts]
 
@@ -213,9 +213,9 @@ def gated_stages(step: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
     x, gate, spec = get(step.inputs[0]), get(step.epilogue.gate), step.params["spec"]
     assert x is not None
     assert gate is not None
-    residual = get(step.epilogue.residual)
-    conv = Stage(0, packed(step.filters, spec), spec, step.bias, residual,
-                 step.epilogue.activation, slope_of(step), step.epilogue.last)  # fmt: skip
+    residual, epilogue = get(step.epilogue.residual), step.epilogue
+    conv = Stage(0, packed(step.filters, spec), spec, step.bias, residual, epilogue.activation,
+                 slope_of(step), epilogue.last, epilogue.clamp)  # fmt: skip
     return [Stage(x, gate.reshape(x.shape[:2]), None), conv]
 
 

@@ -15,10 +15,11 @@ from minigrad.engine.design import design
 from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.graph import Constant, Graph
 from minigrad.engine.plan import About, Plan
+from minigrad.engine.scaling import Prepares, Scaling, scaling_of
 from minigrad.engine.several import Joint, JointPlan, Shapes, input_names, shapes_of
 from minigrad.engine.trace import trace
 from minigrad.engine.weights import Weights
-from minigrad.errors import DtypeError, GraphError, ShapeError
+from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
 from minigrad.resources import check_memory
 from minigrad.tensor import FLOATS, Array, Shape, Tensor
 from minigrad.threads import thread_count
@@ -50,9 +51,10 @@ class Recipe:
         dtype: np.dtype[np.generic],
         layout: str,
         owned: bool = False,
+        scaling: Scaling | None = None,
     ) -> None:
         self.model, self.threads, self.dtype, self.layout = model, threads, dtype, layout
-        self.owned = owned
+        self.owned, self.scaling = owned, scaling
         self.left_out = () if fold else FOLDS
         self.name = getattr(model, "name", "") or type(model).__name__
         self.about: About | None = getattr(model, "minigrad_about", None)
@@ -60,11 +62,25 @@ class Recipe:
 
     def plan(self, shape: Shape) -> Plan:
         """The plan for an input of this shape (N, C, H, W)."""
+        self._check_scaling(shape)
         traced = recorded(self.model, shape, self.dtype)
         graph, notes = rewrite(traced, self.left_out, self.weights.fold, self.weights.cut)
         own = graph if self.owned else self.weights.keep(graph, traced)
         plan = design(own, notes, self.name)
-        return Plan(plan, self.threads, self.layout, self.weights.packed, self.about)
+        shared = self.weights.packed
+        return Plan(plan, self.threads, self.layout, shared, self.about, self.scaling)
+
+    def _check_scaling(self, shape: Shape) -> None:
+        """Refuse an input whose bytes the preparation cannot scale."""
+        if self.scaling is None:
+            return
+        if self.dtype != np.float32:
+            raise DtypeError(f"compile: a preparation makes float32, and the plan is {self.dtype}")
+        if len(shape) != 4 or shape[1] != len(self.scaling.mean):
+            raise ShapeError(
+                f"compile: the preparation is for photographs of {len(self.scaling.mean)} "
+                f"channels, and the input is {shape}"
+            )
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "weights": Weights()}
@@ -159,9 +175,14 @@ class OpenPlan:
         """The output for a batch; see ``Plan.__call__``."""
         return self._of(x)(x, threads, out)
 
-    def outputs(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> list[Array]:
+    def outputs(
+        self,
+        x: npt.ArrayLike | Tensor,
+        threads: int | None = None,
+        out: Sequence[Array] | None = None,
+    ) -> list[Array]:
         """The outputs for a batch as a list; see ``Plan.outputs``."""
-        return self._of(x).outputs(x, threads)
+        return self._of(x).outputs(x, threads, out)
 
     def features(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Array:
         """What the classifier reads; see ``Plan.features``."""
@@ -200,6 +221,7 @@ def compile(
     fold: bool = True,
     dtype: npt.DTypeLike = np.float32,
     layout: str = "NCHW",
+    preparation: Prepares | None = None,
 ) -> Plan: ...
 @overload
 def compile(
@@ -210,6 +232,7 @@ def compile(
     fold: bool = True,
     dtype: npt.DTypeLike = np.float32,
     layout: str = "NCHW",
+    preparation: Prepares | None = None,
 ) -> OpenPlan: ...
 @overload
 def compile(
@@ -229,6 +252,7 @@ def compile(
     fold: bool = True,
     dtype: npt.DTypeLike = np.float32,
     layout: str = "NCHW",
+    preparation: Prepares | None = None,
 ) -> Plan | OpenPlan | JointPlan:
     """Record, simplify and bind a model, for one input shape or for whatever comes.
 
@@ -249,6 +273,10 @@ def compile(
     layout : str
         "NHWC" if maps come in and go out with their channels last; ``shape`` is in the order
         (N, C, H, W) all the same.
+    preparation : Preparation, optional
+        How photographs are scaled, such as ``minigrad.vision.preparation_for("mobilenet_v2")``.
+        The plan then takes uint8 pixels too, red, green and blue, which have the network's size
+        already.  The answer has the bits of the plan for what ``vision.preprocess`` makes of them.
 
     Returns
     -------
@@ -273,19 +301,23 @@ def compile(
     number = _dtype(dtype)
     workers = None if threads is None else thread_count(threads)
     one_of("compile", "layout", layout, LAYOUTS)
+    scaling = None if preparation is None else scaling_of(preparation)
     if not callable(model):
         raise GraphError(f"compile takes a Module or a function, got {quoted(model)}")
     _check_evaluates(model)
     if (several := shapes_of(model, shape)) is not None:
         one_of("compile of several inputs", "layout", layout, LAYOUTS[:1])
+        if scaling is not None:
+            raise ArgumentError("compile: a preparation is for a network of one input")
         joint = Joint(model, [_sizes(one) for one in several])
         plan = Recipe(joint, workers, fold, number, "NCHW").plan((joint.size,))
         return JointPlan(plan, joint.shapes, input_names(model))
     sizes = None if shape is None else _sizes(cast("Sequence[int]", shape))
     if sizes is None:
         own = _snapshot(model)
-        return OpenPlan(Recipe(own, workers, fold, number, layout, owned=own is not model))
-    return Recipe(model, workers, fold, number, layout).plan(sizes)
+        owned = own is not model
+        return OpenPlan(Recipe(own, workers, fold, number, layout, owned, scaling))
+    return Recipe(model, workers, fold, number, layout, scaling=scaling).plan(sizes)
 
 
 def _check_evaluates(model: Model) -> None:

@@ -38,9 +38,9 @@ def kernel_name(step: Step) -> str:
 
 def _fused(step: Step) -> list[str]:
     """The activation of a step, and what it adds."""
-    activation, residual, _, _, last = step.epilogue
+    activation, residual, _, _, last, clamp = step.epilogue
     words = [activation or "", f"+ {residual.number}" if residual else ""]
-    return words[::-1] if last else words
+    return words[::-1] if last else [words[0], f"{words[1]} {clamp or ''}".strip()]
 
 
 def _block_name(parts: Sequence[Step]) -> str:
@@ -189,7 +189,7 @@ class Profile:
         self.peak = peak
         moved = 2 * graph.input.nbytes
         self.rows: list[dict[str, Any]] = [
-            self._row(0, "input", "to channels-last", graph.shape, 0, moved, times[0])
+            self._row(0, "input", "in and out", graph.shape, 0, moved, times[0])
         ]
         for number, step in graph.steps.items():
             moved = 0 if is_alias(step) else map_bytes(step) + weight_bytes(step)

@@ -4,35 +4,28 @@ Binding (``bind``) decides everything once: where each value lies, which kernel 
 step, its packed weights, its tiles and tasks.  Running is then one call of the core for
 each group of images (``schedule``), which goes through the bound steps without the GIL; a
 step that has no kernel runs in Python.
+
+A caller's arrays are read and written where they are if they lie as the steps have them, which
+is channels-last.  Others are copied on their way in and out, an image at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from minigrad.engine.bind import (
-    BINDERS,
-    Packed,
-    PackedWeights,
-    PythonCall,
-    as_maps,
-    has_kernel,
-)
-from minigrad.engine.graph import Constant, Ref, Step, Value
-from minigrad.engine.memory import is_alias
-from minigrad.engine.schedule import Part, Schedule, macs, map_bytes, weight_bytes
-from minigrad.kernels.cython.program import bind_images, bind_program, new_scratch, peak
+from minigrad.engine.arena import Bound
+from minigrad.engine.bind import Packed, PackedWeights, as_maps
+from minigrad.engine.schedule import Schedule
+from minigrad.kernels.cython.layout import regular
+from minigrad.kernels.cython.program import Edge, bind_images, new_scratch, peak
 from minigrad.resources import available_cpus, check_memory
-from minigrad.tensor import Array
+from minigrad.tensor import FLOATS, Array
 
 __all__ = ["Execution"]
 
 FREE = 2  # workspaces kept for later callers, or as many as there are CPUs
-WORTH_A_THREAD = 32_000  # numbers touched, or 8 multiply-adds each: about a microsecond
 
 Times = dict[int, float]
 
@@ -47,31 +40,30 @@ class Execution:
     All callers share the core's one pool of threads, for one step at a time: a caller that
     finds it busy does the tasks of its step by itself.  With as many callers as CPUs each is
     fastest with ``threads=1``; with fewer, the first to ask gets the pool.
+
+    Parameters
+    ----------
+    plan : Schedule
+    packed : dict, optional
+        Packed weights that it shares with other plans.
+    table : ndarray, optional
+        The number that each byte stands for, (C, 256), if the input may be bytes.
     """
 
-    def __init__(self, plan: Schedule, packed: PackedWeights | None = None) -> None:
-        self.schedule = plan
+    def __init__(
+        self, plan: Schedule, packed: PackedWeights | None = None, table: Array | None = None
+    ) -> None:
+        self.schedule, self.table = plan, table
         graphs = [plan.head.graph, plan.tails[plan.groups.sizes[0]].graph]
         self.packed = Packed(graphs, {} if packed is None else packed)
         self._free: list[Workspace] = []  # append and pop are each one step for other threads
         self._give(Workspace(self))  # packs every weight
 
-    def __call__(self, x: Array, threads: int, out: list[Array] | None = None) -> list[Array]:
-        """The outputs for a batch, in the arrays ``out`` if they are given."""
+    def __call__(self, x: Array, threads: int, outputs: list[Array]) -> None:
+        """Write the outputs for a batch, all with channels second."""
         workspace = self._take()
-        outputs = self._outputs() if out is None else out
         workspace.run(x, threads, outputs)
         self._give(workspace)  # one that failed is dropped
-        return outputs
-
-    def _outputs(self) -> list[Array]:
-        """Memory for the outputs of the whole batch."""
-        groups = self.schedule.groups
-        values = list(self.schedule.tails[groups.sizes[0]].graph.outputs)
-        if len(groups) > 1:
-            values = [value.with_batch(groups.batch) for value in values]
-        check_memory(sum(value.nbytes for value in values), "the output of this plan")
-        return [np.empty(value.shape, value.dtype) for value in values]
 
     def _take(self) -> Workspace:
         try:
@@ -83,10 +75,10 @@ class Execution:
         if len(self._free) < max(FREE, available_cpus()):
             self._free.append(workspace)
 
-    def times(self, x: Array, repeats: int, threads: int) -> Times:
-        """Median microseconds of each step in a run; of step 0, of bringing the input in."""
+    def times(self, x: Array, repeats: int, threads: int, outputs: list[Array]) -> Times:
+        """Median microseconds of each step in a run; of step 0, of what comes in and goes out."""
         workspace = self._take()
-        runs = workspace.times(x, repeats, threads, self._outputs())
+        runs = workspace.times(x, repeats, threads, outputs)
         self._give(workspace)
         return {k: 1e6 * float(np.median([run[k] for run in runs])) for k in runs[0]}
 
@@ -103,10 +95,15 @@ class Workspace:
     lanes : list of Bound
         The head, in an arena for one image each; made when first needed.
     tails : {images: Bound}
+    early : list of (int, Value)
+        The outputs that the head makes, and the place of each among all.
+    crossing : list of Value
+        What the tails read of the head.
     """
 
     def __init__(self, plan: Execution) -> None:
         self.schedule, self.packed, self.scratch = plan.schedule, plan.packed, new_scratch()
+        self.table = plan.table
         check_memory(plan.schedule.arena_bytes, "the memory of this plan's activations")
         size = max(tail.place.size for tail in plan.schedule.tails.values())
         memory = np.empty(size + 64, np.uint8)
@@ -114,6 +111,11 @@ class Workspace:
             size: Bound(tail, memory, self.scratch, plan.packed)
             for size, tail in plan.schedule.tails.items()
         }
+        head, tail = plan.schedule.head.graph, self.tails[plan.schedule.groups.sizes[0]].graph
+        made, read = {0, *head.steps}, {v.number for s in tail.steps.values() for v in s.reads()}
+        self.early = [(j, v) for j, v in enumerate(tail.outputs) if v.number in made]
+        self.crossing = [value for value in head.outputs if value.number in read]
+        self.late = {size: self._late(bound, made) for size, bound in self.tails.items()}
         self.lanes: list[Bound] = []
         self.images: dict[int, Any] = {}
         self._widen(1)
@@ -123,15 +125,36 @@ class Workspace:
         groups = self.schedule.groups
         self._widen(min(threads, groups.sizes[0]))
         rows, first = as_maps(x), 0
+        if any(np.may_share_memory(x, y) for y in outputs):
+            rows = np.array(rows)  # an image that is not yet read must not be written over
+        targets = [_target(y) for y in outputs]
+        early = [targets[j] for j, _ in self.early]
         for size in groups:
-            self.images[size].run(rows, first, size, threads)
-            tail = self.tails[size]
-            for _, program in tail.programs:
-                program.run(threads)
-            for y, value in zip(outputs, tail.graph.outputs, strict=True):
-                place = y if len(groups) == 1 else y[first : first + size]
-                np.copyto(place, tail.array(value))
+            self.images[size].run(rows, early, first, size, threads, self.table)
+            part = slice(None) if len(groups) == 1 else slice(first, first + size)
+            self._finish(size, [y[part] for y in targets], threads)
             first += size
+        for y, target in zip(outputs, targets, strict=True):
+            if not np.may_share_memory(y, target):
+                np.copyto(y, target.reshape(y.shape))
+
+    def _finish(self, size: int, outputs: list[Array], threads: int) -> None:
+        """The tail of one group."""
+        waiting = [(edge, outputs[j]) for j, edge in self.late[size] if not edge.turn(outputs[j])]
+        for _, program in self.tails[size].programs:
+            program.run(threads)
+        for edge, y in waiting:
+            edge.copy_to(y, threads)
+
+    def _late(self, tail: Bound, made: set[int]) -> list[tuple[int, Edge]]:
+        """The outputs that a tail makes: the place of each among all, and its edge."""
+        late = [(j, v) for j, v in enumerate(tail.graph.outputs) if v.number not in made]
+        given = [s.output for s in tail.graph.steps.values() if s.op == "given"]
+        others = [*given, *(value for _, value in late)]
+        return [
+            (j, tail.edge(v, others) if v.dtype in FLOATS else Copied(tail.array(v)))
+            for j, v in late
+        ]
 
     def _widen(self, lanes: int) -> None:
         """Have a head for so many threads; one that cannot be made changes nothing."""
@@ -146,18 +169,20 @@ class Workspace:
         return Bound(head, np.empty(head.place.size + 64, np.uint8), self.scratch, self.packed)
 
     def _images(self, lanes: list[Bound], tail: Bound) -> Any:
-        """What takes a group through the head, into what ``tail`` reads."""
-        crossing = self.schedule.head.graph.outputs
+        """What takes a group through the head, to ``tail`` and to the caller."""
+        x, outputs = self.schedule.head.graph.input, [value for _, value in self.early]
+        others = [x, *outputs, *self.crossing]
         return bind_images(
             [lane.program for lane in lanes],
-            [as_maps(lane.values[0]) for lane in lanes],
-            [[lane.array(value) for value in crossing] for lane in lanes],
-            [tail.array(value) for value in crossing],
+            [lane.edge(x, others) for lane in lanes],
+            [[lane.edge(value, others) for value in outputs] for lane in lanes],
+            [[lane.array(value) for value in self.crossing] for lane in lanes],
+            [tail.array(value) for value in self.crossing],
             self.scratch,
         )
 
     def times(self, x: Array, repeats: int, threads: int, outputs: list[Array]) -> list[Times]:
-        """Seconds of each step in every run; of step 0, of bringing the input in."""
+        """Seconds of each step in every run; of step 0, of what comes in and goes out."""
         self.run(x, threads, outputs)
         parts = [*self.lanes, *self.tails.values()]
         self._read_clocks(parts)
@@ -177,77 +202,22 @@ class Workspace:
         return total
 
 
-class Bound:
-    """The calls of a graph, and its values in an arena.
+class Copied:
+    """An output that is no float, which NumPy copies."""
 
-    Attributes
-    ----------
-    values : {number: ndarray}
-    programs : list of (numbers, program)
-        The steps in order: runs of the core, and single steps of Python.
-    """
+    def __init__(self, buffer: Array) -> None:
+        self.buffer = buffer
 
-    def __init__(self, part: Part, memory: Array, scratch: Any, packed: Packed) -> None:
-        start, offsets = -memory.ctypes.data % 64, part.place.offsets
-        self.graph, self.scratch, self.packed = part.graph, scratch, packed
-        self.values = {
-            value.number: _placed(memory[start + offsets[value.number] :], value)
-            for value in part.graph.values()
-            if value.number in offsets
-        }
-        for number, (whole, index) in part.place.parts.items():
-            self.values[number] = self.values[whole][index]
-        self.programs = list(self._programs())
+    def turn(self, y: Array) -> bool:
+        """No step writes it where the caller wants it."""
+        return False
 
-    @property
-    def program(self) -> Any:
-        """The only one, of a graph without steps in Python."""
-        return self.programs[0][1] if self.programs else bind_program([], [], self.scratch)
-
-    def get(self, ref: Ref) -> Array | None:
-        """The array that a reference stands for."""
-        return None if ref is None else self.array(ref)
-
-    def array(self, ref: Ref) -> Array:
-        """The same of a reference that is not None."""
-        assert ref is not None
-        return ref.array if isinstance(ref, Constant) else self.values[ref.number]
-
-    def _programs(self) -> Iterator[tuple[tuple[int, ...], Any]]:
-        """All steps as one call of the core, unless some of them are Python's."""
-        steps = [s for s in self.graph.steps.values() if s.op != "given" and not is_alias(s)]
-        for compiled, run in groupby(steps, has_kernel):
-            if not compiled:
-                yield from (((s.number,), PythonCall(s, self, self.values[s.number])) for s in run)
-                continue
-            bound_steps = list(run)
-            calls = [BINDERS[step.op](step, self, self.values[step.number]) for step in bound_steps]
-            shares = [_threads_worth(step) for step in bound_steps]
-            program = bind_program(calls, shares, self.scratch)
-            yield tuple(step.number for step in bound_steps), program
-
-    def start_clocks(self) -> None:
-        """From now on each step is timed."""
-        for _, program in self.programs:
-            program.start_clocks()
-
-    def read_clocks(self) -> Iterator[tuple[int, float]]:
-        """(number, seconds) of each step since then."""
-        for numbers, program in self.programs:
-            yield from zip(numbers, program.read_clocks(), strict=True)
+    def copy_to(self, y: Array, threads: int) -> None:
+        """Copy it there."""
+        np.copyto(y, self.buffer.reshape(y.shape))
 
 
-def _threads_worth(step: Step) -> int:
-    """How many threads a step is worth: waking one costs as much as a little work."""
-    numbers = (map_bytes(step) + weight_bytes(step)) // step.output.dtype.itemsize
-    return 1 + (macs(step) // 8 + numbers) // WORTH_A_THREAD
-
-
-def _placed(memory: Array, value: Value) -> Array:
-    """An array of NCHW shape in the arena, channels-last if it is a map."""
-    flat = memory[: value.nbytes].view(value.dtype)
-    if len(value.shape) != 4:
-        return flat.reshape(value.shape)
-    n, c, h, w = value.shape
-    placed: Array = flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
-    return placed
+def _target(y: Array) -> Array:
+    """y as a map that the core can write, or another array in its place."""
+    whole = regular(y) and (y.ndim in (2, 4) or y.flags.c_contiguous)
+    return as_maps(y if whole else np.empty(y.shape, y.dtype))

@@ -3,7 +3,7 @@
 Each step becomes the ONNX operator of the same meaning, with what was fused into it as
 operators of their own, so that the engine that reads it may fuse as it likes:
 
-    conv2d       [Mul gate] Conv [activation] [Add residual]
+    conv2d       [Mul gate] Conv [activation] [Add residual [activation]]
     silu(x)      Mul(x, Sigmoid(x))           relu6(x)    Clip(x, 0, 6)
     linear       Gemm with transB              mean of a map    GlobalAveragePool
 
@@ -182,7 +182,7 @@ class _Writer:
             elif op == "prelu":
                 y = MOVED[op](self, step._replace(inputs=(None, *others)), named, f"{out}_f")
             else:
-                y = self.activation(op, y, f"{out}_f")
+                y = self.activation(op, y, f"{out}_{'f' if op == epilogue.activation else 'a'}")
         return y
 
     def activation(self, name: str, x: str, out: str) -> str:

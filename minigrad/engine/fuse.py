@@ -41,6 +41,8 @@ __all__ = ["FOLDS", "RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
 
 ACTIVATION_NAMES = frozenset(f.name for f in ACTIVATIONS)
 NOT_NEGATIVE = frozenset(f.name for f in ACTIVATIONS if f.never_negative)
+# What an epilogue clamps in registers.
+CLAMPS = frozenset(f.name for f in ACTIVATIONS if f.high is not None)
 LINEAR = ("conv2d", "linear")
 
 
@@ -205,8 +207,13 @@ def fuse_last(graph: Graph, number: int, uses: Uses) -> Verdict:
         return None
     if wastes_registers(act):
         return "it is computed over whole registers, which so few channels do not fill"
-    if maker.epilogue.activation or not _read_once(maker, uses):
-        return "the convolution has an activation before the sum, or the sum is read elsewhere"
+    first = maker.epilogue.activation
+    if not _read_once(maker, uses):
+        return "the sum is also read without it"
+    if first and first in CLAMPS and act.op in CLAMPS and not maker.epilogue.last:
+        return Match(_joined(maker, act, maker.epilogue._replace(clamp=act.op)), maker.number)
+    if first:
+        return "the convolution has an activation before the sum"
     return Match(_joined(maker, act, _activated(maker.epilogue, act, last=True)), maker.number)
 
 
@@ -217,6 +224,8 @@ def _not_negative(graph: Graph, ref: Ref) -> bool:
         return False
     if maker.op in ("add", "max_pool2d", "reshape"):
         return all(_not_negative(graph, r) for r in maker.inputs)
+    if maker.epilogue.clamp:
+        return True
     clipped = (maker.epilogue.activation or maker.op) in NOT_NEGATIVE
     residual = None if maker.epilogue.last else maker.epilogue.residual
     return clipped and (residual is None or _not_negative(graph, residual))

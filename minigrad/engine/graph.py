@@ -4,7 +4,7 @@ A Graph is a straight line of steps in the order in which they ran.  Each step r
 (made by earlier steps, or the input) and constants, and makes one value.  A rewrite moves the
 work of one step into another (its ``epilogue``), or joins several steps in a Block:
 
-    y = activation(op(x gate, constants)) + residual      or, where it is ``last``,
+    y = clamp(activation(op(x gate, constants)) + residual)      or, where it is ``last``,
     y = activation(op(x gate, constants) + residual)
 
 There is no second representation: what is planned, described, exported and saved is this.
@@ -117,6 +117,8 @@ class Epilogue(NamedTuple):
         One number a channel, where the activation is prelu.
     last : bool
         Whether the activation comes after the residual.
+    clamp : str, optional
+        What clamps the sum, where there is a residual and the activation before it is a clamp.
     """
 
     activation: str | None = None
@@ -124,6 +126,7 @@ class Epilogue(NamedTuple):
     gate: Value | None = None
     slope: Constant | None = None
     last: bool = False
+    clamp: str | None = None
 
     def after(self) -> Iterator[tuple[str, tuple[Value | Constant, ...]]]:
         """The primitives that follow the step's own, in order, and what else each reads."""
@@ -137,6 +140,8 @@ class Epilogue(NamedTuple):
             yield "add", (self.residual,)
         if activation and self.last:
             yield activation
+        if self.clamp is not None:
+            yield self.clamp, ()
 
     def reads(self) -> tuple[Value, ...]:
         """The values that it needs."""

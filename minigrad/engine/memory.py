@@ -59,12 +59,18 @@ class Placement(NamedTuple):
         The first byte of each value, by its number; of a part, that of the whole.
     parts : dict of int to Part
         The values that are parts of others.
+    roots : dict of int to int
+        For each value the one in whose memory it lies.
+    lives : dict of int to Life
+        From when to when each root is needed.
     """
 
     live: int
     size: int
     offsets: dict[int, int]
     parts: dict[int, Inside]
+    roots: dict[int, int]
+    lives: dict[int, Life]
 
 
 def placement(graph: Graph) -> Placement:
@@ -72,7 +78,7 @@ def placement(graph: Graph) -> Placement:
     needed, roots = lives(graph), _roots(graph)
     offsets, size = place(needed)
     places = {k: offsets[root] for k, root in roots.items() if root in offsets}
-    return Placement(live_peak(needed), size, places, parts(graph))
+    return Placement(live_peak(needed), size, places, parts(graph), roots, needed)
 
 
 def parts(graph: Graph) -> dict[int, Inside]:

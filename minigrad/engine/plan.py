@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
-from minigrad.arguments import integer, quoted
+from minigrad.arguments import integer
+from minigrad.engine.batches import Batches
 from minigrad.engine.bind import PackedWeights
 from minigrad.engine.design import Design, classifier_input, design
 from minigrad.engine.execute import Execution
 from minigrad.engine.fuse import Note
-from minigrad.engine.graph import Graph, Step, Value
+from minigrad.engine.graph import Graph, Step
 from minigrad.engine.interpret import interpret
+from minigrad.engine.scaling import Scaling
 from minigrad.engine.schedule import Schedule
-from minigrad.errors import BackendError, DtypeError, GraphError, ShapeError, listing
+from minigrad.errors import BackendError, GraphError, listing
 from minigrad.kernels import unavailable
 from minigrad.tensor import Array, Tensor
 from minigrad.threads import num_threads, thread_count
@@ -59,6 +61,8 @@ class Plan:
         Packed weights that it shares with other plans.
     about : callable, optional
         What gives ``metadata``.
+    scaling : Scaling, optional
+        How bytes become numbers, if the plan takes photographs of bytes.
 
     Attributes
     ----------
@@ -68,6 +72,23 @@ class Plan:
         How many threads it uses; None means as many as ``num_threads`` says at each call.
     layout : str
         "NCHW", or "NHWC" if maps come in and go out with their channels last.
+    scaling : Scaling or None
+    batches : Batches
+        The arrays that go in and out.
+
+    Notes
+    -----
+    Concurrent callers.  A call takes a free arena, or makes one, and leaves it for later calls;
+    as many are kept as there are CPUs.  No call waits for another.  All share one pool of
+    threads: during each step it works for the first caller that asks for it, and the others do
+    that step alone.  So with as many callers as CPUs, let each use one thread (``threads=1``,
+    here, in ``compile``, or with ``minigrad.set_threads`` in each worker: a
+    ``ThreadPoolExecutor`` does not inherit ``with minigrad.threads(1)``).  The answer is
+    the same to the bit for any number of threads, callers and images.
+
+    Arrays.  Maps may lie in any memory order.  Channels-last ones, which are NCHW views of NHWC
+    memory or come with ``layout="NHWC"``, are read and written where they are.  Others are copied,
+    an image at a time.  float16 is read as float32, and written as float16 if x was float16.
 
     Examples
     --------
@@ -84,8 +105,10 @@ class Plan:
         layout: str = "NCHW",
         packed: PackedWeights | None = None,
         about: About | None = None,
+        scaling: Scaling | None = None,
     ) -> None:
-        self.design, self.threads, self.layout = plan, threads, layout
+        self.design, self.threads, self.layout, self.scaling = plan, threads, layout, scaling
+        self.batches = Batches(plan.graph, layout, scaling)
         self._packed: PackedWeights = {} if packed is None else packed
         self._execution: Execution | None = None
         self._features: Plan | None = None
@@ -153,18 +176,20 @@ class Plan:
         ----------
         x : array_like or Tensor
             Of the plan's shape and dtype, in any memory order.  Channels-last memory is the
-            cheapest: it is copied as it lies.
+            cheapest: it is read where it is.  Beside float32 it may be float16, and uint8 if the
+            plan was compiled with a ``preparation``.
         threads : int, optional
             For this call; by default the plan's own number.
         out : ndarray, optional
             Where the output is written, instead of a new array; of a model that returns a
-            list, a list of arrays.  Such a call allocates no arrays.
+            list, a list of arrays.  Of the output's dtype, or float16 for float32.  Such a call
+            allocates no memory for arrays, unless x and ``out`` overlap.
 
         Returns
         -------
         ndarray
-            ``out``, or a new array.  Of a model that returns a list, a list of arrays (see
-            ``outputs``).
+            ``out``, or a new array, whose maps lie channels-last in memory if those of x do.
+            Of a model that returns a list, a list of arrays (see ``outputs``).
 
         Raises
         ------
@@ -184,19 +209,16 @@ class Plan:
         out: Sequence[Array] | None = None,
     ) -> list[Array]:
         """The outputs for a batch, as a list also where there is one; see ``__call__``."""
-        array, workers = self._checked(x), self._workers(threads)
-        if out is None and self.layout == "NHWC":
-            out = [np.empty(self._lying(value), value.dtype) for value in self.graph.outputs]
-        places = None if out is None else self._places(out)
+        array, workers = self.batches.given(x), self._workers(threads)
+        places = self.batches.new(array) if out is None else self.batches.places(out)
         if unavailable("cython"):
             with use_threads(workers):
-                made = interpret(self.unfused, array)
-            for place, y in zip(places or (), made, strict=bool(places)):
-                np.copyto(place, y)
-            made = places or made
+                made = interpret(self.unfused, self.batches.numbers(array))
+            for place, y in zip(places, made, strict=True):
+                np.copyto(place, y, casting="same_kind")
         else:
-            made = self._bound()(array, workers, places)
-        return made if out is None else list(out)
+            self._bound()(array, workers, places)
+        return list(map(self.batches.facing, places)) if out is None else list(out)
 
     def features(self, x: npt.ArrayLike | Tensor, threads: int | None = None) -> Array:
         """What the classifier reads: one vector for each image.
@@ -219,7 +241,8 @@ class Plan:
         if self._features is None:
             graph = classifier_input(self.unfused)
             plan = design(graph, self.notes, f"the features of {self.name}")
-            self._features = Plan(plan, self.threads, self.layout, self._packed)
+            made = Plan(plan, self.threads, self.layout, self._packed, scaling=self.scaling)
+            self._features = made
         (y,) = self._features.outputs(x, threads)
         return y.reshape(y.shape[0], y.size // max(y.shape[0], 1))
 
@@ -232,52 +255,10 @@ class Plan:
     def _bound(self) -> Execution:
         """The bound steps; of two threads that come first one's work is thrown away."""
         if self._execution is None:
-            made = Execution(self.schedule, self._packed)
+            table = None if self.scaling is None else self.scaling.table()
+            made = Execution(self.schedule, self._packed, table)
             self._execution = self._execution or made
         return self._execution
-
-    def _checked(self, x: npt.ArrayLike | Tensor) -> Array:
-        """The batch as an array of the plan's shape and dtype, channels second."""
-        try:
-            array = x.array if isinstance(x, Tensor) else np.asarray(x)
-        except (TypeError, ValueError):
-            raise ShapeError(
-                f"this plan takes a batch of shape {self._lying(self.graph.input)}, got what is "
-                f"no array: {quoted(x)}"
-            ) from None
-        self._check(array, self.graph.input, "takes", x)
-        return array.transpose(0, 3, 1, 2) if self._turns(array) else array
-
-    def _places(self, out: Sequence[Array]) -> list[Array]:
-        """The arrays to write to, channels second."""
-        values = self.graph.outputs
-        if not isinstance(out, (list, tuple)) or len(out) != len(values):
-            raise ShapeError(
-                f"out must be {len(values)} arrays, as the model has outputs, not {quoted(out)}"
-            )
-        for y, value in zip(out, values, strict=True):
-            if not isinstance(y, np.ndarray) or not y.flags.writeable:
-                raise ShapeError(f"out must be a writeable array, not {quoted(y)}")
-            self._check(y, value, "gives", y)
-        return [y.transpose(0, 3, 1, 2) if self._turns(y) else y for y in out]
-
-    def _check(self, array: Array, value: Value, verb: str, given: object) -> None:
-        """Refuse an array that is not of a value's shape and dtype."""
-        if array.dtype != value.dtype:
-            got = f"{quoted(given)}, of dtype {array.dtype}" if array.ndim == 0 else array.dtype
-            raise DtypeError(f"this plan {verb} {value.dtype}, got {got}")
-        if array.shape != (shape := self._lying(value)):
-            raise ShapeError(f"this plan {verb} a batch of shape {shape}, got {array.shape}")
-
-    def _turns(self, array: Array) -> bool:
-        return self.layout == "NHWC" and array.ndim == 4
-
-    def _lying(self, value: Value) -> tuple[int, ...]:
-        """A value's shape as the layout has it."""
-        shape = value.shape
-        if self.layout == "NCHW" or len(shape) != 4:
-            return shape
-        return shape[0], shape[2], shape[3], shape[1]
 
     def intermediates(
         self, x: npt.ArrayLike | Tensor, names: str | Iterable[str] | None = None
@@ -287,7 +268,7 @@ class Plan:
         A layer whose work was fused into another's has no value of its own; the fused
         value stands under the name of the last of them.
         """
-        array = self._checked(x)
+        array = self.batches.numbers(self.batches.given(x))
         chosen = None if names is None else {names} if isinstance(names, str) else set(names)
         values: dict[str, Array] = {}
 
@@ -316,9 +297,9 @@ class Plan:
         if reason := unavailable("cython"):
             raise BackendError(f"profile: {reason}")
         repeats = integer("profile", "repeats", repeats, least=1)
-        array, threads = self._checked(x), self._workers(None)
+        array, threads = self.batches.given(x), self._workers(None)
         execution = self._bound()
-        times = execution.times(array, repeats, threads)
+        times = execution.times(array, repeats, threads, self.batches.new(array))
         from minigrad.engine.describe import Profile
 
         return Profile(self.graph, times, execution.peak(threads))
@@ -340,10 +321,15 @@ class Plan:
         Raises
         ------
         GraphError
-            If a step cannot be written: one whose parameters are no plain values.
+            If a step cannot be written: one whose parameters are no plain values; or if the
+            plan was compiled with a ``preparation``, which the file does not have.
         OSError
             If the file cannot be written.
         """
+        if self.scaling is not None:
+            raise GraphError(
+                "save: a plan file takes no photographs of bytes: compile without a preparation"
+            )
         from minigrad.engine.files import save_plan  # only a plan that is saved has use for it
 
         save_plan(self.design, self.layout, self.metadata if metadata is None else metadata, path)

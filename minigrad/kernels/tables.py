@@ -50,6 +50,7 @@ class Element(NamedTuple):
 ELEMENTS = (
     Element("f32", "float", "float32", 4, "f"),
     Element("f64", "double", "float64", 8, "d"),
+    Element("f16", "uint16_t", "float16", 2, "e"),
     Element("i8", "int8_t", "int8", 1, "b"),
     Element("u8", "uint8_t", "uint8", 1, "B"),
     Element("i32", "int32_t", "int32", 4, "i"),

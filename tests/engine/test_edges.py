@@ -302,8 +302,9 @@ warnings.simplefilter("ignore", DeprecationWarning)
 
 model = mg.models.create("mobilenet_v2_0_35", rng=0, num_classes=5).eval()
 x = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
-plan = mg.compile(model, x.shape, threads=2)
+plan = mg.compile(model, threads=2)
 expected = plan(x)
+first = plan(x[:1])
 stop = threading.Event()
 
 def eager():
@@ -315,6 +316,7 @@ values = eager()
 def calls():
     while not stop.is_set():
         plan(x)
+        plan(x[:1])
 
 def compiles():
     while not stop.is_set():
@@ -331,6 +333,7 @@ def loads():
 
 def child():
     assert np.array_equal(plan(x), expected)
+    assert np.array_equal(plan(x[:1]), first)
     assert np.array_equal(mg.compile(model, x.shape)(x), expected)
     assert np.array_equal(eager(), values)
     mg.load("before.safetensors")

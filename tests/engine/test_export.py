@@ -71,7 +71,7 @@ class Outside:
                 inputs[0] = self.judge("mul", [inputs[0], gate], {}, f"{name}_x")
             y = self.judge(step.op, inputs, dict(step.params), name)
             for op, others in epilogue.after():
-                end = "r" if op == "add" else "f"
+                end = "r" if op == "add" else "f" if op == epilogue.activation else "a"
                 y = self.judge(op, [y, *map(self.get, others)], {}, f"{name}_{end}")
         return len(self.graph.steps)
 

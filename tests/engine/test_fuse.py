@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,28 @@ def test_a_leak_moves_into_the_convolution(leak) -> None:
     assert both(lambda x: leak(mg.conv2d(x, W)) + x)[1] == ["conv2d"]
     assert both(lambda x: leak(mg.conv2d(x, W) + x))[1] == ["conv2d"]
     assert both(lambda x: mg.prelu(mg.conv2d(x, W), x.mean((0, 2, 3))))[1][-1] == "prelu"
+
+
+@pytest.mark.parametrize("inner", [None, mg.relu, mg.relu6])
+@pytest.mark.parametrize("last", [mg.relu, mg.relu6])
+def test_a_clamp_of_a_sum_is_the_last_part_of_the_convolution(inner: Any, last: Any) -> None:
+    def model(x: mg.Tensor) -> mg.Tensor:
+        y = mg.conv2d(x, W)
+        return last((inner(y) if inner else y) + x)
+
+    assert both(model)[1] == ["conv2d"]
+
+
+def test_what_cannot_be_clamped_in_the_convolution_stays_a_step() -> None:
+    def curve(x: mg.Tensor) -> mg.Tensor:
+        return mg.relu(mg.silu(mg.conv2d(x, W)) + x)
+
+    def again(x: mg.Tensor) -> Any:
+        y = mg.conv2d(x, W) + x
+        return [mg.relu(y), y]
+
+    assert both(curve)[1] == ["conv2d", "relu"]
+    assert both(again)[1] == ["conv2d", "relu"]
 
 
 def test_a_relu_of_a_sum_of_relus_is_dropped() -> None:

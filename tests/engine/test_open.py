@@ -61,6 +61,24 @@ def test_the_weights_of_all_shapes_are_one_copy(name: str) -> None:
     assert folded[0] == folded[1]
 
 
+def test_a_second_shape_adds_its_arena_and_no_weights() -> None:
+    """Of 14 MB of weights, copied and packed, nothing is there twice."""
+    plan = mg.compile(mg.models.create("mobilenet_v2", rng=0).eval(), threads=1)
+    added = []
+    for side in (32, 64, 33):
+        gc.collect()
+        tracemalloc.start()
+        try:
+            plan(batch((1, 3, side, side)))
+            gc.collect()
+            added.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        added[-1] -= plan.at((1, 3, side, side)).arena_bytes
+    assert added[0] > 12e6
+    assert max(added[1:]) < 1.5e6  # its steps, and its calls
+
+
 def test_a_few_shapes_are_kept_and_the_oldest_goes() -> None:
     plan = mg.compile(network())
     first = plan.at((1, 3, 32, 32))

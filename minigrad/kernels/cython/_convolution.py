@@ -5,7 +5,7 @@ Beyond the contract a forward convolution takes, as keyword arguments, what a pl
     y = activation(T(x gate, w) + bias) + residual        gate: (N, Cin, 1, 1) or (N, Cin)
 
 and in a bound call also what imported networks have: prelu, with a slope for each channel, and an
-activation that comes ``last``, after the residual.
+activation that comes ``last``, after the residual, or a second one that clamps the sum.
 
 ``pack(w, spec)`` puts weights in the order in which the kernels read them; its result may
 be given in place of ``w``, again and again.
@@ -73,24 +73,32 @@ def bind_conv2d(
     activation: str | None = None,
     slope: Array | None = None,
     last: bool = False,
+    clamp: str | None = None,
 ) -> Any:
     """A call of which everything is decided but the number of threads: ``.run(threads)``.
 
     x, y and residual are channels-last, w is packed, and all shapes have been checked; the
     call keeps the arrays alive, and reads and writes them every time it is run.
     """
-    return w.bind(x, y, bias, residual, epilogue(activation, slope, last))
+    return w.bind(x, y, bias, residual, epilogue(activation, slope, last, clamp))
 
 
 def epilogue(
-    name: str | None, slope: Array | None = None, last: bool = False
-) -> tuple[int, Array | None, bool]:
-    """An activation as the core knows it: its number, prelu's slopes, whether it is last."""
+    name: str | None, slope: Array | None = None, last: bool = False, clamp: str | None = None
+) -> tuple[int, Array | None, bool, int]:
+    """An activation as the core knows it: its number, prelu's slopes, whether it is last.
+
+    Behind them the number of what clamps the sum.
+    """
+    return _number(name), slope, last, _number(clamp)
+
+
+def _number(name: str | None) -> int:
     if name not in core.ACTIVATIONS:
         known = ", ".join(str(a) for a in core.ACTIVATIONS)
         raise BackendError(f"conv2d: activation must be one of {known}, not {name!r}")
     number: int = core.ACTIVATIONS[name]
-    return number, slope, last
+    return number
 
 
 def convolve(

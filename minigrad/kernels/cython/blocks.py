@@ -2,7 +2,7 @@
 
 A block is a list of stages, each a convolution
 
-    y_k = activation(T(x_k, w_k) + bias_k) + residual_k,     or, where the activation is last,
+    y_k = clamp(activation(T(x_k, w_k) + bias_k) + residual_k),     or, where it is last,
     y_k = activation(T(x_k, w_k) + bias_k + residual_k)
 
 or a gate, y_k = x_k s, or the maxima of windows.  What a stage reads or adds is an array, or
@@ -52,6 +52,7 @@ class Stage(NamedTuple):
     activation: str | None = None
     slope: Array | None = None
     last: bool = False
+    clamp: str | None = None
 
 
 def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
@@ -69,7 +70,7 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
             maps[k],
             None if stage.bias is None else np.ascontiguousarray(stage.bias),
             _array(stage.residual, maps),
-            epilogue(stage.activation, stage.slope, stage.last),
+            epilogue(stage.activation, stage.slope, stage.last, stage.clamp),
             _number(stage.x),
             _number(stage.residual),
         )

@@ -49,7 +49,7 @@ def pixels(x: Array) -> Array:
     if y.flags.c_contiguous and x.flags.aligned:
         return y
     y = np.empty(y.shape, x.dtype)
-    core.to_channels_last(x if regular(x) else dense(x), nchw(y), num_threads())
+    core.copy_map(x if regular(x) else dense(x), nchw(y), num_threads())
     return y
 
 
@@ -83,7 +83,7 @@ def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
 def copy_map(x: Array, y: Array, threads: int = 1) -> None:
     """Copy x to y; a map of the same dtype to one that is channels-last by the core."""
     if x.ndim == 4 and x.dtype == y.dtype and has_no_gaps(y) and y.size:
-        core.to_channels_last(x if regular(x) else dense(x), y, threads)
+        core.copy_map(x if regular(x) else dense(x), y, threads)
     else:
         np.copyto(y, x)
 
@@ -103,5 +103,5 @@ def channels_last(x: Array, threads: int = 1) -> Array:
     if is_channels_last(x):
         return x
     y = empty_channels_last(x.shape, x.dtype)
-    core.to_channels_last(x if regular(x) else dense(x), y, threads)
+    core.copy_map(x if regular(x) else dense(x), y, threads)
     return y

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.contract import Array, classify
@@ -15,6 +15,8 @@ from minigrad.kernels.cython.depthwise_gradients import (
 )
 
 __all__ = [
+    "Edge",
+    "bind_edge",
     "bind_images",
     "bind_input_grad",
     "bind_program",
@@ -49,13 +51,31 @@ def bind_program(calls: Sequence[Any], shares: Sequence[int], scratch: Any) -> A
 
 def bind_images(
     programs: Sequence[Any],
-    inputs: Sequence[Array],
+    entries: Sequence[Edge],
+    exits: Sequence[Sequence[Edge]],
     made: Sequence[Sequence[Array]],
     kept: Sequence[Array],
     scratch: Any,
 ) -> Any:
     """The images of a batch, one after the other, through one program: ``core.Images``."""
-    return core.Images(list(programs), list(inputs), [list(m) for m in made], list(kept), scratch)
+    lanes = [list(exit) for exit in exits], [list(m) for m in made]
+    return core.Images(list(programs), list(entries), *lanes, list(kept), scratch)
+
+
+class Edge(Protocol):
+    """A value that comes from a caller or goes to one."""
+
+    def turn(self, y: Array) -> bool:
+        """Let the steps write to y; False if they cannot, and y waits for a copy."""
+
+    def copy_to(self, y: Array, threads: int) -> None:
+        """Copy what the steps wrote elsewhere."""
+
+
+def bind_edge(buffer: Array, calls: Sequence[object] | None) -> Edge:
+    """A value in its buffer, and the calls that use it: ``core.Edge``."""
+    edge: Edge = core.Edge(buffer, None if calls is None else list(calls))
+    return edge
 
 
 def is_bound(call: Any) -> bool:
