@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,8 @@ def read_weights(path: str | os.PathLike[str]) -> StateDict:
     return load_frozen(path) if os.fspath(path).endswith(".pb") else formats.load(path)
 
 
-class Entry(NamedTuple, Generic[N]):
+@dataclass(frozen=True)  # a NamedTuple is not generic before Python 3.11
+class Entry(Generic[N]):
     """A network that a catalogue can build.
 
     Attributes
