@@ -175,14 +175,16 @@ class _Writer:
         if epilogue.gate:
             inputs[0] = self.node("Mul", [inputs[0], self.ref(epilogue.gate)], f"{out}_x")
         y = self.plain(step, inputs, out)
+        suffix = "f"  # of an activation; "a" of one after the sum, which may be the same function
         for op, others in epilogue.after():
             named = [y, *map(self.ref, others)]
             if op == "add":
-                y = self.node("Add", named, f"{out}_r")
+                y, suffix = self.node("Add", named, f"{out}_r"), "a"
             elif op == "prelu":
-                y = MOVED[op](self, step._replace(inputs=(None, *others)), named, f"{out}_f")
+                prelu = step._replace(inputs=(None, *others))
+                y = MOVED[op](self, prelu, named, f"{out}_{suffix}")
             else:
-                y = self.activation(op, y, f"{out}_{'f' if op == epilogue.activation else 'a'}")
+                y = self.activation(op, y, f"{out}_{suffix}")
         return y
 
     def activation(self, name: str, x: str, out: str) -> str:

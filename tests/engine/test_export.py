@@ -15,7 +15,8 @@ import onnxruntime
 import pytest
 
 import minigrad as mg
-from minigrad.engine.export import _Writer
+from minigrad import nn
+from minigrad.engine.export import _Writer, to_onnx
 from minigrad.engine.fuse import rewrite
 from minigrad.engine.graph import Constant, Value
 from minigrad.engine.trace import trace
@@ -70,9 +71,11 @@ class Outside:
                 gate = self.get(epilogue.gate)
                 inputs[0] = self.judge("mul", [inputs[0], gate], {}, f"{name}_x")
             y = self.judge(step.op, inputs, dict(step.params), name)
+            end = "f"
             for op, others in epilogue.after():
-                end = "r" if op == "add" else "f" if op == epilogue.activation else "a"
-                y = self.judge(op, [y, *map(self.get, others)], {}, f"{name}_{end}")
+                inputs = [y, *map(self.get, others)]
+                y = self.judge(op, inputs, {}, f"{name}_{'r' if op == 'add' else end}")
+                end = "a" if op == "add" else end
         return len(self.graph.steps)
 
 
@@ -85,6 +88,22 @@ def test_every_step_of_the_exported_network_is_within_its_bound(name: str) -> No
 
 def test_a_network_with_its_batch_norms_too() -> None:
     assert Outside("mobilenet_v2_0_35", 33, fold=False).check() > 100
+
+
+BLOCKS = {
+    "a ReLU before the sum and one after it": nn.SqueezeNeXtBlock(32, 32),
+    "a projection": nn.SqueezeNeXtBlock(32, 64, stride=2),
+    "a linear bottleneck": nn.InvertedResidual(32, 32, expand_ratio=2),
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_a_block_by_itself_is_exported_and_read_back_to_its_bits(block: Any, tmp_path: Any) -> None:
+    block.eval()
+    x = np.random.default_rng(2).normal(size=(1, 32, 8, 8)).astype(np.float32)
+    onnx.save(to_onnx(block, x.shape), tmp_path / "block.onnx")
+    again = mg.compile(mg.load_graph(tmp_path / "block.onnx"), x.shape)
+    np.testing.assert_array_equal(again(x), mg.compile(block, x.shape)(x))
 
 
 def test_a_changed_weight_is_seen() -> None:
