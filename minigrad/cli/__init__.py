@@ -30,6 +30,7 @@ What they share:
     planned                    the same from a plan file
     mask_scores                ``evaluate`` for networks that name pixels
     photographs, labels        photographs prepared ahead; the names of the classes
+    answers                    what a command says of each photograph
     packages                   the packages that are known to carry weights
     engines, stopwatch         other engines for ONNX files, and how a time is taken
     training_data, training_setup    what ``train`` learns from, and with what

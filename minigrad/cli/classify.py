@@ -10,18 +10,18 @@ for the k of the largest.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import numpy as np
 
+from minigrad.cli.answers import Answer, say
 from minigrad.cli.arguments import add_json, file_name, positive
 from minigrad.cli.classifiers import Classifier, Logits, add_classifier, classifier
 from minigrad.cli.photographs import Prepared, expand, prepared
-from minigrad.cli.terminal import print_json, print_lines, printable, progress, sentence
-from minigrad.columns import Column, fit, width
+from minigrad.cli.terminal import printable, progress, sentence
+from minigrad.columns import Column, fit
 from minigrad.errors import MinigradError
 from minigrad.kernels import current_backend
 from minigrad.threads import num_threads
@@ -56,15 +56,10 @@ def run(args: argparse.Namespace) -> int:
             _classify(one, network, args.top)
             for one in progress(batches, "classifying", len(photos))
         ]
-    if args.json:
-        print_json(results)
-    else:
-        for result in results:
-            _show(result, network.name)
-    return 2 if any("error" in result for result in results) else 0
+    return say(results, network.name, _table, as_json=args.json)
 
 
-def _classify(one: Prepared, network: Classifier, k: int) -> dict[str, object]:
+def _classify(one: Prepared, network: Classifier, k: int) -> Answer:
     photo, batch = one
     if isinstance(batch, Exception):
         return {"photo": str(photo), "error": sentence(batch)}
@@ -89,18 +84,7 @@ def _top(logits: Logits, labels: Sequence[str], k: int) -> list[Best]:
     return [Best(index=int(i), label=labels[i], probability=float(p[i])) for i in best]
 
 
-def _show(result: dict[str, object], name: str) -> None:
-    if "error" in result:
-        print(f"minigrad: {result['error']}", file=sys.stderr)
-    else:
-        print_lines(list(_table(result, name, width())))
-
-
-def _table(result: dict[str, object], name: str, limit: int) -> Iterator[str]:
-    yield printable(str(result["photo"]))
-    yield (f"{name}, {result['time_ms']:.1f} ms ({result['backend']}, "
-           f"threads: {result['threads']})")  # fmt: skip
-    yield ""
+def _table(result: Answer, limit: int) -> Iterator[str]:
     top = result["top"]
     assert isinstance(top, list)
     yield from fit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageDraw
 
+from minigrad.cli.answers import Answer, say
 from minigrad.cli.arguments import finite
 from minigrad.cli.packages import PACKAGES, installed_weights
 from minigrad.cli.photographs import Framed, expand, framed
-from minigrad.cli.segment import png
-from minigrad.cli.terminal import print_json, print_lines, printable, progress, sentence
+from minigrad.cli.terminal import printable, progress, sentence
 from minigrad.cli.viewers import Installed, Viewer, add_viewer, check_pictures, viewer
-from minigrad.columns import Column, fit, width
+from minigrad.columns import Column, fit
 from minigrad.errors import MinigradError
 from minigrad.formats.writing import write_bytes
 from minigrad.kernels import current_backend
@@ -25,7 +24,7 @@ from minigrad.models.detection import CATALOGUE, Detector
 from minigrad.threads import num_threads
 from minigrad.vision import read_photo
 from minigrad.vision.finding import Detection, found
-from minigrad.vision.pictures import colour, draw_box
+from minigrad.vision.pictures import colour, draw_box, png
 
 __all__ = ["configure", "run"]
 
@@ -54,12 +53,7 @@ def run(args: argparse.Namespace) -> int:
             )
         frames = progress(framed(photos, network.framing, num_threads()), "looking", len(photos))
         results = [_detect(one, network, network.model, args) for one in frames]
-    if args.json:
-        print_json(results)
-    else:
-        for result in results:
-            _show(result, network.name)
-    return 2 if any("error" in result for result in results) else 0
+    return say(results, network.name, _table, as_json=args.json)
 
 
 def _installed(name: str | None) -> Installed:
@@ -69,9 +63,7 @@ def _installed(name: str | None) -> Installed:
     return Installed(chosen, installed_weights(chosen), labels)
 
 
-def _detect(
-    one: Framed, network: Viewer, model: Detector, args: argparse.Namespace
-) -> dict[str, object]:
+def _detect(one: Framed, network: Viewer, model: Detector, args: argparse.Namespace) -> Answer:
     photo, seen = one
     if isinstance(seen, Exception):
         return {"photo": str(photo), "error": sentence(seen)}
@@ -107,18 +99,7 @@ def _draw(photo: Path, objects: Sequence[Detection], folder: Path) -> str:
     return str(file)
 
 
-def _show(result: dict[str, object], name: str) -> None:
-    if "error" in result:
-        print(f"minigrad: {result['error']}", file=sys.stderr)
-    else:
-        print_lines(list(_table(result, name, width())))
-
-
-def _table(result: dict[str, object], name: str, limit: int) -> Iterator[str]:
-    yield printable(str(result["photo"]))
-    yield (f"{name}, {result['time_ms']:.1f} ms ({result['backend']}, "
-           f"threads: {result['threads']})")  # fmt: skip
-    yield ""
+def _table(result: Answer, limit: int) -> Iterator[str]:
     objects, files = result["objects"], result["files"]
     assert isinstance(objects, list)
     assert isinstance(files, list)

@@ -7,20 +7,18 @@ The network gives logits for every place; a pixel has the class of the largest (
 from __future__ import annotations
 
 import argparse
-import io
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from PIL import Image
 
+from minigrad.cli.answers import Answer, say
 from minigrad.cli.photographs import Framed, expand, framed
-from minigrad.cli.terminal import print_json, print_lines, printable, progress, sentence
+from minigrad.cli.terminal import printable, progress, sentence
 from minigrad.cli.viewers import Installed, Viewer, add_viewer, check_pictures, viewer
-from minigrad.columns import Column, fit, width
+from minigrad.columns import Column, fit
 from minigrad.errors import MinigradError
 from minigrad.formats.writing import write_bytes
 from minigrad.kernels import current_backend
@@ -29,7 +27,7 @@ from minigrad.threads import num_threads
 from minigrad.vision import read_photo
 from minigrad.vision.frames import Frame
 from minigrad.vision.naming import Labels, label_map
-from minigrad.vision.pictures import overlay, palette_picture
+from minigrad.vision.pictures import overlay, palette_picture, png
 
 __all__ = ["configure", "named_pixels", "no_weights", "png", "run"]
 
@@ -57,12 +55,7 @@ def run(args: argparse.Namespace) -> int:
     with viewer(args, CATALOGUE, no_weights) as network:
         frames = progress(framed(photos, network.framing, num_threads()), "naming", len(photos))
         results = [_segment(one, network, args.draw) for one in frames]
-    if args.json:
-        print_json(results)
-    else:
-        for result in results:
-            _show(result, network.name)
-    return 2 if any("error" in result for result in results) else 0
+    return say(results, network.name, _table, as_json=args.json)
 
 
 def no_weights(name: str | None) -> Installed:
@@ -73,7 +66,7 @@ def no_weights(name: str | None) -> Installed:
     )
 
 
-def _segment(one: Framed, network: Viewer, folder: Path | None) -> dict[str, object]:
+def _segment(one: Framed, network: Viewer, folder: Path | None) -> Answer:
     photo, seen = one
     if isinstance(seen, Exception):
         return {"photo": str(photo), "error": sentence(seen)}
@@ -126,25 +119,7 @@ def _draw(photo: Path, labels: Labels, names: Sequence[str], folder: Path) -> li
     return [str(file) for file in files]
 
 
-def png(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
-    content = io.BytesIO()
-    picture.save(content, "PNG")
-    return content.getvalue()
-
-
-def _show(result: dict[str, object], name: str) -> None:
-    if "error" in result:
-        print(f"minigrad: {result['error']}", file=sys.stderr)
-    else:
-        print_lines(list(_table(result, name, width())))
-
-
-def _table(result: dict[str, object], name: str, limit: int) -> Iterator[str]:
-    yield printable(str(result["photo"]))
-    yield (f"{name}, {result['time_ms']:.1f} ms ({result['backend']}, "
-           f"threads: {result['threads']})")  # fmt: skip
-    yield ""
+def _table(result: Answer, limit: int) -> Iterator[str]:
     classes, files = result["classes"], result["files"]
     assert isinstance(classes, list)
     assert isinstance(files, list)

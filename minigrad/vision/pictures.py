@@ -6,6 +6,7 @@ The background is left as it is.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from minigrad.vision.naming import Labels
 
-__all__ = ["COLOURS", "colour", "draw_box", "overlay", "palette_picture", "write_label"]
+__all__ = ["COLOURS", "colour", "draw_box", "overlay", "palette_picture", "png", "write_label"]
 
 Colour = tuple[int, int, int]
 COLOURS: tuple[Colour, ...] = (
@@ -139,3 +140,10 @@ def _contrast(of: Colour) -> Colour:
     red, green, blue = of
     light = 0.299 * red + 0.587 * green + 0.114 * blue > 140
     return (0, 0, 0) if light else (255, 255, 255)
+
+
+def png(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
