@@ -40,7 +40,7 @@ from minigrad.errors import DtypeError, FormatError, quote, shown
 from minigrad.formats.limits import Budget, default_limit
 from minigrad.formats.metadata import RESERVED
 from minigrad.formats.numbers import Array
-from minigrad.formats.source import Source, source
+from minigrad.formats.source import Source, within_budget
 from minigrad.formats.state_dict import StateDict
 
 __all__ = ["StateDict", "load", "save"]
@@ -109,13 +109,8 @@ def load(
     >>> mg.load(path)["conv.weight"].shape
     (8, 3, 3, 3)
     """
-    path = os.fspath(path)
-    try:
-        with source(path, mapped=mmap) as file:
-            limit = default_limit(file.size) if budget is None else budget
-            return _read(file, Budget(limit), key, check_crc=not mmap)
-    except FormatError as error:
-        raise FormatError(f"{shown(path, 5000)}: {error}") from None
+    with within_budget(path, budget, mapped=mmap) as (file, paid):
+        return _read(file, paid, key, check_crc=not mmap)
 
 
 def _read(file: Source, budget: Budget, key: str | None, check_crc: bool) -> StateDict:

@@ -17,9 +17,10 @@ from typing import Protocol
 
 import numpy as np
 
-from minigrad.errors import FormatError, quote
+from minigrad.errors import FormatError, quote, shown
+from minigrad.formats.limits import Budget, default_limit
 
-__all__ = ["Mapping", "Snapshot", "Source", "open_regular", "source"]
+__all__ = ["Mapping", "Snapshot", "Source", "open_regular", "source", "within_budget"]
 
 ALIGNMENT = 64  # bytes
 SMALL, AHEAD = 1 << 14, 1 << 16  # reads of few bytes come from one of more, read ahead
@@ -123,6 +124,19 @@ def source(path: str, *, mapped: bool = False) -> Iterator[Source]:
         after = os.fstat(file.fileno())
         if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
             raise FormatError("the file was changed while it was read: load it again")
+
+
+@contextlib.contextmanager
+def within_budget(
+    path: str | os.PathLike[str], budget: int | None, *, mapped: bool = False
+) -> Iterator[tuple[Source, Budget]]:
+    """The bytes of a file, and what reading it may take; what is wrong with it names the file."""
+    path = os.fspath(path)
+    try:
+        with source(path, mapped=mapped) as file:
+            yield file, Budget(default_limit(file.size) if budget is None else budget)
+    except FormatError as error:
+        raise FormatError(f"{shown(path, 5000)}: {error}") from None
 
 
 def open_regular(path: str) -> FileIO:

@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterable, Set
 from contextlib import ExitStack
 
-from minigrad.errors import FormatError, quote, shown
-from minigrad.formats.limits import Budget, default_limit, no_duplicates
-from minigrad.formats.source import source
+from minigrad.errors import FormatError, quote
+from minigrad.formats.limits import Budget, no_duplicates
+from minigrad.formats.source import within_budget
 from minigrad.graphs.data import Attribute, Constant, Graph, Node, OnnxModel, Unread, Value
 from minigrad.graphs.onnx_tensors import DTYPES, ExternalFiles, read_tensor
 from minigrad.graphs.wire import Message
@@ -56,16 +56,10 @@ def read_onnx(path: str | os.PathLike[str], *, budget: int | None = None) -> Onn
     OSError
         If the file cannot be opened.
     """
-    path = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(path))
-    try:
-        with ExitStack() as stack:
-            file = stack.enter_context(source(path))
-            paid = Budget(default_limit(file.size) if budget is None else budget)
-            model = Message(file.read(0, file.size), paid)
-            return _Reader(ExternalFiles(folder, stack), paid).model(model)
-    except FormatError as error:
-        raise FormatError(f"{shown(path, 5000)}: {error}") from None
+    with within_budget(path, budget) as (file, paid), ExitStack() as stack:
+        model = Message(file.read(0, file.size), paid)
+        return _Reader(ExternalFiles(folder, stack), paid).model(model)
 
 
 class _Reader:

@@ -17,10 +17,10 @@ import os
 
 import numpy as np
 
-from minigrad.errors import FormatError, quote, shown
-from minigrad.formats.limits import Budget, byte_count, default_limit
+from minigrad.errors import FormatError, quote
+from minigrad.formats.limits import Budget, byte_count
 from minigrad.formats.numbers import Array
-from minigrad.formats.source import source
+from minigrad.formats.source import within_budget
 from minigrad.formats.state_dict import StateDict
 from minigrad.graphs.wire import Message
 
@@ -62,13 +62,8 @@ def load_frozen(path: str | os.PathLike[str], *, budget: int | None = None) -> S
     OSError
         If the file cannot be opened.
     """
-    path = os.fspath(path)
-    try:
-        with source(path) as file:
-            paid = Budget(default_limit(file.size) if budget is None else budget)
-            return _weights(Message(file.read(0, file.size), paid), paid)
-    except FormatError as error:
-        raise FormatError(f"{shown(path, 5000)}: {error}") from None
+    with within_budget(path, budget) as (file, paid):
+        return _weights(Message(file.read(0, file.size), paid), paid)
 
 
 def _weights(graph: Message, budget: Budget) -> StateDict:

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from minigrad.errors import FormatError, quote, shown
-from minigrad.formats.limits import Budget, byte_count, default_limit
+from minigrad.formats.limits import Budget, byte_count
 from minigrad.formats.numbers import numbers_from, widen_bfloat16
-from minigrad.formats.source import source
+from minigrad.formats.source import within_budget
 from minigrad.graphs.data import (
     Constant,
     Quantization,
@@ -63,13 +63,8 @@ def read_tflite(path: str | os.PathLike[str], *, budget: int | None = None) -> T
     OSError
         If the file cannot be opened.
     """
-    path = os.fspath(path)
-    try:
-        with source(path) as file:
-            paid = Budget(default_limit(file.size) if budget is None else budget)
-            return _Reader(file.read(0, file.size), paid).model()
-    except FormatError as error:
-        raise FormatError(f"{shown(path, 5000)}: {error}") from None
+    with within_budget(path, budget) as (file, paid):
+        return _Reader(file.read(0, file.size), paid).model()
 
 
 class _Reader:
