@@ -28,7 +28,7 @@ What they share:
     terminal                   text that is safe to print, JSON, a progress bar
     classifiers, viewers       the network that photographs are shown to, ready to be called
     planned                    the same from a plan file
-    mask_scores                ``evaluate`` for networks that name pixels
+    mask_scores, box_scores    ``evaluate`` for networks that name pixels, and that find objects
     photographs, labels        photographs prepared ahead; the names of the classes
     answers                    what a command says of each photograph
     packages                   the packages that are known to carry weights

@@ -26,7 +26,7 @@ from minigrad.vision import read_photo
 from minigrad.vision.finding import Detection, found
 from minigrad.vision.pictures import colour, draw_box, png
 
-__all__ = ["configure", "run"]
+__all__ = ["configure", "detector", "installed", "run"]
 
 MODEL = "ssdlite_mobilenet_v2"  # whose weights a package carries
 ENDING = ".boxes.png"
@@ -45,18 +45,37 @@ def run(args: argparse.Namespace) -> int:
         raise MinigradError(f"--threshold is from 0 to 1, not {args.threshold:g}")
     photos = expand(args.photos)
     check_pictures(photos, args, ENDING)
-    with viewer(args, CATALOGUE, _installed) as network:
-        if not isinstance(network.model, Detector):
-            raise MinigradError(
-                f"{args.weights}: nothing says what the numbers of this file's network mean; "
-                "minigrad run writes them as they are"
-            )
+    with viewer(args, CATALOGUE, installed) as network:
+        model = detector(args, network)
         frames = progress(framed(photos, network.framing, num_threads()), "looking", len(photos))
-        results = [_detect(one, network, network.model, args) for one in frames]
+        results = [_detect(one, network, model, args) for one in frames]
     return say(results, network.name, _table, as_json=args.json)
 
 
-def _installed(name: str | None) -> Installed:
+def detector(args: argparse.Namespace, network: Viewer) -> Detector:
+    """The network, if it is one that finds objects.
+
+    Raises
+    ------
+    MinigradError
+        If it is that of a file.
+    """
+    if isinstance(network.model, Detector):
+        return network.model
+    raise MinigradError(
+        f"{args.weights}: nothing says what the numbers of this file's network mean; "
+        "minigrad run writes them as they are"
+    )
+
+
+def installed(name: str | None) -> Installed:
+    """The weights that an installed package has for a network.
+
+    Raises
+    ------
+    MinigradError
+        If there are none; it says what to do.
+    """
     chosen = MODEL if name is None else name
     CATALOGUE.entry(chosen)
     labels = next((p.labels for p in PACKAGES if p.network == chosen), ())

@@ -1,7 +1,8 @@
 """``minigrad evaluate``: how often a network is right about a folder of photographs.
 
-With --masks it names every pixel (``minigrad.cli.mask_scores``).  Otherwise a photograph lies in
-a folder that is named by its class.  Its rank is the number of classes whose logits are larger
+With --masks it names every pixel (``minigrad.cli.mask_scores``), with --annotations it finds
+objects (``minigrad.cli.box_scores``).  Otherwise a photograph lies in a folder that is named by its
+class.  Its rank is the number of classes whose logits are larger
 than that of its own, so
 
     top-k = the share of photographs with a rank below k,    loss = mean of -ln p_label.
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad.cli.arguments import add_json, file_name
+from minigrad.cli.box_scores import annotations_of, evaluate_boxes
 from minigrad.cli.classifiers import Classifier, add_classifier, classifier
 from minigrad.cli.mask_scores import evaluate_masks
 from minigrad.cli.photographs import Prepared, prepared
@@ -68,7 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", type=file_name, metavar="DIR",
         help="a folder of folders, each named by the label or the number of its class; "
-             "with --masks, of photographs",
+             "with --masks or --annotations, of photographs; or one with PASCAL VOC's folders "
+             "Annotations and JPEGImages",
     )  # fmt: skip
     add_classifier(parser)
     parser.add_argument(
@@ -76,6 +79,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a folder of PNG files with the photographs' names, whose pixels are the numbers of "
              "classes (255: not counted): evaluate a network that names pixels",
     )  # fmt: skip
+    parser.add_argument(
+        "--annotations", type=file_name, metavar="FILE",
+        help="COCO's JSON, or a folder of PASCAL VOC's XML files, of the photographs' objects: "
+             "evaluate a network that finds objects",
+    )  # fmt: skip
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="with --annotations: leave out the classes that the network does not know",
+    )
     add_framing(parser)
     add_json(parser, "one object")
 
@@ -86,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
         raise MinigradError(f"{args.folder}: there is no such folder")
     if args.masks is not None:
         return evaluate_masks(args)
+    if (annotated := annotations_of(args)) is not None:
+        return evaluate_boxes(args, annotated)
     photos = ImageFolder(args.folder)
     failed: list[tuple[Path, Exception]] = []
     with classifier(args, len(photos)) as network:

@@ -15,6 +15,8 @@ Pillow, by the decoders of a few formats alone (`minigrad.vision.photos`).
     naming       every pixel of a photograph named: ``segment``
     finding      the objects of a photograph found: ``detect``
     precision    how well found objects agree with those that are there: COCO's AP
+    annotated    photographs with the objects that are in them: COCO's JSON
+    voc          the same in PASCAL VOC's XML
     agreement    how well named pixels agree with those of a mask
     pictures     what a network found, drawn
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from minigrad.errors import ShapeError
 
-__all__ = ["Found", "Precision", "Truth", "average_precision"]
+__all__ = ["Found", "Precision", "Truth", "average_precision", "class_precisions", "overall"]
 
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -122,21 +122,63 @@ def average_precision(truths: Sequence[Truth], founds: Sequence[Found]) -> Preci
     >>> average_precision([truth], [Found(box + 5, label, np.array([0.9]))]).ap50
     1.0
     """
+    return overall(list(class_precisions(truths, founds).values()))
+
+
+def class_precisions(truths: Sequence[Truth], founds: Sequence[Found]) -> dict[int, Precision]:
+    """The same of each class that has objects, by its number.
+
+    Parameters
+    ----------
+    truths, founds
+        As for `average_precision`.
+
+    Returns
+    -------
+    dict of int to Precision
+
+    Raises
+    ------
+    ShapeError
+        If there are not as many of both.
+    """
     if len(truths) != len(founds):
         raise ShapeError(f"there are {len(truths)} images and {len(founds)} answers")
     classes = sorted({int(k) for t in truths for k in t.labels.tolist()})
-    images = [[_of_class(t, f, k) for t, f in zip(truths, founds, strict=True)] for k in classes]
-    curves = {name: [_curve(image, *area) for image in images] for name, area in AREAS.items()}
-    known = {name: [c for c in found if c is not None] for name, found in curves.items()}
+    return {
+        k: _precision([_of_class(t, f, k) for t, f in zip(truths, founds, strict=True)])
+        for k in classes
+    }
+
+
+def overall(several: Sequence[Precision]) -> Precision:
+    """The mean over classes, of each number over the classes that have it.
+
+    Parameters
+    ----------
+    several : sequence of Precision
+
+    Returns
+    -------
+    Precision
+    """
+    known = [[v for v in values if v == v] for values in zip(*several, strict=True)]
+    return Precision(*(float(np.mean(v)) if v else float("nan") for v in known or [[]] * 7))
+
+
+def _precision(images: Sequence[tuple[Truth, Found, Numbers]]) -> Precision:
+    """Of one class."""
+    curves = {name: _curve(images, *area) for name, area in AREAS.items()}
 
     def mean(name: str, rows: slice = slice(None)) -> float:
-        return float(np.mean([p[rows] for p, _ in known[name]])) if known[name] else float("nan")
+        found = curves[name]
+        return float("nan") if found is None else float(found[0][rows].mean())
 
-    recalls = [float(r.mean()) for _, r in known["all"]]
+    every = curves["all"]
     return Precision(
         mean("all"), mean("all", slice(0, 1)), mean("all", slice(5, 6)),
         mean("small"), mean("medium"), mean("large"),
-        float(np.mean(recalls)) if recalls else float("nan"),
+        float("nan") if every is None else float(every[1].mean()),
     )  # fmt: skip
 
 
@@ -197,6 +239,9 @@ def _paired(objects: Truth, found: Found, shares: Numbers, least: float, most: f
     elsewhere = (sizes < least) | (sizes > most)
     right = np.zeros((len(THRESHOLDS), len(found.scores)), bool)
     left_out = np.zeros_like(right)
+    if not len(ignored):  # most images have no object of a class
+        left_out[:] = elsewhere
+        return _Pairs(found.scores, right, left_out, 0)
     for t, threshold in enumerate(THRESHOLDS):
         taken = np.zeros(len(ignored), bool)
         for d in range(len(found.scores)):
