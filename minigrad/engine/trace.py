@@ -45,6 +45,9 @@ class Symbol(Shaped):
         super().__init__(value.shape, value.dtype)
         self.value = value
 
+    def __repr__(self) -> str:
+        return f"Symbol(shape={self.shape}, dtype={self.dtype})"
+
     def detach(self) -> Tensor:
         """The same value, cut off from the graph."""
         return Symbol(self.value)

@@ -247,6 +247,13 @@ def load_graph(
     one_of("load_graph", "layout", layout, LAYOUTS)
     if _head(os.fspath(path))[4:8] == b"TFL3":
         return _load_tflite(path, shape, layout)
+    return _load_onnx(path, shape, layout)
+
+
+def _load_onnx(
+    path: str | os.PathLike[str], shape: Sequence[int | None] | None, layout: str
+) -> ImportedGraph:
+    """The network of an ONNX file."""
     if layout != "NCHW":
         raise ArgumentError(
             "load_graph: an ONNX file says the layout of its input itself; leave layout out"

@@ -133,8 +133,7 @@ def cross_entropy(
         return logits.sum() * math.nan  # the mean of nothing
     q, target = _target(y.ravel(), v, smoothing, reduction == "mean")
     # The mask, because a class of probability 0 has ln p = -inf, and 0 times that is NaN.
-    logs = mask(log_softmax(_rows(logits)), q != 0)
-    terms = logs * wrap(target.astype(logits.dtype))
+    terms = mask(log_softmax(_rows(logits)), q != 0) * wrap(target.astype(logits.dtype))
     return -(reshape(terms.sum(axis=1), y.shape) if reduction == "none" else terms.sum())
 
 

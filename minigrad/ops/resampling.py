@@ -235,7 +235,15 @@ def resize(
         raise ShapeError(f"resize: x must be (N, C, H, W), not empty; got {x.shape}")
     sizes = pair(size, "size")
     require_room("resize", (*x.shape[:2], *sizes), x.dtype)
-    how = Resizing(
+    how = _resizing(mode, coordinates, rounding, cubic, exclude_outside, antialias)
+    return resample(x, *_taps_of_axes((x.shape[2], x.shape[3]), sizes, scales, how))
+
+
+def _resizing(
+    mode: str, coordinates: str, rounding: str, cubic: float, exclude_outside: bool, antialias: bool
+) -> Resizing:
+    """How a map is resized, its words checked."""
+    return Resizing(
         one_of("resize", "mode", mode, MODES),
         one_of("resize", "coordinates", coordinates, COORDINATES[:-1]),
         one_of("resize", "rounding", rounding, tuple(ROUNDINGS)),
@@ -243,11 +251,14 @@ def resize(
         flag("resize", "exclude_outside", exclude_outside),
         flag("resize", "antialias", antialias),
     )
-    factors = _factors(scales, sizes, (x.shape[2], x.shape[3]))
-    rows, columns = (
-        resize_taps(n, m, s, how)[0] for n, m, s in zip(x.shape[2:], sizes, factors, strict=True)
-    )
-    return resample(x, rows, columns)
+
+
+def _taps_of_axes(
+    given: tuple[int, int], sizes: tuple[int, int], scales: Sequence[float] | None, how: Resizing
+) -> Iterator[Taps]:
+    """The taps of the rows and of the columns."""
+    for n, m, scale in zip(given, sizes, _factors(scales, sizes, given), strict=True):
+        yield resize_taps(n, m, scale, how)[0]
 
 
 def _factors(

@@ -94,14 +94,7 @@ def non_max_suppression(
     array([[0, 0, 1],
            [0, 0, 2]])
     """
-    expect_tensor("non_max_suppression", "boxes", boxes)
-    expect_tensor("non_max_suppression", "scores", scores)
-    fits = boxes.ndim == scores.ndim == 3 and boxes.shape[2] == 4
-    if not fits or (boxes.shape[0], boxes.shape[1]) != (scores.shape[0], scores.shape[2]):
-        raise ShapeError(
-            "non_max_suppression: boxes (N, B, 4) and scores (N, C, B) do not fit: "
-            f"{boxes.shape} and {scores.shape}"
-        )
+    _check_boxes(boxes, scores)
     count = integer("non_max_suppression", "most", most, 0)
     iou = number("non_max_suppression", "iou_threshold", iou_threshold, 0.0, 1.0)
     least = -np.inf if score_threshold is None else score_threshold
@@ -113,3 +106,14 @@ def non_max_suppression(
         kept = _kept(corners[n], marks[n, c], count, iou, least, middle)
         found.append(np.stack([np.full_like(kept, n), np.full_like(kept, c), kept], axis=1))
     return np.concatenate(found)
+
+
+def _check_boxes(boxes: Tensor, scores: Tensor) -> None:
+    expect_tensor("non_max_suppression", "boxes", boxes)
+    expect_tensor("non_max_suppression", "scores", scores)
+    fits = boxes.ndim == scores.ndim == 3 and boxes.shape[2] == 4
+    if not fits or (boxes.shape[0], boxes.shape[1]) != (scores.shape[0], scores.shape[2]):
+        raise ShapeError(
+            "non_max_suppression: boxes (N, B, 4) and scores (N, C, B) do not fit: "
+            f"{boxes.shape} and {scores.shape}"
+        )

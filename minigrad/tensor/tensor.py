@@ -373,14 +373,6 @@ class Tensor(Changing):
         """In float32 or float64, as ``astype``; "cpu" is where every tensor is."""
         return self if isinstance(dtype, str) and dtype == "cpu" else self.astype(dtype)
 
-    def cpu(self) -> Tensor:
-        """The tensor itself: minigrad computes on the CPU."""
-        return self
-
-    def contiguous(self) -> Tensor:
-        """The tensor itself: every order of memory will do, for ``view`` too."""
-        return self
-
     def float(self) -> Tensor:
         """In float32."""
         return OPERATIONS["astype"](self, np.float32)

@@ -19,6 +19,7 @@ from minigrad.tensor.convert import Array, Dtype, Shape
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from typing_extensions import Self
 
 __all__ = ["Count", "Origin", "Values", "Version"]
 
@@ -123,6 +124,14 @@ class Values:
         origin = f", grad_fn={self.node.name}" if self.node else ""
         wants = ", requires_grad=True" if self.requires_grad and not self.node else ""
         return f"Tensor({values}, dtype={self.dtype}{origin}{wants})"
+
+    def cpu(self) -> Self:
+        """The tensor itself: minigrad computes on the CPU."""
+        return self
+
+    def contiguous(self) -> Self:
+        """The tensor itself: every order of memory will do, for ``view`` too."""
+        return self
 
     # To NumPy and other libraries.
 

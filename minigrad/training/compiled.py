@@ -308,8 +308,7 @@ def compile_training(
     threads : int, optional
         By default what ``num_threads`` says at each step.
     recompute : bool
-        Keep the maps before each batch norm alone, and make what follows again in the backward
-        pass: less memory, a little more time.
+        Keep the maps before batch norms alone, and make the rest again: less memory, more time.
 
     Returns
     -------
@@ -335,12 +334,16 @@ def compile_training(
     >>> losses[-1] < losses[0]
     True
     """
+    _check_parts(model, loss, optimizer)
+    sizes = integers("compile_training", "shape", shape)
+    workers = None if threads is None else thread_count(threads)
+    again = flag("compile_training", "recompute", recompute)
+    return CompiledTraining(model, loss, optimizer, sizes, workers, again)
+
+
+def _check_parts(model: object, loss: object, optimizer: object) -> None:
     if not isinstance(model, Module) or not callable(loss) or not isinstance(optimizer, Optimizer):
         raise GraphError(
             "compile_training takes a Module, a loss and an Optimizer, got "
             f"{quoted(model)}, {quoted(loss)} and {quoted(optimizer)}"
         )
-    sizes = integers("compile_training", "shape", shape)
-    workers = None if threads is None else thread_count(threads)
-    again = flag("compile_training", "recompute", recompute)
-    return CompiledTraining(model, loss, optimizer, sizes, workers, again)

@@ -16,7 +16,7 @@ and a folder of results, in any of the formats, CASE with ``y`` and, if there ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,13 +106,7 @@ def write(
         put = Problem(trial, how)
         arrays = _arrays(put, runner)
         write_arrays(folder, name, arrays, form)
-        shapes = {k: list(a.shape) for k, a in arrays.items()}
-        dtypes = {k: "float32" if a.dtype.name == "bfloat16" else a.dtype.name
-                  for k, a in arrays.items()}  # fmt: skip
-        cases.append({
-            "case": name, "title": trial.name, "op": trial.op, "words": trial.words,
-            "inputs": list(put.arrays), "exact": trial.exact, "shapes": shapes, "dtypes": dtypes,
-        })  # fmt: skip
+        cases.append(_case(name, put, arrays))
         lines += _convolution_line(name, put)
     sums = "int32" if dtype == "int8" else how.accumulator.name
     manifest = {"version": VERSION, "dtype": dtype, "accumulator": sums, "layout": layout,
@@ -121,6 +115,18 @@ def write(
     if lines:
         write_text(folder / "conv2d.txt", "".join(lines))
     return len(cases)
+
+
+def _case(name: str, put: Problem, arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """What the manifest says of a case."""
+    trial = put.trial
+    dtypes = {k: "float32" if a.dtype.name == "bfloat16" else a.dtype.name
+              for k, a in arrays.items()}  # fmt: skip
+    return {
+        "case": name, "title": trial.name, "op": trial.op, "words": trial.words,
+        "inputs": list(put.arrays), "exact": trial.exact,
+        "shapes": {k: list(a.shape) for k, a in arrays.items()}, "dtypes": dtypes,
+    }  # fmt: skip
 
 
 def _no_kernel(*_: Array) -> Array:

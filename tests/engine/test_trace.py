@@ -40,6 +40,17 @@ def test_a_model_that_looks_at_values_is_refused() -> None:
         trace(lambda x: x * float(x.array.max()), (2,), np.float64)
 
 
+def test_a_traceback_can_show_a_tensor_without_values() -> None:
+    shown: list[str] = []
+
+    def model(x: mg.Tensor) -> mg.Tensor:
+        shown.extend([repr(x), repr(x.relu())])
+        return x + x
+
+    trace(model, (2, 3), np.float64)
+    assert shown == ["Symbol(shape=(2, 3), dtype=float64)"] * 2
+
+
 def test_a_constant_model_is_refused() -> None:
     with pytest.raises(GraphError, match="does not depend on its input"):
         trace(lambda x: mg.Tensor([1.0]), (2,), np.float64)
