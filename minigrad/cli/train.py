@@ -245,7 +245,9 @@ class _Training:
     def _report(self) -> None:
         best = _best(self.run.history)
         path = self.out / "model.safetensors"
-        last = self.last or evaluate_run(self.run, self.validation)  # resumed after its end
+        last = self.last
+        if last is None:  # resumed after its end
+            last = evaluate_run(self.run, self.validation, compiles=True)
         if self.as_json:
             print_json({"best": asdict(best), "last": asdict(self.run.history[-1]),
                         "classes": list(self.parts.training.classes),

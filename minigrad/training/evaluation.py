@@ -9,7 +9,8 @@ Logits come from the network in evaluation mode; the loss is summed in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from minigrad.data import Batch
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, no_grad
 
-__all__ = ["Evaluation", "cross_entropies", "evaluate"]
+__all__ = ["Evaluation", "cross_entropies", "evaluate", "evaluating"]
 
 Array = npt.NDArray[np.floating]
 Counts = npt.NDArray[np.int64]
@@ -99,14 +100,25 @@ def cross_entropies(z: Array, labels: Counts) -> npt.NDArray[np.float64]:
     return losses
 
 
-def _logits(network: Module | Callable[[Array], Array], images: Array) -> Array:
-    if not isinstance(network, Module):
-        return np.asarray(network(images))
+@contextmanager
+def evaluating(network: Module) -> Iterator[Module]:
+    """A network in evaluation mode; afterwards every module has its own mode again.
+
+    Parameters
+    ----------
+    network : Module
+    """
     modes = [(module, module.training) for module in network.modules()]
     try:
-        with no_grad():
-            z: Array = network.eval()(Tensor(images)).numpy()
+        yield network.eval()
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _logits(network: Module | Callable[[Array], Array], images: Array) -> Array:
+    if not isinstance(network, Module):
+        return np.asarray(network(images))
+    with evaluating(network), no_grad():
+        z: Array = network(Tensor(images)).numpy()
     return z

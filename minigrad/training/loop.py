@@ -15,18 +15,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from minigrad.data import Batch, Loader, mixup
+from minigrad.engine import compile
 from minigrad.nn.module import Module
 from minigrad.ops import cross_entropy
 from minigrad.optim import clip_grad_norm_
 from minigrad.tensor import Tensor
-from minigrad.training.evaluation import Evaluation, evaluate
+from minigrad.training.evaluation import Evaluation, evaluate, evaluating
 from minigrad.training.passes import Passes
 from minigrad.training.run import EpochRecord, Run, Totals
 from minigrad.training.watch import DivergedError, bad_gradient, bad_layer
@@ -57,7 +58,8 @@ class Settings:
         statistics.
     compile : bool
         Record the step for the shape of the first batch (``compile_training``); batches of
-        another shape, as an epoch's last may be, are done in eager mode.  The bits are the same.
+        another shape, as an epoch's last may be, are done in eager mode.  Validation is done by
+        a plan.  The bits are the same.
     recompute : bool
         Of ``compile_training``: less memory, a little more time.
     """
@@ -138,7 +140,7 @@ def fit(
     with _stop_asked() as asked:
         while run.epoch < settings.epochs:
             _epoch(run, loader, settings, on_step, asked, save, passes)
-            found = evaluate_run(run, validation) if validation else None
+            found = evaluate_run(run, validation, settings.compile) if validation else None
             on_epoch(_closed(run, found), found)
             save(run)  # last: who is killed before does the epoch again, and all of it
             if asked:
@@ -265,23 +267,25 @@ def _update(run: Run, settings: Settings, passes: Passes) -> None:
         run.average.update()
 
 
-def evaluate_run(run: Run, validation: Loader) -> Evaluation:
+def evaluate_run(run: Run, validation: Loader, compiles: bool = False) -> Evaluation:
     """Loss, accuracy and confusion of a run's model, with its averaged weights if there are any.
 
     Parameters
     ----------
     run : Run
     validation : Loader
+    compiles : bool
+        By a plan of the model as it is now: the same bits, sooner.
 
     Returns
     -------
     Evaluation
     """
     classes = len(validation.dataset.classes)
-    if not run.average:
-        return evaluate(run.model, validation.batches(0), classes)
-    with run.average.in_use() as model:
-        return evaluate(model, validation.batches(0), classes)
+    weights = run.average.in_use() if run.average else nullcontext(run.model)
+    with weights as model, evaluating(model):
+        network = compile(model, fold=False) if compiles else model
+        return evaluate(network, validation.batches(0), classes)
 
 
 def _closed(run: Run, found: Evaluation | None) -> EpochRecord:

@@ -329,6 +329,17 @@ def test_a_compiled_run_has_the_bits_of_an_eager_one(unbroken, kind, recompute):
     assert (bits(run), run.history) == unbroken[kind]
 
 
+@pytest.mark.parametrize("average", [False, True])
+def test_a_compiled_run_is_validated_to_the_same_bits(average):
+    """By a plan: the last batch is smaller, and the model goes on in training mode."""
+    runs = [a_run(average=average), a_run(average=average)]
+    for run, compiles in zip(runs, (False, True), strict=True):
+        settings = replace(SETTINGS, epochs=2, compile=compiles)
+        fit(run, a_loader(), settings, validation=a_loader(batch_size=7))
+    assert runs[0].history == runs[1].history
+    assert all(record.val_loss is not None for record in runs[0].history)
+
+
 def test_a_compiled_run_goes_on_from_a_file_to_the_same_bits(unbroken, tmp_path):
     settings = replace(SETTINGS, compile=True)
     run = a_run()
