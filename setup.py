@@ -230,8 +230,8 @@ class BuildCore(build_ext):
             self.extensions = []
             return
         flags = [flag for flag in FLAGS_OF_GCC if self.accepts(flag)]
-        for ext in self.extensions:
-            ext.sources = [self.to_c(ext)]
+        for ext, source in zip(self.extensions, self.to_c(), strict=True):
+            ext.sources = [source]
             ext.extra_compile_args += flags
         super().build_extensions()
 
@@ -245,16 +245,21 @@ class BuildCore(build_ext):
             return False
         return True
 
-    def to_c(self, ext: Extension) -> str:
+    def to_c(self) -> list[str]:
+        """The C file of each extension; Cython takes as long as the compiler, so side by side."""
         from Cython.Build import cythonize
 
+        modules = [Extension(ext.name, [str(self.to_cython(ext))]) for ext in self.extensions]
+        made = cythonize(modules, quiet=True, nthreads=int(self.parallel))
+        return [module.sources[0] for module in made]
+
+    def to_cython(self, ext: Extension) -> Path:
         pyx = Path(self.build_temp) / "core" / f"{ext.name.rpartition('.')[2]}.pyx"
         if ext.sources == ["ext/cpu.pyx"]:
             write_if_changed(pyx, Path(ext.sources[0]).read_text())
         else:
             expand(pyx.stem, ext.sources, pyx)
-        module = Extension(ext.name, [str(pyx)], depends=HEADERS)
-        return cythonize(module, quiet=True)[0].sources[0]
+        return pyx
 
 
 if __name__ == "__main__":
