@@ -5,6 +5,9 @@ more than a threshold are looked at, the best ones first, and one that overlaps 
 much is dropped (``minigrad.non_max_suppression``); the best of all classes are told, of equal
 ones the class with the lower number first.  A box cannot drop a better one, so a threshold
 changes which boxes are told and no other one.
+
+Where each class has a probability of its own, it grows with its logit alone, so only anchors
+with a logit that can be told are decoded.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy.typing as npt
 
 from minigrad.arguments import number, quoted
 from minigrad.errors import ArgumentError, ShapeError
-from minigrad.models.detection.networks import Detector, Selection
+from minigrad.models.detection.detector import Detector, Selection
 from minigrad.models.preparation import Framing
 from minigrad.ops.suppression import non_max_suppression
 from minigrad.tensor import Array, Tensor
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Detection", "detect", "found", "select"]
 
 Numbers: TypeAlias = "npt.NDArray[np.float64]"
+MARGIN = 1e-6  # of a logit: more than its rounding to float32
 
 
 class Detection(NamedTuple):
@@ -120,12 +124,14 @@ def found(model: Detector, output: Array, seen: Frame, threshold: float) -> list
     """
     height, width = seen.x.shape[2:]
     anchors = model.anchors(height, width)
-    if output.shape != (1, len(anchors), model.num_classes + 4):
-        raise ShapeError(f"detect: expected (1, {len(anchors)}, {model.num_classes + 4}) numbers "
+    if output.shape != (1, len(anchors), model.logits + 4):
+        raise ShapeError(f"detect: expected (1, {len(anchors)}, {model.logits + 4}) numbers "
                          f"for a frame of {width} x {height}, got {output.shape}")  # fmt: skip
-    boxes = np.clip(model.coder.decode(output[0, :, -4:], anchors), 0.0, 1.0)
-    scores = probabilities(output[0, :, :-4], model.selection.sigmoid)[:, 1:]
-    places, classes = select(scores, boxes, model.selection, threshold)
+    first, how = int(model.background), model.selection
+    some = promising(output[0, :, first:-4], how, threshold)
+    boxes = np.clip(model.coder.decode(output[0, some, -4:], anchors[some]), 0.0, 1.0)
+    scores = probabilities(output[0, some, :-4], how.sigmoid)[:, first:]
+    places, classes = select(scores, boxes, how, threshold)
     frame_size, photo = np.array([width, height]), np.array(seen.photo, np.float64)
     scale = np.tile(frame_size / seen.filled * photo, 2)
     pixels = np.minimum(boxes[places] * scale, np.tile(photo, 2))
@@ -135,6 +141,31 @@ def found(model: Detector, output: Array, seen: Frame, threshold: float) -> list
             classes.tolist(), scores[places, classes].tolist(), pixels.tolist(), strict=True
         )
     ]
+
+
+def promising(logits: Array, how: Selection, threshold: float) -> npt.NDArray[np.intp] | slice:
+    """The anchors that ``select`` may tell, or more: all where a score is of all logits.
+
+    Parameters
+    ----------
+    logits : ndarray, (A, K)
+        Of the classes without the background.
+    how : Selection
+    threshold : float
+    """
+    if not how.sigmoid:
+        return slice(None)
+    least = max(threshold, how.least)
+    over = logits >= (_logit(least) if 0 < least < 1 else -np.inf)
+    if how.together is not None and np.count_nonzero(over) > how.together:
+        over = logits >= np.partition(logits, -how.together, axis=None)[-how.together]
+    return np.flatnonzero(over.any(axis=1))
+
+
+def _logit(p: float) -> float:
+    """Whose sigmoid is p, or a little less."""
+    z = float(np.log(p) - np.log1p(-p))
+    return z - MARGIN * (1 + abs(z))
 
 
 def probabilities(logits: Array, sigmoid: bool) -> Numbers:
@@ -162,19 +193,26 @@ def select(
     threshold : float
     """
     least = max(threshold, how.least)
-    marks = np.where(scores > least, scores, -np.inf).T
-    some = np.flatnonzero((marks > -np.inf).any(axis=1))
-    marks = np.ascontiguousarray(marks[some])
-    if how.candidates < marks.shape[1]:
-        worst = np.argsort(-marks, axis=1, kind="stable")[:, how.candidates :]
-        np.put_along_axis(marks, worst, -np.inf, axis=1)
-    anchors = np.flatnonzero((marks > -np.inf).any(axis=0))
+    marks = np.where(scores > least, scores, -np.inf)
+    if how.together is not None:
+        marks = _best(marks.reshape(1, -1), how.together).reshape(scores.shape)
+    anchors, some = (np.flatnonzero((marks > -np.inf).any(axis=axis)) for axis in (1, 0))
     if not anchors.size:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    marks = _best(marks[np.ix_(anchors, some)].T, how.candidates)
     kept = non_max_suppression(
-        Tensor(boxes[None, anchors]), Tensor(marks[None][:, :, anchors]), how.candidates, how.iou,
-        least,
+        Tensor(boxes[None, anchors]), Tensor(marks[None]), how.candidates, how.iou, least
     )  # fmt: skip
     places, classes = anchors[kept[:, 2]], some[kept[:, 1]]
     best = np.argsort(-scores[places, classes], kind="stable")[: how.most]
     return places[best], classes[best]
+
+
+def _best(marks: Numbers, count: int) -> Numbers:
+    """The best of each row, of equal ones the first; -inf in the place of the others."""
+    if count >= marks.shape[1]:
+        return marks
+    kept = np.array(marks)
+    worst = np.argsort(-kept, axis=1, kind="stable")[:, count:]
+    np.put_along_axis(kept, worst, -np.inf, axis=1)
+    return kept

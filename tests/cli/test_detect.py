@@ -65,6 +65,21 @@ def test_the_objects_are_those_that_python_finds(given, tmp_path, capsys):
     assert "cat" in table or "dog" in table
 
 
+def test_efficientdet_is_shown_the_photograph_in_its_shape(given, tmp_path, capsys):
+    root, _ = given
+    model = detection.create("tf_efficientdet_lite0", num_classes=2, rng=0).eval()
+    mg.formats.save(tmp_path / "w.npz", model.state_dict())
+    argv = ["--weights", tmp_path / "w.npz", "--model", "tf_efficientdet_lite0"]
+    code, (result,) = run_json(
+        capsys, root / "a.jpg", *argv, "--threshold", "0.001", "--size", "96"
+    )
+    assert code == 0
+    assert {found["label"] for found in result["objects"]} == {"class 1"}
+    assert 0 < len(result["objects"]) <= 100
+    assert max(found["right"] for found in result["objects"]) <= 120
+    assert max(found["bottom"] for found in result["objects"]) <= 160
+
+
 def test_a_broken_photograph_does_not_stop_the_others(given, tmp_path, capsys):
     root, _ = given
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -14,8 +14,8 @@ from minigrad.cli.packages import PACKAGES, located
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.models import detection
 from minigrad.models.detection.boxes import overlaps
-from minigrad.models.detection.networks import Selection
-from minigrad.vision.finding import found, probabilities, select
+from minigrad.models.detection.detector import Selection
+from minigrad.vision.finding import found, probabilities, promising, select
 from minigrad.vision.frames import Frame
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
@@ -31,8 +31,10 @@ PERSONS = [
 def by_hand(scores, boxes, how, threshold):
     """The definition in loops."""
     least, told = max(threshold, how.least), []
+    pairs = [tuple(pair) for pair in np.argwhere(scores > least).tolist()]
+    best = set(sorted(pairs, key=lambda pair: (-scores[pair], pair))[: how.together])
     for k in range(scores.shape[1]):
-        order = sorted(np.flatnonzero(scores[:, k] > least), key=lambda a: (-scores[a, k], a))
+        order = sorted((a for a, c in best if c == k), key=lambda a: (-scores[a, k], a))
         kept = []
         for a in order[: how.candidates]:
             if all(overlaps(boxes[a : a + 1], boxes[b : b + 1])[0, 0] <= how.iou for b in kept):
@@ -44,14 +46,16 @@ def by_hand(scores, boxes, how, threshold):
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 4),
     st.sampled_from([0.0, 0.3, 0.9]), st.integers(1, 12), st.integers(1, 20),
-    st.sampled_from([0.0, 0.3, 0.55, 1.0]),
+    st.sampled_from([0.0, 0.3, 0.55, 1.0]), st.one_of(st.none(), st.integers(1, 20)),
 )  # fmt: skip
-def test_the_told_boxes_are_those_of_the_definition(seed, a, k, threshold, candidates, most, iou):
+def test_the_told_boxes_are_those_of_the_definition(
+    seed, a, k, threshold, candidates, most, iou, together
+):
     rng = np.random.default_rng(seed)
     low = rng.integers(0, 4, (a, 2))
     boxes = np.concatenate([low, low + rng.integers(1, 4, (a, 2))], axis=1).astype(float)
     scores = rng.integers(0, 6, (a, k)) / 5  # with ties
-    how = Selection(False, 0.001, iou, candidates, most)
+    how = Selection(False, 0.001, iou, candidates, most, together)
     places, classes = select(scores, boxes, how, threshold)
     got = list(zip(places.tolist(), classes.tolist(), strict=True))
     assert got == by_hand(scores, boxes, how, threshold)
@@ -65,6 +69,22 @@ def test_a_threshold_only_leaves_out(seed, threshold):
     everything = list(zip(*(v.tolist() for v in select(scores, boxes, how, 0.0)), strict=True))
     fewer = list(zip(*(v.tolist() for v in select(scores, boxes, how, threshold)), strict=True))
     assert fewer == [pair for pair in everything if scores[pair] > threshold]
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-8, 0.3, 0.9, 1.0]),
+    st.one_of(st.none(), st.integers(1, 40)),
+)  # fmt: skip
+def test_anchors_that_are_left_out_would_not_be_told(seed, threshold, together):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(20, 3), scale=3).astype(np.float32)
+    low = rng.random((20, 2))
+    boxes = np.concatenate([low, low + rng.random((20, 2))], axis=1)
+    how = Selection(True, 0.0, 0.5, 40, 40, together)
+    some = promising(logits, how, threshold)
+    everything = select(probabilities(logits, True), boxes, how, threshold)
+    places, classes = select(probabilities(logits[some], True), boxes[some], how, threshold)
+    np.testing.assert_array_equal([some[places], classes], everything)
 
 
 def test_probabilities_are_the_sigmoid_or_the_softmax():

@@ -2,8 +2,12 @@
 
 anchors     the boxes that a network starts from
 boxes       how a network's numbers move such a box, and how boxes overlap
-heads       what is set on a backbone's maps
-networks    the networks as a table, and what torchvision and TensorFlow call their layers
+heads       what is set on maps so that every anchor gets its numbers
+bifpn       EfficientDet's maps of five sizes, told of each other
+detector    what every network that finds objects has
+ssdlite     SSDLite on three backbones, and what torchvision and TensorFlow call its layers
+efficientdet    EfficientDet on EfficientNets, and what effdet calls its layers
+networks    the networks as a table
 matching    which anchor learns which object
 losses      what is minimised
 
@@ -23,14 +27,28 @@ import numpy.typing as npt
 
 from minigrad.formats.numbers import Array
 from minigrad.models.dense.catalogue import Catalogue
-from minigrad.models.detection.losses import focal_loss, smooth_l1_loss, ssd_loss
-from minigrad.models.detection.networks import NETWORKS, Detector
+from minigrad.models.detection.detector import Detector
+from minigrad.models.detection.losses import (
+    efficientdet_loss,
+    focal_loss,
+    smooth_l1_loss,
+    ssd_loss,
+)
+from minigrad.models.detection.networks import NETWORKS
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-__all__ = ["Detector", "create", "focal_loss", "names", "smooth_l1_loss", "ssd_loss"]
+__all__ = [
+    "Detector",
+    "create",
+    "efficientdet_loss",
+    "focal_loss",
+    "names",
+    "smooth_l1_loss",
+    "ssd_loss",
+]
 
 CATALOGUE = Catalogue("detection", NETWORKS)
 

@@ -8,7 +8,11 @@ s_(n+1) = 1 (Liu et al., "SSD" (2016), section 2.2), a map k has the shapes
     TensorFlow    (s q, s / q) for r = 1, 2, 1/2, 3, 0.3333, and (s', s'); the finest map
                   (0.1, 0.1), and (s q, s / q) for r = 2, 1/2
 
-where q = sqrt(r) and s' = sqrt(s_k s_(k+1)).  The boxes of a cell follow each other, the cells
+where q = sqrt(r) and s' = sqrt(s_k s_(k+1)).  EfficientDet measures a box in cells of its map:
+
+    EfficientDet  s 2^(o/3) (a, b),  o = 0, 1, 2, (a, b) = (1, 1), (1.4, 0.7), (0.7, 1.4)
+
+with the same s on every map.  The boxes of a cell follow each other, the cells
 row by row, and the maps finest first.
 """
 
@@ -20,12 +24,13 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["grid", "halved", "tensorflow_shapes", "torchvision_shapes"]
+__all__ = ["grid", "halved", "octave_shapes", "tensorflow_shapes", "torchvision_shapes"]
 
 Boxes = npt.NDArray[np.float64]
 Shape = tuple[float, float]  # width and height
 
 SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
+ASPECTS = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))
 RATIOS = (1.0, 2.0, 0.5, 3.0, 0.3333)  # 0.3333 is what the configuration says
 
 
@@ -50,6 +55,16 @@ def tensorflow_shapes(scales: Sequence[float] = SCALES) -> list[list[Shape]]:
         between = sqrt(s * following)
         made.append([*shapes, (between, between)] if k else [(0.1, 0.1), *shapes[1:3]])
     return made
+
+
+def octave_shapes(size: tuple[int, int], scale: float) -> list[Shape]:
+    """The nine shapes of a map of this height and width.
+
+    >>> octave_shapes((4, 8), 4.0)[0]
+    (0.5, 1.0)
+    """
+    sides = [scale * 2 ** (octave / 3) for octave in range(3)]
+    return [(side * a / size[1], side * b / size[0]) for side in sides for a, b in ASPECTS]
 
 
 def halved(size: tuple[int, int], maps: int, stride: int = 16) -> list[tuple[int, int]]:

@@ -4,8 +4,9 @@ With an anchor (cx, cy, w, h) and the weights a, the box (cx', cy', w', h') is c
 
     t = (a_x (cx' - cx) / w,  a_y (cy' - cy) / h,  a_w ln(w' / w),  a_h ln(h' / h))
 
-(Girshick et al., "R-CNN" (2014), appendix C; the weights of SSD are 10, 10, 5, 5).
-TensorFlow has the numbers in the order y, x, h, w.  Corners are (left, top, right, bottom).
+(Girshick et al., "R-CNN" (2014), appendix C; the weights of SSD are 10, 10, 5, 5, and those of
+EfficientDet 1).  TensorFlow and effdet have the numbers in the order y, x, h, w.  Corners are
+(left, top, right, bottom).
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Coder(NamedTuple):
 
 
 SSD = Coder()
+PLAIN = Coder((1.0,) * 4, rows_first=True)
 TORCHVISION = Coder(largest=log(1000 / 16))
 
 

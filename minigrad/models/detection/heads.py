@@ -6,6 +6,13 @@ and for the boxes,
     P a(D' x),        D: depthwise 3x3, ' its BatchNorm, P: 1x1 with bias,
 
 and makes the coarser maps by a 1x1, a depthwise 3x3 of stride 2 and a 1x1.
+
+EfficientDet (Tan, Pang & Le (2020), section 4.1) has the same convolutions on all maps; on map l
+of R repeats
+
+    y = S_(R+1) z_R,    z_r = a(N_rl(S_r z_(r-1))),    S x = P D x
+
+with a BatchNorm N_rl of its own for each repeat and each map.
 """
 
 from __future__ import annotations
@@ -14,11 +21,12 @@ from collections.abc import Sequence
 
 from minigrad import ops
 from minigrad.models.network import Style
-from minigrad.nn.layers import Conv2d, ConvBN, Sequential
+from minigrad.nn.activations import activate
+from minigrad.nn.layers import BatchNorm2d, Conv2d, ConvBN, Sequential
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
 
-__all__ = ["Extra", "SSDLiteHead", "rows"]
+__all__ = ["Extra", "SSDLiteHead", "SharedHead", "rows"]
 
 
 def rows(x: Tensor, width: int) -> Tensor:
@@ -94,3 +102,66 @@ class SSDLiteHead(Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         parts = [rows(level(x), self.width) for level, x in zip(self.levels, maps, strict=True)]
         return ops.concat(parts, axis=1)
+
+
+class _Separable(Module):
+    """Depthwise 3x3 and 1x1 with bias."""
+
+    def __init__(self, channels: int, out_channels: int, style: Style) -> None:
+        self.dw = Conv2d(channels, channels, 3, padding=style.padding, groups=channels, bias=False)
+        self.pw = Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pw(self.dw(x))
+
+
+class SharedHead(Module):
+    """One predictor for all maps, with BatchNorms of each.
+
+    Parameters
+    ----------
+    channels : int
+        Of every map.
+    repeats, maps : int
+    boxes : int
+        How many boxes a cell has.
+    width : int
+        Numbers for each box.
+    style : Style
+    activation : str
+
+    Examples
+    --------
+    >>> from minigrad import zeros
+    >>> head = SharedHead(8, 3, 2, 9, 4, Style("same"), "silu")
+    >>> head([zeros(1, 8, 4, 4), zeros(1, 8, 2, 2)]).shape
+    (1, 180, 4)
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        repeats: int,
+        maps: int,
+        boxes: int,
+        width: int,
+        style: Style,
+        activation: str,
+    ) -> None:
+        self.width, self.activation = width, activation
+        self.repeats = Sequential(*(_Separable(channels, channels, style) for _ in range(repeats)))
+        self.norms = Sequential(*(
+            Sequential(*(BatchNorm2d(channels, style.bn_eps, style.bn_momentum)
+                         for _ in range(maps)))
+            for _ in range(repeats)
+        ))  # fmt: skip
+        self.predict = _Separable(channels, boxes * width, style)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        return ops.concat([rows(self._on(level, x), self.width) for level, x in enumerate(maps)], 1)
+
+    def _on(self, level: int, x: Tensor) -> Tensor:
+        for separable, norms in zip(self.repeats, self.norms, strict=True):
+            assert isinstance(norms, Sequential)
+            x = activate(norms[level](separable(x)), self.activation)
+        return self.predict(x)

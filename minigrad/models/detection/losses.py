@@ -13,6 +13,13 @@ image are the three times as many anchors without an object whose -ln p is large
 
 with alpha for a class that is there and 1 - alpha for one that is not (Lin et al., "Focal Loss
 for Dense Object Detection" (2017), equation 5).
+
+    EfficientDet    L = 1/(N + 1) (sum of focal over all anchors and classes
+                                   + 50/4 sum of huber(t' - t) over the N)
+
+with alpha = 0.25, gamma = 1.5 and huber(d) = d^2 / 2 for |d| < 1/10 and (|d| - 1/20) / 10 else,
+which is smooth_l1 of beta = 1/10, times beta.  A number t that is 0 counts nowhere (google/automl
+and effdet mark so what no anchor learns).
 """
 
 from __future__ import annotations
@@ -30,9 +37,11 @@ from minigrad.models.detection.matching import Targets
 from minigrad.ops.loss import REDUCTIONS
 from minigrad.tensor import Operand, Tensor, as_tensor, wrap
 
-__all__ = ["focal_loss", "smooth_l1_loss", "ssd_loss"]
+__all__ = ["efficientdet_loss", "focal_loss", "smooth_l1_loss", "ssd_loss"]
 
 NEGATIVES = 3  # for each anchor with an object
+ALPHA, GAMMA = 0.25, 1.5  # of EfficientDet's focal loss
+DELTA, BOX_WEIGHT = 0.1, 50.0  # where its loss of a box becomes a line, and what it counts
 
 
 def _reduced(terms: Tensor, reduction: str) -> Tensor:
@@ -130,6 +139,11 @@ def focal_loss(
     return _reduced(weight * ops.sigmoid(-z) ** gamma * surprise, reduction)
 
 
+def _as_many(function: str, output: Tensor, targets: Sequence[Targets]) -> None:
+    if len(targets) != output.shape[0]:
+        raise ShapeError(f"{function}: {len(targets)} targets for {output.shape[0]} images")
+
+
 def ssd_loss(output: Tensor, targets: Sequence[Targets], coder: Coder) -> Tensor:
     """SSD's loss of a batch; see the module.
 
@@ -157,8 +171,7 @@ def ssd_loss(output: Tensor, targets: Sequence[Targets], coder: Coder) -> Tensor
     >>> ssd_loss(mg.zeros(1, 2, 7), [nothing], Coder()).item()
     0.0
     """
-    if len(targets) != output.shape[0]:
-        raise ShapeError(f"ssd_loss: {len(targets)} targets for {output.shape[0]} images")
+    _as_many("ssd_loss", output, targets)
     classes = output.shape[2] - 4
     labels = np.stack([t.labels for t in targets])
     logits = ops.reshape(output[:, :, :classes], -1, classes)
@@ -182,3 +195,41 @@ def _hardest(
         order = np.argsort(np.where(found, np.inf, -loss), kind="stable")
         row[order[: min(NEGATIVES * int(found.sum()), int((~found).sum()))]] = True
     return chosen
+
+
+def efficientdet_loss(output: Tensor, targets: Sequence[Targets], coder: Coder) -> Tensor:
+    """EfficientDet's loss of a batch; see the module.
+
+    Parameters
+    ----------
+    output : Tensor, (N, A, K + 4)
+        Logits, none for the background, and coded boxes of every anchor.
+    targets : sequence of Targets
+        For each image, from ``matching.match``.
+    coder : Coder
+
+    Returns
+    -------
+    Tensor, ()
+
+    Raises
+    ------
+    ShapeError
+        If there are not as many targets as images.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> nothing = Targets(np.zeros(2, int), np.zeros((2, 4)), np.ones((2, 4)))
+    >>> round(efficientdet_loss(mg.zeros(1, 2, 5), [nothing], Coder()).item(), 4)
+    0.3676
+    """
+    _as_many("efficientdet_loss", output, targets)
+    classes = output.shape[2] - 4
+    labels = np.stack([t.labels for t in targets])
+    so = labels[..., None] == np.arange(1, classes + 1)
+    names = focal_loss(output[:, :, :classes], so, ALPHA, GAMMA, "sum")
+    goals = np.stack([t.coded(coder) for t in targets]).astype(output.dtype)
+    moved = ops.mask(output[:, :, classes:] - wrap(goals), goals != 0)
+    boxes = DELTA * smooth_l1_loss(moved, 0.0, "sum", DELTA)
+    return (names + boxes * (BOX_WEIGHT / 4)) / (int((labels > 0).sum()) + 1)
