@@ -18,6 +18,7 @@ import gzip
 import json
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -56,7 +57,7 @@ BOXES = [[30.0, 40.0, 130.0, 200.0], [160.0, 20.0, 310.0, 150.0]]
 def main() -> None:
     cases = [measured(*case) for case in CASES]
     note = {"torch": torch.__version__, "torchvision": torchvision.__version__,
-            "effdet": effdet.version.__version__,
+            "effdet": version("effdet"),
             "script": "tests/golden/make_dense.py"}  # fmt: skip
     path = Path(__file__).with_name("dense.json.gz")
     text = json.dumps({"made_with": note, "cases": cases}, separators=(",", ":"))

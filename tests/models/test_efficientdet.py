@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from golden_dense import CASES, expect_output, weights
@@ -28,9 +30,12 @@ PARTS = {
 }  # fmt: skip
 
 
-def output_of(model, x):
+@cache
+def golden(name):
+    """The network with the golden weights, and its output in float64."""
+    model = detection.create(name, weights=weights.state(CASES[name]["keys"]))
     with mg.no_grad(), mg.backend("numpy"):
-        return model(mg.from_numpy(x)).numpy()
+        return model, model(mg.from_numpy(weights.image(CASES[name]["size"]))).numpy()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -43,8 +48,7 @@ def test_parameters_of_each_part_are_those_of_effdet(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_and_moved_boxes_equal_effdets(name):
     case = CASES[name]
-    model = detection.create(name, weights=weights.state(case["keys"]))
-    output = output_of(model, weights.image(case["size"]))
+    _, output = golden(name)
     expect_output(output[:, :, :90].copy(), case["outputs"][0])
     expect_output(output[:, :, 90:].copy(), case["outputs"][1])
 
@@ -53,8 +57,7 @@ def test_logits_and_moved_boxes_equal_effdets(name):
 def test_boxes_labels_and_scores_equal_effdets(name):
     case = CASES[name]
     size = case["size"]
-    model = detection.create(name, weights=weights.state(case["keys"]))
-    output = output_of(model, weights.image(size))
+    model, output = golden(name)
     seen = Frame(np.zeros((1, 3, size, size), np.float32), (size, size), (size, size))
     got = found(model, output, seen, 0.0)
     assert [d.category for d in got] == case["labels"]
@@ -70,10 +73,9 @@ def test_losses_and_the_gradient_of_the_image_equal_effdets(name):
     anchors = model.anchors(size, size)
     boxes = np.array([[30.0, 40.0, 130.0, 200.0], [160.0, 20.0, 310.0, 150.0]]) / 320
     targets = [match(boxes, [5, 17], anchors), match(boxes[1:], [3], anchors)]
-    x = mg.from_numpy(weights.image(size, 2), requires_grad=True)
-    with mg.backend("numpy"):
-        loss = detection.efficientdet_loss(model.train()(x), targets, model.coder)
-        loss.backward()
+    x = mg.Tensor(weights.image(size, 2), requires_grad=True)
+    loss = detection.efficientdet_loss(model.train()(x), targets, model.coder)
+    loss.backward()
     # effdet's matching and its goals are in float32.
     assert loss.item() == pytest.approx(case["losses"]["loss"], rel=1e-6)
     flat, told = x.grad.numpy().ravel(), case["image"]
