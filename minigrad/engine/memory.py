@@ -7,10 +7,10 @@ the greedy used here, largest first, each at the lowest free offset, is at most 
 factor off, and the plan prints both what it reached and the lower bound: the largest sum
 of the sizes that live at one step.
 
-A reshape that leaves every number where it is makes no value of its own: it lies where
-its input lies, and the two live as one.  What a convolution makes for a concatenation of channels,
-or for maps that are woven, and for nothing else, is written into its place there at once.  A slice
-of a map that convolutions and concatenations alone read is read where it lies.
+A reshape or transpose that leaves every number where it is makes no value of its own: it lies
+where its input lies, and the two live as one.  What a convolution makes for a concatenation of
+channels, or for maps that are woven, and for nothing else, is written into its place there at
+once.  A slice of a map that convolutions and concatenations alone read is read where it lies.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from minigrad.engine.graph import Graph, Ref, Step, Value, is_conv
 from minigrad.ops.transposed import woven
 
 __all__ = [
-    "ALIGNMENT", "Inside", "Life", "Placement", "is_alias", "live_peak", "lives", "parts", "place",
-    "placement",
+    "ALIGNMENT", "Inside", "Life", "Placement", "in_order", "is_alias", "keeps_order", "live_peak",
+    "lives", "parts", "place", "placement",
 ]  # fmt: skip
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest register
@@ -163,7 +163,23 @@ def _roots(graph: Graph) -> dict[int, int]:
 
 
 def is_alias(step: Step) -> bool:
-    """Whether a step only gives the numbers of its input another shape."""
+    """Whether a step only gives the numbers of its input, as they lie, another shape.
+
+    Besides reshapes in order these are maps whose pixels stand in other rows, (N, C, H, W) to
+    (N, C, H', W'), and a map of one row whose channels become its last axis.
+    """
+    x = step.inputs[0] if step.op in ("reshape", "transpose") else None
+    if not isinstance(x, Value):
+        return False
+    if step.op == "transpose":
+        return step.params["axes"] == (0, 2, 3, 1) and in_order(step.shape)
+    return keeps_order(step) or (
+        len(x.shape) == len(step.shape) == 4 and x.shape[:2] == step.shape[:2]
+    )
+
+
+def keeps_order(step: Step) -> bool:
+    """Whether a step is a reshape of what is in row-major order before it and after it."""
     x = step.inputs[0] if step.op == "reshape" else None
     return isinstance(x, Value) and in_order(x.shape) and in_order(step.shape)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigrad.engine.graph import Ref, Step
-from minigrad.engine.memory import in_order
+from minigrad.engine.memory import in_order, is_alias
 from minigrad.kernels.cython.copying import bind_copies
 from minigrad.kernels.cython.pairs import PAIRS, bind_pair
 from minigrad.kernels.cython.resampling import bind_resample
@@ -32,8 +32,10 @@ class Placed(Protocol):
 
 
 def can_move(step: Step) -> bool:
-    """Whether the step, if it is a reshape, is one copy: one of its sides is in order."""
-    return step.op != "reshape" or in_order(step.source.shape) or in_order(step.shape)
+    """Whether the step, if it is a reshape, is one copy or none: one of its sides is in order."""
+    if step.op != "reshape" or is_alias(step):
+        return True
+    return in_order(step.source.shape) or in_order(step.shape)
 
 
 def _along(axis: int, part: slice) -> tuple[slice, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from minigrad.engine.graph import Graph, Value
-from minigrad.engine.memory import Life, is_alias, live_peak, place
+from minigrad.engine.memory import Life, keeps_order, live_peak, place
 
 __all__ = ["Layout", "layout", "views"]
 
@@ -57,7 +57,7 @@ def views(graph: Graph, leaves: Collection[int]) -> set[int]:
             moved = step.op in ("row", "transpose")
         if moved:
             strided.add(number)
-        if moved or (is_alias(step) and step.source.number not in strided):
+        if moved or (keeps_order(step) and step.source.number not in strided):
             found.add(number)
     return found
 

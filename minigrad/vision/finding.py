@@ -201,7 +201,7 @@ def select(
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     marks = _best(marks[np.ix_(anchors, some)].T, how.candidates)
     kept = non_max_suppression(
-        Tensor(boxes[None, anchors]), Tensor(marks[None]), how.candidates, how.iou, least
+        Tensor(boxes[None, anchors]), Tensor(marks[None]), how.most, how.iou, least
     )  # fmt: skip
     places, classes = anchors[kept[:, 2]], some[kept[:, 1]]
     best = np.argsort(-scores[places, classes], kind="stable")[: how.most]

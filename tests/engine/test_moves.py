@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad import nn
 from minigrad.engine.bind import has_kernel
 from minigrad.kernels import unavailable
 from minigrad.ops.resampling import take
@@ -124,3 +125,30 @@ def test_a_resized_map_has_the_bits_of_numpy(data):
     plan = mg.compile(lambda x: mg.resize(x, **words), shape, dtype=dtype)
     assert [step.op for step in plan.graph.steps.values() if not has_kernel(step)] == []
     np.testing.assert_array_equal(plan(x, threads=2), mg.resize(mg.from_numpy(x), **words).numpy())
+
+
+class Rows(nn.Module):
+    """Numbers of each pixel side by side, of a map or of a convolution of it."""
+
+    def __init__(self, conv):
+        self.conv = nn.Conv2d(4, 6, 1) if conv else nn.Identity()
+
+    def forward(self, x):
+        y = self.conv(x)
+        n, c, h, w = y.shape
+        line = mg.permute(mg.reshape(y, n, c, 1, h * w), 0, 2, 3, 1)
+        return mg.reshape(line, n, h * w * c // 2, 2)
+
+
+@pytest.mark.parametrize("conv", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+def test_the_numbers_of_pixels_side_by_side_are_not_moved(conv, last):
+    model, rng = Rows(conv).eval(), np.random.default_rng(0)
+    x = rng.standard_normal((2, 4, 3, 5)).astype(np.float32)
+    if last:
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    plan = mg.compile(model, x.shape, fold=False)
+    expected = model(mg.Tensor(x)).numpy()
+    assert np.array_equal(plan(x), expected)
+    assert np.array_equal(plan(x + 1), model(mg.Tensor(x + 1)).numpy()), "and again"
+    assert str(plan).count("the same memory") == 3

@@ -30,9 +30,13 @@ __all__ = ["Extra", "SSDLiteHead", "SharedHead", "rows"]
 
 
 def rows(x: Tensor, width: int) -> Tensor:
-    """A map (N, B width, h, w) of B boxes a cell as rows (N, h w B, width)."""
-    last = ops.permute(x, 0, 2, 3, 1)
-    return ops.reshape(last, x.shape[0], -1, width)
+    """A map (N, B width, h, w) of B boxes a cell as rows (N, h w B, width).
+
+    The pixels are put in one row first: so a plan moves no number of a channels-last map.
+    """
+    n, c, h, w = x.shape
+    last = ops.permute(ops.reshape(x, n, c, 1, h * w), 0, 2, 3, 1)
+    return ops.reshape(last, n, h * w * c // width, width)
 
 
 class Extra(Module):
