@@ -55,7 +55,9 @@ def test_a_plan_computes_what_the_network_does(name):
     assert eager.shape == (1, len(model.anchors(96, 96)), model.logits + 4)
     if mg.current_backend() == "cython":
         assert np.array_equal(mg.compile(model, x.shape, fold=False)(x), eager)
-    folded = mg.compile(model, x.shape)(x)
+    plan = mg.compile(model, x.shape)
+    folded = plan(x, threads=1)
+    assert plan(x, threads=3).tobytes() == folded.tobytes()
     assert np.abs(folded - eager).max() <= 1e-4 * np.abs(eager).max()
 
 
