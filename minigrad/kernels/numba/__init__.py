@@ -24,6 +24,13 @@ Of the three arguments of T a kernel fixes the place of one and sums over what t
 have in common.  ``depthwise`` and ``dense`` sum over taps, for the place of y or, with the
 same code, of x; the gradients sum over pixels, for the place of w.
 
+The templates of ``ext/`` are not shared.  It can be done: the task of ``elementwise.pyx.tp``
+becomes a kernel of this package by seven substitutions (types and casts go, addresses count
+bytes, names lose their element).  But the others return registers through pointers, choose
+functions from tables, fetch ahead and go around faults of one C compiler.  They would need a
+translator as long as ``_expansion``, and ``ext/`` with Cython's Tempita on the user's machine.
+What both engines read is ``kernels/tables``.
+
 Importing this package does not import Numba: a function's file is imported when it is asked
 for.
 

@@ -1,10 +1,7 @@
-"""Weight gradients: sums over the pixels of a batch, block by block.
+"""Weight gradients: sums over the pixels of a batch, block by block (the rule: ``contract``).
 
-The pixels of g are cut into blocks of about PIXELS, by the shape of g alone.  Within a block
-a weight has one chain of fused multiply-adds, from +0; the block sums are added in two words,
-hi and lo, and hi + lo is the result.  Between its visits a chain waits in memory: a visit is
-of some rows of one image, few enough that x and g stay in the cache while all tiles of a task
-pass over them.
+Between its visits a chain waits in memory: a visit is of some rows of one image, few enough
+that x and g stay in the cache while all tiles of a task pass over them.
 """
 
 from __future__ import annotations

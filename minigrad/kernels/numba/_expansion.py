@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
     Operation, Vector, difference_of, least, most, product_of, sum_of, word,
 )  # fmt: skip
 
-__all__ = ["Expandable", "Expansion"]
+__all__ = ["Expansion"]
 
 Node = TypeVar("Node", bound=ast.AST)
 # Of two integers; Numba's own take long to compile.
 _INTEGERS = {"min": least, "max": most}
 _ARITHMETIC = {ast.Add: sum_of, ast.Sub: difference_of, ast.Mult: product_of}
-
-
-class Expandable:
-    """What a template calls and is itself a template."""
-
-    compiled: Callable[[Vector, tuple[Hashable, ...]], Callable[..., object]]
 
 
 class Expansion(ast.NodeVisitor):
@@ -151,8 +145,8 @@ class Expansion(ast.NodeVisitor):
             return self.visit_Constant(_at(node, ast.Constant(meaning)))
         if isinstance(meaning, Operation) and not meaning.addressed:
             return self.global_(node, f"{node.id}_", meaning.on(self.vector))
-        if isinstance(meaning, Expandable):
-            return self.global_(node, f"{node.id}_", meaning.compiled(self.vector, ()))
+        if compiled := getattr(meaning, "compiled", None):  # a template's
+            return self.global_(node, f"{node.id}_", compiled(self.vector, ()))
         return node
 
     def global_(self, node: ast.expr, name: str, meaning: object) -> ast.expr:

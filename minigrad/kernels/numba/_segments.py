@@ -83,6 +83,19 @@ class Sweep(NamedTuple):
         return segments(self.rows), segments(self.cols)
 
 
+def forward_taps(axis: Axis, p: int) -> TapPlaces:
+    """The taps of output position p: (tap a, the h that it reads)."""
+    reads = ((a, p * axis.stride - axis.before + a * axis.dilation) for a in range(axis.kernel))
+    return tuple((a, h) for a, h in reads if 0 <= h < axis.size)
+
+
+def adjoint_taps(axis: Axis, h: int) -> TapPlaces:
+    """The taps of input position h: (tap a, the p that it reads)."""
+    steps = ((a, h + axis.before - a * axis.dilation) for a in range(axis.kernel))
+    reads = ((a, *divmod(ps, axis.stride)) for a, ps in steps)
+    return tuple((a, p) for a, p, rest in reads if rest == 0 and 0 <= p < axis.out)
+
+
 @functools.lru_cache(maxsize=1024)
 def forward_segments(axis: Axis) -> tuple[Segment, ...]:
     """The segments of the output positions p, which read x at h.
@@ -93,12 +106,7 @@ def forward_segments(axis: Axis) -> tuple[Segment, ...]:
     1 3 ((0, 0), (1, 1), (2, 2))
     4 1 ((0, 3), (1, 4))
     """
-
-    def taps(p: int) -> TapPlaces:
-        reads = ((a, p * axis.stride - axis.before + a * axis.dilation) for a in range(axis.kernel))
-        return tuple((a, h) for a, h in reads if 0 <= h < axis.size)
-
-    return _segments(axis.out, 1, axis.stride, taps)
+    return _segments(axis.out, 1, axis.stride, functools.partial(forward_taps, axis))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -111,16 +119,7 @@ def adjoint_segments(axis: Axis) -> tuple[Segment, ...]:
     1 2 ((0, 1), (2, 0))
     5 1 ((2, 2),)
     """
-
-    def taps(h: int) -> TapPlaces:
-        reads = ((a, h + axis.before - a * axis.dilation) for a in range(axis.kernel))
-        return tuple(
-            (a, ps // axis.stride)
-            for a, ps in reads
-            if ps % axis.stride == 0 and 0 <= ps // axis.stride < axis.out
-        )
-
-    return _segments(axis.size, axis.stride, 1, taps)
+    return _segments(axis.size, axis.stride, 1, functools.partial(adjoint_taps, axis))
 
 
 def _segments(

@@ -20,6 +20,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ from numba.core.funcdesc import FunctionDescriptor
 from numba.core.typing import Signature
 
 from minigrad.kernels.numba._compiler import compile_into
-from minigrad.kernels.numba._expansion import Expandable, Expansion
+from minigrad.kernels.numba._expansion import Expansion
 from minigrad.kernels.numba._vectors import Vector, intrinsic_of
 
 __all__ = ["Template", "branch", "entry", "registers", "static", "template", "unroll"]
@@ -68,20 +69,18 @@ def entry(words: type[Words], table: int, index: int) -> Words:
     raise TypeError("a table of words has a meaning inside a kernel only")
 
 
-class Template(Expandable):
+@dataclass(frozen=True, repr=False)
+class Template:
     """A function of the kernels' language; its keyword arguments are constants.
 
     ``fixed`` are constants that it was given before, which makes it one without any.
     """
 
-    def __init__(self, function: Callable[..., object], fixed: tuple[Hashable, ...] = ()) -> None:
-        functools.update_wrapper(self, function)
-        code = function.__code__
-        first = code.co_argcount
-        self.names = code.co_varnames[first : first + code.co_kwonlyargcount]
-        self.function, self.fixed = function, fixed
-        _text(inspect.getfile(function))
-        self.compiled = functools.cache(self._compiled)
+    function: Callable[..., object]
+    fixed: tuple[Hashable, ...] = ()
+
+    def __post_init__(self) -> None:
+        _text(inspect.getfile(self.function))
 
     def __repr__(self) -> str:
         return f"{self.function.__name__}{self.fixed}"
@@ -90,20 +89,13 @@ class Template(Expandable):
         """The same function with its constants given."""
         return Template(self.function, constants)
 
-    def __eq__(self, other: object) -> bool:
-        mine = self.function, self.fixed
-        return isinstance(other, Template) and (other.function, other.fixed) == mine
-
-    def __hash__(self) -> int:
-        return hash((self.function, self.fixed))
-
     def __call__(self, *arguments: object) -> Any:
         raise TypeError(f"{self.function.__name__} has a meaning inside a kernel only")
 
-    def __getitem__(self, constants: object) -> Callable[..., None]:
-        raise TypeError(f"{self.function.__name__} has a meaning inside a kernel only")
+    __getitem__ = __call__
 
-    def _compiled(self, vector: Vector, constants: tuple[Hashable, ...]) -> Callable[..., object]:
+    @functools.cache  # noqa: B019  a template is there as long as its module
+    def compiled(self, vector: Vector, constants: tuple[Hashable, ...]) -> Callable[..., object]:
         """The function as an intrinsic, which puts it into the module of its caller."""
         definition = _definition(self.function)
         result, count = getattr(definition.returns, "id", ""), len(definition.args.args)
@@ -134,7 +126,9 @@ class Template(Expandable):
 
     def expand(self, vector: Vector, constants: tuple[Hashable, ...]) -> Callable[..., object]:
         """The function for one vector and one set of constants."""
-        fixed = vector.constants | dict(zip(self.names, self.fixed + constants, strict=True))
+        code = self.function.__code__
+        names = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
+        fixed = vector.constants | dict(zip(names, self.fixed + constants, strict=True))
         scope = self.function.__globals__ | fixed
         expanded = Expansion(scope, set(fixed), vector).visit(_definition(self.function))
         file = self.function.__code__.co_filename

@@ -20,30 +20,30 @@ from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, store_n
 NUMBERS = 16_384  # of one task
 
 
-def _function(name: str) -> Callable[[Array], Array]:
-    def function(x: Array) -> Array:
-        x, y = in_one_order(x)
-        words = Elementwise(y, x, 0, x.size)
-        run(each_number.of(x.dtype, getattr(_vmath, name), 1), words, -(-x.size // NUMBERS))
+def _made(name: str) -> Callable[..., Array]:
+    """The function (x) -> y, or the slope (g, x) -> dx."""
+    formula = getattr(_vmath, name)
+
+    def function(*arrays: Array) -> Array:
+        at, y = in_one_order(arrays[-1])
+        g = _like(at, arrays[0]) if len(arrays) > 1 else 0
+        words = Elementwise(y, at, g, at.size)
+        run(each_number.of(at.dtype, formula, len(arrays)), words, -(-at.size // NUMBERS))
         return y
 
     return function
 
 
-def _input_grad(name: str) -> Callable[[Array, Array], Array]:
-    def function(g: Array, at: Array) -> Array:
-        at, dx = in_one_order(at)
-        if g.strides != at.strides or not g.flags.aligned:
-            given, g = g, np.empty_like(at)
-            g[...] = given
-        words = Elementwise(dx, at, g, at.size)
-        run(each_number.of(at.dtype, getattr(_vmath, name), 2), words, -(-at.size // NUMBERS))
-        return dx
-
-    return function
+def _like(x: Array, g: Array) -> Array:
+    """g in the memory order of x."""
+    if g.strides == x.strides and g.flags.aligned:
+        return g
+    copy = np.empty_like(x)
+    copy[...] = g
+    return copy
 
 
-_MADE = functions_of_one(_function, _input_grad)
+_MADE = functions_of_one(_made, _made)
 
 
 def __getattr__(name: str) -> Callable[..., Array]:
@@ -66,18 +66,15 @@ def each_number(
     """A task: NUMBERS of them."""
     end = min(last * NUMBERS, job.size)
     y, x, g = job.y, job.x, job.g
-    k = first * NUMBERS
-    while k < end:
+    for k in range(first * NUMBERS, end, LANES):
         at, n = k * SIZE, end - k
         one_vector[FUNCTION, ARGUMENTS, branch(n < LANES, True, False)](y + at, x + at, g + at, n)
-        k += LANES
 
 
 @template
 def one_vector(
     y: int, x: int, g: int, n: int, *, FUNCTION: Template, ARGUMENTS: int, PARTIAL: bool
 ) -> None:
-    if static(ARGUMENTS == 1):
-        store_n(y, FUNCTION(load_n(x, n, PARTIAL)), n, PARTIAL)
-    else:
-        store_n(y, FUNCTION(load_n(g, n, PARTIAL), load_n(x, n, PARTIAL)), n, PARTIAL)
+    v = load_n(x, n, PARTIAL)
+    w = FUNCTION(v) if static(ARGUMENTS == 1) else FUNCTION(load_n(g, n, PARTIAL), v)
+    store_n(y, w, n, PARTIAL)

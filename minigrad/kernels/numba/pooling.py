@@ -1,7 +1,7 @@
 """Pools: the largest, or the mean, of each window.
 
 Lanes are channels.  A window is a rectangle of taps, row by row; which taps a position has,
-and where they read, ``_segments`` has found before.  So the sum over the windows that cover a
+and where they read, is found before (``_segments``).  So the sum over the windows that cover a
 position (the gradient of a mean) is the same kernel, told to read the other way round.
 
     maximum   the first in that order; NaN is above everything, and the first NaN wins
@@ -22,7 +22,7 @@ import numpy as np
 
 from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
-from minigrad.kernels.numba._segments import Axis, Segment, adjoint_segments, forward_segments
+from minigrad.kernels.numba._segments import Axis, adjoint_taps, forward_taps
 from minigrad.kernels.numba._template import branch, entry, static, template
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
@@ -41,8 +41,7 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
     """The maximum of each window, and h W + v of the first; NaN is above all."""
     out = window.output_shape(x.shape)
     y, index = _empty(out, x.dtype), _empty(out, np.dtype(np.int64))
-    segments = [forward_segments(axis) for axis in _axes(window, x.shape)]
-    _windows("max", channels_last(x), y, segments, index)
+    _windows("max", channels_last(x), y, _axes(window, x.shape), index)
     return _nchw(y), _nchw(index)
 
 
@@ -50,8 +49,7 @@ def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> 
     """The sum of each window, row by row, over the number of positions it counts."""
     y = _empty(window.output_shape(x.shape), x.dtype)
     counts = divisor(x.shape, window, count_include_pad).astype(np.int64)
-    segments = [forward_segments(axis) for axis in _axes(window, x.shape)]
-    _windows("mean", channels_last(x), y, segments, counts)
+    _windows("mean", channels_last(x), y, _axes(window, x.shape), counts)
     return _nchw(y)
 
 
@@ -61,9 +59,8 @@ def avg_pool2d_input_grad(
     """dx[h,v] = the sum of g / count over the windows that cover h, v, by taps ascending."""
     counts = divisor(x_shape, window, count_include_pad).astype(g.dtype)
     dx = _empty(x_shape, g.dtype)
-    segments = [adjoint_segments(axis) for axis in _axes(window, x_shape)]
     share = channels_last(g) / counts[..., None]
-    _windows("mean", share, dx, segments, _ONE)
+    _windows("mean", share, dx, _axes(window, x_shape), _ONE, adjoint=True)
     return _nchw(dx)
 
 
@@ -119,11 +116,11 @@ def _nchw(y: Array) -> Array:
 
 
 def _windows(
-    kind: str, x: Array, y: Array, segments: Sequence[tuple[Segment, ...]], beside: Array
+    kind: str, x: Array, y: Array, axes: list[Axis], beside: Array, adjoint: bool = False
 ) -> None:
     """Every window of y; ``beside`` are the places of the maxima, or the counts of the means."""
     if y.size:
-        (rows, row_reads), (cols, col_reads) = (_reads(s) for s in segments)
+        (rows, row_reads), (cols, col_reads) = (_reads(axis, adjoint) for axis in axes)
         n, height, width, channels = y.shape
         each = int(kind == "mean" and beside.size > 1)
         words = Windows(
@@ -134,14 +131,10 @@ def _windows(
 
 
 @functools.lru_cache(maxsize=512)
-def _reads(segments: tuple[Segment, ...]) -> tuple[Array, Array]:
+def _reads(axis: Axis, adjoint: bool) -> tuple[Array, Array]:
     """The taps of each position, and where they read, taps ascending: all in one list."""
-    reads = {
-        segment.first + i * segment.step: [read + i * segment.advance for _, read in segment.taps]
-        for segment in segments
-        for i in range(segment.length)
-    }
-    lists = [reads[position] for position in sorted(reads)]
+    taps_of, positions = (adjoint_taps, axis.size) if adjoint else (forward_taps, axis.out)
+    lists = [[read for _, read in taps_of(axis, position)] for position in range(positions)]
     begin = np.cumsum([0, *map(len, lists)], dtype=np.int64)
     taps = np.stack([begin[:-1], begin[1:]], axis=1)
     return taps, np.array([*itertools.chain(*lists), 0], np.int64)  # never empty

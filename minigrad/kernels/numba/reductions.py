@@ -1,16 +1,10 @@
-"""Sums in an order that the shape alone decides, and softmax, which stands on them.
+"""Sums in an order that the shape alone decides (the rule: ``contract``), and softmax.
 
-A sum is kept in float64, whatever is summed, and cut into blocks by its length alone; block
-sums are added in two words (``join``), and the result is rounded once.  The order is the
-compiled core's, so the bits are too:
+    columns   y[b, k] = x[b, 0, k] + x[b, 1, k] + ...   lanes run across k
+    rows      y[b]    = x[b, 0] + x[b, 1] + ...         lanes are the 16 chains of a block
 
-    columns   y[b, k] = x[b, 0, k] + x[b, 1, k] + ...   lanes run across k; a block is one
-              chain of CHAIN terms
-    rows      y[b] of x[b, 0], x[b, 1], ...             a block is 16 chains of CHAIN terms,
-              chain c taking x[b, c], x[b, c + 16], ...; then chains 8 apart are added, 4
-              apart, 2 apart, and the last two
-
-Subtraction, division and the like are NumPy's: rounded correctly, they have one result.
+Sums of blocks are added in two words (``join``).  Subtraction, division and the like are
+NumPy's: rounded correctly, they have one result.
 """
 
 from __future__ import annotations
