@@ -78,14 +78,12 @@ class Kernel:
         return _cached(make, source, (vector, constants))
 
 
-def kernel(function: Callable[..., None]) -> Kernel:
-    """As a decorator: a kernel with the CPU's vectors; its keyword arguments are constants."""
-    return Kernel(Template(function), 0)
-
-
 def kernel_of(lanes: int) -> Callable[[Callable[..., None]], Kernel]:
-    """As a decorator: a kernel with vectors of so many lanes."""
+    """As a decorator: a kernel with vectors of so many lanes; keyword arguments are constants."""
     return lambda function: Kernel(Template(function), lanes)
+
+
+kernel = kernel_of(0)  # with the CPU's vectors
 
 
 class _NoCache(NullCache):  # numba's is always empty
