@@ -7,6 +7,8 @@ sigmoid and the rest as operators of their own:
     silu       MUL(x, LOGISTIC(x))              residual   ADD
     hardsigmoid  MUL(RELU6(ADD(x, 3)), 1/6)     gate       MUL before the convolution
     mean       MEAN over height and width       linear     FULLY_CONNECTED
+    resize     RESIZE_BILINEAR                  broadcast  the operator that follows does it
+    rows       RESHAPE of a map, whose channels are last already; CONCATENATION
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from benchmarks.formats import TFLite
 from minigrad.engine.graph import Graph, Step, Value
 from minigrad.errors import GraphError
 from minigrad.geometry import Pads, same_padding
+from minigrad.sampling import Resizing, resize_taps
 from minigrad.tensor import Shape
 
 __all__ = ["tflite_network"]
@@ -28,6 +31,7 @@ INSIDE = {"relu": "RELU", "relu6": "RELU6"}  # what an operator can do to its ow
 UNARY = {"sigmoid": "LOGISTIC", "hardswish": "HARD_SWISH", "tanh": "TANH", "relu": "RELU",
          "relu6": "RELU6"}  # fmt: skip
 NO_PADS = ((0, 0), (0, 0))
+LAST = (0, 2, 3, 1)  # the axes of a map with the channels last
 
 
 def tflite_network(graph: Graph) -> bytes:
@@ -46,6 +50,7 @@ class _Network(TFLite):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
+        self.last: set[int] = set()  # values whose own axes are those of a map in TFLite
         self.values = {0: self.tensor("x", nhwc(graph.shape))}
         for number, step in graph.steps.items():
             self.values[number] = self.step(step)
@@ -180,7 +185,7 @@ class _Network(TFLite):
         before = step.source.shape
         if before == step.shape:
             return self.values[step.source.number]
-        if before[2:] != (1, 1):
+        if before[2:] != (1, 1) and step.source.number not in self.last:
             raise GraphError("LiteRT: a reshape of a map would need its layout changed")
         y = self.new(step.shape)
         to = self.constant("shape", np.array(step.shape, np.int32))
@@ -189,6 +194,44 @@ class _Network(TFLite):
             "RESHAPE", [self.values[step.source.number], to], y, "ReshapeOptions", options
         )
         return y
+
+    def _transpose(self, step: Step) -> int:
+        if step.params["axes"] != LAST:
+            raise GraphError("LiteRT: no operator is written for such a transpose")
+        self.last.add(step.output.number)
+        return self.values[step.source.number]
+
+    def _concat(self, step: Step) -> int:
+        axis = step.params["axis"]
+        options = self.schema.ConcatenationOptionsT(
+            axis=LAST.index(axis) if len(step.shape) == 4 else axis
+        )
+        several = [self.values[ref.number] for ref in step.inputs if isinstance(ref, Value)]
+        y = self.new(step.shape)
+        self.operator("CONCATENATION", several, y, "ConcatenationOptions", options)
+        return y
+
+    def _broadcast_to(self, step: Step) -> int:
+        return self.values[step.source.number]
+
+    def _resample(self, step: Step) -> int:
+        before, after = step.source.shape[2:], step.shape[2:]
+        taps = step.params["rows"], step.params["columns"]
+        aligned = _taps(before, after, "align_corners") == taps
+        if not aligned and _taps(before, after, "half_pixel") != taps:
+            raise GraphError("LiteRT: no operator is written for such a resize")
+        size, y = self.constant("size", np.array(after, np.int32)), self.new(step.shape)
+        options = self.schema.ResizeBilinearOptionsT(
+            alignCorners=aligned, halfPixelCenters=not aligned
+        )
+        x = self.values[step.source.number]
+        self.operator("RESIZE_BILINEAR", [x, size], y, "ResizeBilinearOptions", options)
+        return y
+
+
+def _taps(before: Sequence[int], after: Sequence[int], coordinates: str) -> tuple[Any, ...]:
+    how = Resizing("linear", coordinates)
+    return tuple(resize_taps(n, m, m / n, how)[0] for n, m in zip(before, after, strict=True))
 
 
 def _is_same(pads: Pads, shape: Shape, kernel: Sequence[int], spec: Any) -> bool:

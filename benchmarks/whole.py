@@ -1,6 +1,6 @@
 """Whole networks and blocks against the peers: the run, its rows and its tables.
 
-``networks`` and ``blocks`` say what is measured; how is here.
+``networks``, ``dense`` and ``blocks`` say what is measured; how is here.
 """
 
 from __future__ import annotations
@@ -35,10 +35,15 @@ Make = Callable[[str, int], Job]
 
 
 def main(
-    argv: Sequence[str] | None, names: Sequence[str], make: Make, figures: Figures, about: str
+    argv: Sequence[str] | None,
+    names: Sequence[str],
+    make: Make,
+    figures: Figures,
+    about: str,
+    peers: Sequence[str] = tuple(PEERS),
 ) -> int:
     """Measure, print, write; 0, or 1 if an engine was wrong or missing, 2 for bad arguments."""
-    options = _parse(argv, names, about)
+    options = _parse(argv, names, about, peers)
     packages = {"minigrad", *(PEERS[p].package for p in options.peers)}
     print(machine.describe(sorted(p for p in packages if _installed(p))))
     failures: list[str] = []
@@ -56,15 +61,17 @@ def main(
     return 1 if failures else 0
 
 
-def _parse(argv: Sequence[str] | None, names: Sequence[str], about: str) -> argparse.Namespace:
+def _parse(
+    argv: Sequence[str] | None, names: Sequence[str], about: str, peers: Sequence[str]
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(f"python -m benchmarks.{about}")
     add = parser.add_argument
-    what = "--models" if about == "networks" else "--blocks"
+    what = "--blocks" if about == "blocks" else "--models"
     add(what, dest="names", type=_list_of(_one_of(names)), default=list(names), metavar="NAMES",
         help=", ".join(names))  # fmt: skip
     add("--threads", type=_list_of(_positive), default=[1, 2], metavar="1,2")
     add("--batch", type=_list_of(_positive), default=[1], metavar="1,8")
-    add("--peers", type=_list_of(_one_of(PEERS)), default=list(PEERS), metavar="NAMES",
+    add("--peers", type=_list_of(_one_of(PEERS)), default=list(peers), metavar="NAMES",
         help=f"{', '.join(PEERS)}; '' for none")  # fmt: skip
     add("--channels-last", action="store_true",
         help="our plan takes and gives channels-last maps")  # fmt: skip
