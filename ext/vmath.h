@@ -178,7 +178,11 @@ VMATH_SCALE(f64, double, pd, 52, 0x1.8p52)
 
 /* How many vectors are worked on at once: the steps of one exponential wait for one another,
  * those of several do not. */
+#if defined(__AVX512F__) || defined(__aarch64__)
 #define PACK 4
+#else
+#define PACK 3      /* of three the steps stay in 16 registers */
+#endif
 #define EACH _Pragma("GCC unroll 4") for (int k = 0; k < count; k++)
 
 #define VMATH_EXP(T, real, SHIFTER, LOWEST, HIGHEST, FLAT)                                    \
@@ -380,10 +384,14 @@ VMATH_SLOPES(f64, double)
     VEC_INLINE void finish_as_##T(int which, const real *slope, real *y, ptrdiff_t yw,        \
                                   const real *residual, ptrdiff_t rw, ptrdiff_t pixels,       \
                                   ptrdiff_t channels) {                                       \
-        for (int count; pixels > 0; pixels -= count) {                                        \
-            count = pixels < PACK ? 1 : PACK;                                                 \
-            if (count == 1) finish_pixels_##T(which, slope, 1, y, yw, residual, rw, channels); \
-            else finish_pixels_##T(which, slope, PACK, y, yw, residual, rw, channels);        \
+        ptrdiff_t packs = (pixels + PACK - 1) / PACK;       /* as even as can be */           \
+        for (ptrdiff_t count; packs > 0; pixels -= count, packs--) {                          \
+            count = (pixels + packs - 1) / packs;                                             \
+            switch (count) {                                                                  \
+            case 1: finish_pixels_##T(which, slope, 1, y, yw, residual, rw, channels); break; \
+            case 2: finish_pixels_##T(which, slope, 2, y, yw, residual, rw, channels); break; \
+            case 3: finish_pixels_##T(which, slope, 3, y, yw, residual, rw, channels); break; \
+            default: finish_pixels_##T(which, slope, PACK, y, yw, residual, rw, channels); }  \
             y += count * yw;                                                                  \
             if (residual) residual += count * rw;                                             \
         } }                                                                                   \

@@ -126,6 +126,16 @@ def test_an_inverted_residual_has_the_bits_of_its_stages(
         check(stages)
 
 
+@given(inverted_residuals(), st.sampled_from((1, 3000, 10**6)))
+def test_an_expansion_and_its_depthwise_stage_have_their_bits(
+    stages: list[Stage], chunk: int
+) -> None:
+    """Cut by rows or by channels: what comes before a squeeze."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "CHUNK_BYTES", chunk)
+        check(stages[:-1], (1, 2, 3, 5))
+
+
 def squeezenext(
     weights: Weights, shape: Any, c: int, stride: int, transition: str, first: Any, groups: int
 ) -> list[Stage]:
