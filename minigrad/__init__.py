@@ -31,7 +31,9 @@ The packages that they stand on, and those around them:
 and the files that stand by themselves:
 
     errors               every error that minigrad raises on purpose
+    arrays               what an array is here
     arguments            what an argument may be, checked where a user hands it in
+    demand               names that are imported when they are first asked for
     docs                 sections that several docstrings share
     shaped               tensors whose shape is known before their values
     threads              how many threads a compiled kernel may use
@@ -53,73 +55,61 @@ from __future__ import annotations
 
 from minigrad import interrupts  # isort: skip  before anything that takes time
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minigrad import forks, ops
-from minigrad.autograd import backward, grad, gradients, hvp, jvp, value_and_grad, vjp
-from minigrad.errors import (
-    ArgumentError,
-    BackendError,
-    DtypeError,
-    FormatError,
-    GraphError,
-    MinigradError,
-    MissingExtra,
-    NotEnoughMemory,
-    ShapeError,
-    StateDictError,
-)
-from minigrad.explain import explain
-from minigrad.kernels import backend, backends, current_backend
-from minigrad.tensor import (
-    Tensor,
-    enable_grad,
-    from_dlpack,
-    from_numpy,
-    get_default_dtype,
-    is_grad_enabled,
-    no_grad,
-    scope,
-    set_default_dtype,
-    tensor,
-)
-from minigrad.threads import num_threads, set_threads, threads
-from minigrad.version import __version__
+from minigrad.demand import on_demand
 
 if TYPE_CHECKING:
     from minigrad import data, engine, formats, models, nn, optim, verify, vision
+    from minigrad.autograd import backward, grad, gradients, hvp, jvp, value_and_grad, vjp
     from minigrad.engine import compile
     from minigrad.engine.loading import load_plan
+    from minigrad.errors import (
+        ArgumentError,
+        BackendError,
+        DtypeError,
+        FormatError,
+        GraphError,
+        MinigradError,
+        MissingExtra,
+        NotEnoughMemory,
+        ShapeError,
+        StateDictError,
+    )
+    from minigrad.explain import explain
     from minigrad.formats import load
     from minigrad.gradcheck import check_grads
     from minigrad.graphs.imported import load_graph
+    from minigrad.kernels import backend, backends, current_backend
     from minigrad.models import summary
     from minigrad.ops import *  # noqa: F403  all of them, as ops.__all__ lists them
     from minigrad.ops.activation import *  # noqa: F403  ops.__all__ computes their names
+    from minigrad.tensor import (
+        Tensor,
+        enable_grad,
+        from_dlpack,
+        from_numpy,
+        get_default_dtype,
+        is_grad_enabled,
+        no_grad,
+        scope,
+        set_default_dtype,
+        tensor,
+    )
+    from minigrad.threads import num_threads, set_threads, threads
     from minigrad.training.compiled import compile_training
+    from minigrad.version import __version__
 
 forks.await_imports_at_fork()
 
-# Where a name lives that is imported when it is first asked for: the engine alone starts
-# in the time NumPy takes.
-_ON_DEMAND = {
-    "check_grads": "minigrad.gradcheck",
-    "compile": "minigrad.engine",
-    "compile_training": "minigrad.training.compiled",
-    "data": "minigrad.data",
-    "engine": "minigrad.engine",
-    "formats": "minigrad.formats",
-    "load": "minigrad.formats",
-    "load_graph": "minigrad.graphs.imported",
-    "load_plan": "minigrad.engine.loading",
-    "models": "minigrad.models",
-    "nn": "minigrad.nn",
-    "optim": "minigrad.optim",
-    "summary": "minigrad.models",
-    "verify": "minigrad.verify",
-    "vision": "minigrad.vision",
-}
+
+def _missing(name: str) -> AttributeError:
+    """The error for a name that is not here, with ours for PyTorch's or NumPy's."""
+    from minigrad.tensor import hints
+
+    return hints.missing("minigrad", name, hints.FUNCTIONS, __all__)
+
 
 __all__ = [
     *ops.__all__,
@@ -176,16 +166,31 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ops.__all__:
-        return globals().setdefault(name, getattr(ops, name))
-    if name not in _ON_DEMAND:
-        from minigrad.tensor import hints
+PACKAGES = ("data", "engine", "formats", "models", "nn", "optim", "verify", "vision")
 
-        raise hints.missing("minigrad", name, hints.FUNCTIONS, __all__)
-    module = importlib.import_module(_ON_DEMAND[name])
-    return module if module.__name__.endswith(f".{name}") else getattr(module, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Where a name lives that is imported when it is first asked for: what a process does not use
+# costs its start nothing.
+on_demand(
+    __name__,
+    {
+        "minigrad.autograd": "backward grad gradients hvp jvp value_and_grad vjp",
+        "minigrad.engine": "compile",
+        "minigrad.engine.loading": "load_plan",
+        "minigrad.errors": "ArgumentError BackendError DtypeError FormatError GraphError "
+        "MinigradError MissingExtra NotEnoughMemory ShapeError StateDictError",
+        "minigrad.explain": "explain",
+        "minigrad.formats": "load",
+        "minigrad.gradcheck": "check_grads",
+        "minigrad.graphs.imported": "load_graph",
+        "minigrad.kernels": "backend backends current_backend",
+        "minigrad.models": "summary",
+        "minigrad.ops": " ".join(ops.__all__),
+        "minigrad.tensor": "Tensor enable_grad from_dlpack from_numpy get_default_dtype "
+        "is_grad_enabled no_grad scope set_default_dtype tensor",
+        "minigrad.threads": "num_threads set_threads threads",
+        "minigrad.training.compiled": "compile_training",
+        "minigrad.version": "__version__",
+    },
+    PACKAGES,
+    _missing,
+)

@@ -27,9 +27,11 @@ from minigrad.arguments import LARGEST, index, integer, quoted
 from minigrad.errors import ShapeError
 
 __all__ = [
+    "KINDS",
     "ConvSpec",
     "Pads",
     "PoolWindow",
+    "classify",
     "conv_output_shape",
     "conv_spec",
     "output_size",
@@ -43,6 +45,9 @@ __all__ = [
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
 Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
+
+
+KINDS = ("pointwise", "depthwise", "dense", "general")
 
 
 class ConvSpec(NamedTuple):
@@ -62,6 +67,23 @@ class ConvSpec(NamedTuple):
     padding: Pads = ((0, 0), (0, 0))
     dilation: Pair = (1, 1)
     groups: int = 1
+
+
+def classify(spec: ConvSpec, w_shape: Sequence[int]) -> str:
+    """The kind of a convolution: which loops of T fall away.
+
+    >>> classify(ConvSpec(), (96, 16, 1, 1)), classify(ConvSpec(groups=96), (96, 1, 3, 3))
+    ('pointwise', 'depthwise')
+    >>> classify(ConvSpec(), (32, 16, 3, 1)), classify(ConvSpec(groups=2), (32, 8, 3, 3))
+    ('dense', 'general')
+    """
+    cout, cin_per_group, kh, kw = w_shape
+    if spec.groups == 1:
+        unpadded = spec.padding == ((0, 0), (0, 0))
+        return "pointwise" if (kh, kw) == (1, 1) and unpadded else "dense"
+    if spec.groups == cout and cin_per_group == 1:
+        return "depthwise"
+    return "general"
 
 
 def pair(value: object, name: str, least: int = 1) -> Pair:

@@ -22,6 +22,8 @@ FLOORS = (
     (
         "version",
         "errors",
+        "demand",
+        "arrays",
         "arguments",
         "forks",
         "geometry",

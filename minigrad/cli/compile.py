@@ -19,7 +19,7 @@ from minigrad.cli.files import check_output
 from minigrad.cli.labels import read_labels
 from minigrad.cli.terminal import print_json, printable
 from minigrad.engine import Plan, compile
-from minigrad.engine.build import LAYOUTS
+from minigrad.engine.batches import LAYOUTS
 from minigrad.errors import MinigradError
 from minigrad.models import Preparation
 from minigrad.models.metadata import Description, describe

@@ -25,7 +25,8 @@ Reading order:
     build        compile
     describe     a plan as a table, and the time of its steps
     packing      filters in the order of the kernels, as plan files have them
-    files, loading, loading_moves    plans on disk
+    files, outline, loading    plans on disk
+    loading_calls, loading_moves    saved steps of less common kinds
     export, export_moves    the steps as an ONNX model
     tape         a training step recorded: forward by shape, backward by the chain rule
     combine      its passes over a map that can be one
@@ -40,10 +41,26 @@ none shows in the bits: tests/test_bits.py and tests/engine hold them. Another n
 ``files`` goes with another layout of saved plans (tests/engine/test_files.py).
 """
 
-from minigrad.engine.build import OpenPlan, compile
-from minigrad.engine.interpret import interpret
-from minigrad.engine.plan import Plan
-from minigrad.engine.several import JointPlan
-from minigrad.engine.trace import trace
+from typing import TYPE_CHECKING
+
+from minigrad.demand import on_demand
+
+if TYPE_CHECKING:
+    from minigrad.engine.build import OpenPlan, compile
+    from minigrad.engine.interpret import interpret
+    from minigrad.engine.plan import Plan
+    from minigrad.engine.several import JointPlan
+    from minigrad.engine.trace import trace
 
 __all__ = ["JointPlan", "OpenPlan", "Plan", "compile", "interpret", "trace"]
+
+on_demand(
+    __name__,
+    {
+        "minigrad.engine.build": "OpenPlan compile",
+        "minigrad.engine.interpret": "interpret",
+        "minigrad.engine.plan": "Plan",
+        "minigrad.engine.several": "JointPlan",
+        "minigrad.engine.trace": "trace",
+    },
+)

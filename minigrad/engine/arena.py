@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from minigrad.arrays import Array
 from minigrad.engine.bind import BINDERS, Packed, PythonCall, as_maps, has_kernel
 from minigrad.engine.graph import Constant, Ref, Step, Value
 from minigrad.engine.memory import is_alias
 from minigrad.engine.schedule import Part, macs, map_bytes, weight_bytes
 from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.program import Edge, bind_edge, bind_program
-from minigrad.tensor import Array
 
 __all__ = ["Bound"]
 

@@ -8,16 +8,29 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from minigrad.arguments import quoted
+from minigrad.arrays import Array
 from minigrad.engine.graph import Graph, Value
 from minigrad.engine.scaling import Scaling
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.kernels.cython.layout import has_no_gaps, nchw
-from minigrad.tensor import Array, Tensor
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Batches"]
+    from minigrad.tensor import Tensor
+
+__all__ = ["LAYOUTS", "Batches", "as_given"]
+
+LAYOUTS = ("NCHW", "NHWC")
+
+
+def as_given(x: npt.ArrayLike | Tensor) -> Array:
+    """x as an array: itself, or that of a tensor, or what NumPy makes of it."""
+    if type(x) is np.ndarray:  # nearly always; the others have use for tensors
+        return x
+    from minigrad.tensor import Tensor
+
+    return x.array if isinstance(x, Tensor) else np.asarray(x)
 
 
 class Batches(NamedTuple):
@@ -39,7 +52,7 @@ class Batches(NamedTuple):
     def given(self, x: npt.ArrayLike | Tensor) -> Array:
         """The input as an array of the plan's shape, channels second."""
         try:
-            array = x.array if isinstance(x, Tensor) else np.asarray(x)
+            array = as_given(x)
         except (TypeError, ValueError):
             raise ShapeError(
                 f"this plan takes a batch of shape {self._lying(self.graph.input)}, got what is "

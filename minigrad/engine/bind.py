@@ -13,24 +13,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.engine.blocks import BLOCKS, gated_stages, slope_of, stages_of
 from minigrad.engine.graph import Constant, Graph, Ref, Step, has_constants
-from minigrad.engine.interpret import perform
 from minigrad.engine.moves import MOVES, can_move
 from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import INNER
 from minigrad.kernels.cython._convolution import adopt, bind_conv2d, pack, packed_bytes
 from minigrad.kernels.cython.blocks import bind_block
-from minigrad.kernels.cython.elementwise import bind_elementwise
 from minigrad.kernels.cython.pooling import (
     bind_avg_pool2d,
     bind_global_avg_pool,
     bind_max_pool2d,
 )
-from minigrad.kernels.tables import FUNCTIONS_OF_ONE
-from minigrad.tensor import Array
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE, INNER
 from minigrad.threads import threads as using_threads
 
 __all__ = ["BINDERS", "Packed", "PythonCall", "as_maps", "has_kernel"]
@@ -165,6 +162,8 @@ def _bind_avg_pool(step: Step, bound: Bound, y: Array) -> Any:
 
 
 def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
+    from minigrad.kernels.cython.elementwise import bind_elementwise  # most are in an epilogue
+
     return bind_elementwise(step.op, bound.array(step.inputs[0]), y)
 
 
@@ -176,6 +175,8 @@ class PythonCall:
         self.seconds = 0.0
 
     def run(self, threads: int) -> None:
+        from minigrad.engine.interpret import perform  # few plans have such a step
+
         start = time.perf_counter()
         with using_threads(threads):
             np.copyto(self.y, perform(self.step, self.bound.get))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from minigrad.arguments import index, one_of, quoted
+from minigrad.engine.batches import LAYOUTS
 from minigrad.engine.design import design
 from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.graph import Constant, Graph
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 
     from minigrad.engine.describe import Profile
 
-__all__ = ["LAYOUTS", "OpenPlan", "compile", "recorded"]
+__all__ = ["OpenPlan", "compile", "recorded"]
 
-LAYOUTS = ("NCHW", "NHWC")
 SHAPES = 8  # that an open plan keeps programs for
 
 Model = Callable[[Tensor], Any]

@@ -13,7 +13,7 @@ from minigrad.engine.fuse import Note
 from minigrad.engine.graph import Block, Graph, Step, is_conv
 from minigrad.engine.memory import is_alias, live_peak, lives
 from minigrad.engine.schedule import macs, map_bytes, weight_bytes
-from minigrad.kernels.contract import classify
+from minigrad.geometry import classify
 from minigrad.sizes import kibibytes, size_text
 from minigrad.tensor import Shape
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.arrays import FLOATS, Array
 from minigrad.engine.arena import Bound
 from minigrad.engine.bind import Packed, PackedWeights, as_maps
 from minigrad.engine.schedule import Schedule
 from minigrad.kernels.cython.layout import regular
 from minigrad.kernels.cython.program import Edge, bind_images, new_scratch, peak
 from minigrad.resources import available_cpus, check_memory
-from minigrad.tensor import FLOATS, Array
 
 __all__ = ["Execution"]
 

@@ -23,8 +23,10 @@ import json
 import os
 from collections.abc import Mapping
 
+from minigrad.arrays import Array, Shape
 from minigrad.engine.design import Design
 from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
+from minigrad.engine.outline import VERSION
 from minigrad.engine.packing import PAGE, Order, register_bytes
 from minigrad.errors import GraphError
 from minigrad.formats.safetensors import write_safetensors
@@ -32,11 +34,9 @@ from minigrad.formats.writing import replacing
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.cython.core import current_level
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
-from minigrad.tensor import Array, Shape
 
-__all__ = ["OPERATIONS", "PLAIN", "VERSION", "save_plan"]
+__all__ = ["OPERATIONS", "PLAIN", "save_plan"]
 
-VERSION = "2"
 PLAIN = (
     *(f.name for f in FUNCTIONS_OF_ONE), "sqrt", "neg", "absolute", "add", "sub", "mul", "div",
     "maximum", "minimum", "linear", "global_avg_pool", "softmax", "log_softmax",

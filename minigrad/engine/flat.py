@@ -10,15 +10,17 @@ another rounding, so this is a fold.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv
 from minigrad.engine.lift import Rebuilding
-from minigrad.kernels.contract import classify
-from minigrad.sampling import Taps
-from minigrad.tensor import Array
+from minigrad.geometry import classify
+
+if TYPE_CHECKING:
+    from minigrad.sampling import Taps
 
 __all__ = ["Cut", "columns_of", "without_flat_parts"]
 

@@ -28,14 +28,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.engine.flat import Cut, columns_of, without_flat_parts
 from minigrad.engine.formulas import channel_vector, recognise_formulas
 from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
 from minigrad.engine.lift import lift, wastes_registers
 from minigrad.engine.slab import Slab
-from minigrad.kernels.contract import classify
+from minigrad.geometry import classify
 from minigrad.kernels.tables import ACTIVATIONS
-from minigrad.tensor import Array
 
 __all__ = ["FOLDS", "RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
 

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from minigrad.tensor import Array, Shape
+from minigrad.arrays import Array, Shape
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,8 @@
 """Plans read from disk: the format is that of ``files``.
 
-A file is never trusted.  Reading it means to call the public functions that its steps name, on
-shapes alone, as a model would: they check every argument.  All else (fusion, blocks, places in
+A file is never trusted.  Reading it means to record its steps anew from shapes alone: those of
+common kinds by arithmetic (``outline``), all others by calling the public functions that they
+name, which check every argument (``loading_calls``).  All else (fusion, blocks, places in
 memory) is decided anew from what they record, so no file can make a kernel leave its arrays.
 Filters that were packed for this machine's instruction set are used where they lie: their
 shape decides how many numbers they must be, and any numbers are filters.
@@ -12,83 +13,34 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad import ops
 from minigrad.arguments import LARGEST
-from minigrad.engine.build import LAYOUTS, recorded
+from minigrad.arrays import FLOATS, Array
+from minigrad.engine.batches import LAYOUTS
 from minigrad.engine.design import design
-from minigrad.engine.files import PLAIN, VERSION
 from minigrad.engine.fuse import FOLDS, rewrite
-from minigrad.engine.graph import Constant, Graph
-from minigrad.engine.loading_moves import MOVES, Inputs, Params, given
+from minigrad.engine.graph import Constant, Graph, Value, needed
+from minigrad.engine.outline import VERSION, is_name, outlined
 from minigrad.engine.packing import REGISTERS, Order, PackedConstant, aligned, register_bytes
 from minigrad.engine.plan import Plan
-from minigrad.engine.trace import Symbol
 from minigrad.errors import FormatError, MinigradError, quote, shown
 from minigrad.formats.limits import Budget, default_limit
 from minigrad.formats.safetensors import read_safetensors
 from minigrad.formats.source import source
 from minigrad.formats.state_dict import StateDict
 from minigrad.kernels.cython.core import current_level
-from minigrad.tensor import FLOATS, Array, Tensor, from_numpy, scope
+from minigrad.resources import check_memory
 from minigrad.threads import thread_count
 
 __all__ = ["load_plan"]
 
 MOST_STEPS = 2000
 MOST_IMAGES = 1 << 16
-MOST_INPUTS = 64  # of a step
-
-
-def _conv2d(inputs: Inputs, params: Params) -> Tensor:
-    stride, padding, dilation, groups = params["spec"]
-    x, w, bias = inputs
-    return ops.conv2d(given(x), given(w), bias, stride, padding, dilation, groups)
-
-
-def _max_pool2d(inputs: Inputs, params: Params) -> Tensor:
-    return ops.max_pool2d(given(inputs[0]), *params["window"])
-
-
-def _avg_pool2d(inputs: Inputs, params: Params) -> Tensor:
-    kernel, stride, padding, _, ceil_mode = params["window"]
-    counts = params["count_include_pad"]
-    return ops.avg_pool2d(given(inputs[0]), kernel, stride, padding, ceil_mode, counts)
-
-
-def _batch_norm(inputs: Inputs, params: Params) -> Tensor:
-    x, mean, var, gamma, beta = map(given, inputs)
-    return ops.batch_norm(x, mean, var, gamma, beta, eps=params["eps"])
-
-
-def _plain(name: str) -> Callable[[Inputs, Params], Tensor]:
-    """The public function of a primitive without parameters."""
-
-    def call(inputs: Inputs, params: Params) -> Tensor:
-        made: Tensor = getattr(ops, name)(*inputs)
-        return made
-
-    return call
-
-
-CALLS: dict[str, Callable[[Inputs, Params], Tensor]] = {
-    "conv2d": _conv2d,
-    "max_pool2d": _max_pool2d,
-    "avg_pool2d": _avg_pool2d,
-    "batch_norm_eval": _batch_norm,
-    "reshape": lambda inputs, params: ops.reshape(given(inputs[0]), *params["shape"]),
-    "broadcast_to": lambda inputs, params: ops.broadcast_to(given(inputs[0]), params["shape"]),
-    "transpose": lambda inputs, params: ops.permute(given(inputs[0]), *params["axes"]),
-    "sum": lambda inputs, params: ops.sum(given(inputs[0]), params["axes"], params["keepdims"]),
-    "concat": lambda inputs, params: ops.concat([*map(given, inputs)], params["axis"]),
-    **MOVES,
-    **{name: _plain(name) for name in PLAIN},
-}
 
 
 def load_plan(
@@ -139,7 +91,7 @@ def load_plan(
         version = state.metadata.pop("minigrad.plan", None)
         if version != VERSION:
             raise FormatError(_other(version))
-        network = _Recorded(state, _parsed(state.metadata.pop("minigrad.steps", "")))
+        network = _Saved(state, _parsed(state.metadata.pop("minigrad.steps", "")))
         plan = network.plan(workers)
     except FormatError as error:
         raise FormatError(f"{shown(name, 5000)}: {error}") from None
@@ -174,8 +126,8 @@ def _parsed(text: str) -> Any:
         raise FormatError("the steps of the plan are not JSON") from None
 
 
-class _Recorded:
-    """The network that a plan file describes, as a model: call it with a Symbol."""
+class _Saved:
+    """The network that a plan file describes."""
 
     def __init__(self, state: StateDict, described: object) -> None:
         match described:
@@ -188,7 +140,7 @@ class _Recorded:
                 pass
             case _:
                 raise FormatError("the plan does not say its input, steps, outputs and packing")
-        if not all(text.isprintable() and len(text) <= 200 for text in (name, isa)):
+        if not all(map(is_name, (name, isa))):
             raise FormatError(f"{quote(name)} or {quote(isa)} is no name of a network or its CPU")
         if layout not in LAYOUTS or not 0 < len(steps) <= MOST_STEPS or len(outputs) > len(steps):
             raise FormatError(f"a plan has 1 to {MOST_STEPS} steps, a layout, and fewer outputs")
@@ -199,30 +151,26 @@ class _Recorded:
         self.shape, self.dtype, self.layout, self.name = tuple(shape), dtype, layout, name
         self.steps, self.outputs, self.returns_one = steps, outputs, returns_one
         self.isa, self.register = isa, register
-        self.known: dict[int, Constant] = {}
         self.constants = self._constants(state, packed)
         self.metadata = state.metadata
-        self.last: dict[int, str] = {}  # by the number of the value that a step makes
 
     def _constants(
         self, state: Mapping[str, Array], packed: dict[str, object]
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Constant]:
         """What the steps may read beside maps; packed filters are known by shape alone."""
         if (self.register not in REGISTERS and packed) or not packed.keys() <= state.keys():
             raise FormatError("the plan says of tensors that are not there that they are packed")
         _check_read_as_filters(packed, self.steps)
-        arrays = {name: array for name, array in state.items() if array.dtype in FLOATS}
+        floats = {name: array for name, array in state.items() if array.dtype in FLOATS}
+        constants = {name: Constant(array) for name, array in floats.items()}
         for name, described in packed.items():
-            filters = _filters(name, state[name], described, self.register)
-            arrays[name] = filters.key
-            self.known[id(filters.key)] = filters
-        return {name: from_numpy(array) for name, array in arrays.items()}
+            constants[name] = _filters(name, state[name], described, self.register)
+        return constants
 
     def plan(self, threads: int | None) -> Plan:
         """The plan, recorded from the file's steps."""
         try:
-            traced = recorded(self, self.shape, np.dtype(self.dtype), self.known)
-            graph, notes = rewrite(self._named(traced), FOLDS)
+            graph, notes = rewrite(self._graph(), FOLDS)
             plan = design(graph, notes, self.name)
             return Plan(plan, threads, self.layout, about=partial(dict[str, str], self.metadata))
         except FormatError:
@@ -230,22 +178,19 @@ class _Recorded:
         except (MinigradError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise FormatError(f"the plan cannot be run: {quote(str(error), 300)}") from None
 
-    def _named(self, graph: Graph) -> Graph:
-        """The recorded steps with the last layer whose work each does."""
-        return graph.with_steps(
-            {
-                number: step._replace(absorbed=(self.last.get(number, step.layer),))
-                for number, step in graph.steps.items()
-            }
-        )
+    def _graph(self) -> Graph:
+        """The recorded steps."""
+        start = Value(0, self.shape, np.dtype(self.dtype))
+        made = outlined(self.steps, self.constants, start)
+        known = {str(number): step.output for number, step in (made or {}).items()}
+        outputs = tuple([known[n] for n in self.outputs if isinstance(n, str) and n in known])
+        if made is None or len(outputs) < max(len(self.outputs), 1):
+            from minigrad.engine.loading_calls import called  # few plans have use for it
 
-    def __call__(self, x: Tensor) -> Tensor | list[Tensor]:
-        values = {**self.constants, "0": x}
-        for number, described in enumerate(self.steps, 1):
-            y, last = _called(described, values, f"step {number}")
-            values[str(number)], self.last[y.value.number] = y, last
-        made = [values[name] for name in _names(self.outputs, values, "the outputs")]
-        return made[0] if self.returns_one and len(made) == 1 else made
+            return called(self.steps, self.constants, self.outputs, self.returns_one, start)
+        check_memory(start.nbytes, f"an input of shape {start.shape}")
+        check_memory(sum(y.nbytes for y in outputs), f"the output for an input of {start.shape}")
+        return Graph(start, needed(made, outputs), outputs, self.returns_one and len(outputs) == 1)
 
 
 def _filters(name: str, array: Array, described: object, register: int) -> PackedConstant:
@@ -279,33 +224,3 @@ def _check_read_as_filters(packed: Mapping[str, object], steps: Sequence[object]
                     raise FormatError(
                         f"step {number}, {quote(op)}, reads packed filters as other numbers"
                     )
-
-
-def _names(names: Any, values: dict[str, Tensor], place: str) -> Iterator[str]:
-    """Names of values that are there."""
-    for name in names:
-        if not isinstance(name, str) or name not in values:
-            raise FormatError(f"{place} reads {quote(name)}, which is not there")
-        yield name
-
-
-def _called(described: object, values: dict[str, Tensor], place: str) -> tuple[Symbol, str]:
-    """What a step makes, exactly one primitive, the one that it names; and its last layer."""
-    match described:
-        case [str(op), list(names), dict(params), str(layer), str(last)] if op in CALLS:
-            pass
-        case _:
-            raise FormatError(f"{place} is not an operation with inputs, parameters and layers")
-    if len(names) > MOST_INPUTS:
-        raise FormatError(f"{place} reads {len(names)} values, and {MOST_INPUTS} are the most")
-    for name in (layer, last):
-        if not name.isprintable() or len(name) > 200:
-            raise FormatError(f"{place} has the layer {quote(name)}, which is no name")
-    read = [name for name in names if name is not None]
-    tensors = {name: values[name] for name in _names(read, values, place)}
-    inputs = [None if name is None else tensors[name] for name in names]
-    with scope(layer):
-        y = CALLS[op](inputs, params)
-    if not isinstance(y, Symbol) or any(y is x for x in inputs):
-        raise FormatError(f"{place}, {op}, does not depend on the input")
-    return y, last

@@ -21,7 +21,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from minigrad.engine.graph import Graph, Ref, Step, Value, is_conv
-from minigrad.ops.transposed import woven
 
 __all__ = [
     "ALIGNMENT", "Inside", "Life", "Placement", "in_order", "is_alias", "keeps_order", "live_peak",
@@ -119,6 +118,8 @@ def _reads_slices(step: Step | None) -> bool:
 def _joined(step: Step) -> Iterator[tuple[Ref, tuple[slice, ...]]]:
     """What a step joins, and where each of it lies in what it makes."""
     if step.op == "interleave":
+        from minigrad.ops.transposed import woven  # few networks have such a step
+
         for k, ref in enumerate(step.inputs):
             yield ref, woven(k, step.params["stride"])
     elif step.op == "concat" and step.params["axis"] == 1 and len(step.shape) == 4:

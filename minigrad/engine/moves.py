@@ -12,12 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.engine.graph import Ref, Step
 from minigrad.engine.memory import in_order, is_alias
-from minigrad.kernels.cython.copying import bind_copies
 from minigrad.kernels.cython.pairs import PAIRS, bind_pair
-from minigrad.kernels.cython.resampling import bind_resample
-from minigrad.tensor import Array
 
 __all__ = ["MOVES", "can_move"]
 
@@ -104,6 +102,8 @@ def _pad(step: Step, bound: Placed, y: Array) -> Copies:
 
 def _copying(pairs: Callable[[Step, Placed, Array], Copies]) -> Callable[[Step, Any, Array], Any]:
     def bind(step: Step, bound: Placed, y: Array) -> Any:
+        from minigrad.kernels.cython.copying import bind_copies  # here and below: few plans move
+
         return bind_copies([(x, to) for x, to in pairs(step, bound, y) if not _is_there(x, to)])
 
     return bind
@@ -122,6 +122,8 @@ def _bind_pair(step: Step, bound: Placed, y: Array) -> Any:
 
 
 def _bind_resample(step: Step, bound: Placed, y: Array) -> Any:
+    from minigrad.kernels.cython.resampling import bind_resample
+
     return bind_resample(
         bound.array(step.inputs[0]), step.params["rows"], step.params["columns"], y
     )

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from minigrad.arrays import Array, Shape
 from minigrad.engine.graph import Constant
 from minigrad.engine.slab import LINE, Slab
-from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import classify
+from minigrad.geometry import ConvSpec, classify
 from minigrad.kernels.cython.core import core, current_level
-from minigrad.tensor import Array, Shape
 
 if TYPE_CHECKING:
     import numpy.typing as npt

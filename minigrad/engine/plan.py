@@ -19,18 +19,16 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 
 from minigrad.arguments import integer
+from minigrad.arrays import Array
 from minigrad.engine.batches import Batches
 from minigrad.engine.bind import PackedWeights
 from minigrad.engine.design import Design, classifier_input, design
 from minigrad.engine.execute import Execution
-from minigrad.engine.fuse import Note
 from minigrad.engine.graph import Graph, Step
-from minigrad.engine.interpret import interpret
 from minigrad.engine.scaling import Scaling
 from minigrad.engine.schedule import Schedule
 from minigrad.errors import BackendError, GraphError, listing
-from minigrad.kernels import unavailable
-from minigrad.tensor import Array, Tensor
+from minigrad.kernels.cython.core import REASON, current_level
 from minigrad.threads import num_threads, thread_count
 from minigrad.threads import threads as use_threads
 
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from minigrad.engine.describe import Profile
+    from minigrad.engine.fuse import Note
+    from minigrad.tensor import Tensor
 
 __all__ = ["About", "Plan"]
 
@@ -211,7 +211,9 @@ class Plan:
         """The outputs for a batch, as a list also where there is one; see ``__call__``."""
         array, workers = self.batches.given(x), self._workers(threads)
         places = self.batches.new(array) if out is None else self.batches.places(out)
-        if unavailable("cython"):
+        if current_level() is None:
+            from minigrad.engine.interpret import interpret
+
             with use_threads(workers):
                 made = interpret(self.unfused, self.batches.numbers(array))
             for place, y in zip(places, made, strict=True):
@@ -276,6 +278,8 @@ class Plan:
             if chosen is None or step.last_layer in chosen:
                 values[step.last_layer] = value.copy()
 
+        from minigrad.engine.interpret import interpret
+
         interpret(self.unfused, array, watch)
         unknown = sorted(map(str, (chosen or set()) - set(values)))
         if unknown:
@@ -294,8 +298,8 @@ class Plan:
         BackendError
             Without the compiled core, whose clocks these are.
         """
-        if reason := unavailable("cython"):
-            raise BackendError(f"profile: {reason}")
+        if current_level() is None:
+            raise BackendError(f"profile: {REASON}")
         repeats = integer("profile", "repeats", repeats, least=1)
         array, threads = self.batches.given(x), self._workers(None)
         execution = self._bound()

@@ -16,8 +16,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from minigrad.arguments import quoted
+from minigrad.arrays import Array
 from minigrad.errors import ArgumentError
-from minigrad.tensor import Array
 
 __all__ = ["Prepares", "Scaling", "scaling_of"]
 

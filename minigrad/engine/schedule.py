@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.arrays import Shape
 from minigrad.engine.graph import Block, Constant, Graph, Ref, Step, Value
 from minigrad.engine.memory import Placement, placement
-from minigrad.tensor import PRIMITIVES, Shape
 
 __all__ = ["Part", "Schedule", "has_numbers", "macs", "schedule", "with_batch"]
 
@@ -262,6 +262,8 @@ def _for_images(ref: Ref, step: Step, count: int) -> Ref:
     """A constant that is the same for every image, for another number of them."""
     if not isinstance(ref, Constant) or not _repeats(ref, step) or count == ref.shape[0]:
         return ref
+    from minigrad.tensor import PRIMITIVES  # here and below: one image asks none of them
+
     op = PRIMITIVES[step.op]
     if not (set(op.arguments) <= set(op.images)):
         return ref  # weights, whose first axis counts no images
@@ -270,6 +272,8 @@ def _for_images(ref: Ref, step: Step, count: int) -> Ref:
 
 def _by_image(step: Step) -> bool:
     """Whether the primitive says so, and only the arguments that it means differ by image."""
+    from minigrad.tensor import PRIMITIVES
+
     op = PRIMITIVES[step.op]
     names = op.arguments * len(step.inputs) if op.variadic else op.arguments
     agree = all(
@@ -282,6 +286,8 @@ def _by_image(step: Step) -> bool:
 
 def _shape(op: str, inputs: Sequence[Ref], params: dict[str, object]) -> Shape:
     """What the primitive's own rule says."""
+    from minigrad.tensor import PRIMITIVES
+
     return tuple(PRIMITIVES[op].shape_rule(*_shapes(inputs), **params))
 
 

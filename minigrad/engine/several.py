@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from minigrad.arguments import quoted
+from minigrad.engine.batches import as_given
 from minigrad.engine.plan import Plan
 from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError, listing, quote
 from minigrad.tensor import Array, Shape, Tensor
@@ -139,7 +140,7 @@ class JointPlan:
 
     def _array(self, x: npt.ArrayLike | Tensor) -> Array:
         try:
-            return x.array if isinstance(x, Tensor) else np.asarray(x)
+            return as_given(x)
         except (TypeError, ValueError):
             raise ShapeError(
                 f"this plan {self._takes()}, got what is no array: {quoted(x)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.tensor import Array
+from minigrad.arrays import Array
 
 __all__ = ["LINE", "Slab"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.engine.graph import Step
 from minigrad.engine.unfused import UNFUSED, Binder, Calls, Get, arrays, maps, turned
-from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import Array, classify
+from minigrad.geometry import ConvSpec, classify
 from minigrad.kernels.cython import training
 from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.elementwise import bind_elementwise

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.engine.graph import Ref, Step
-from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.copying import bind_copies
 from minigrad.kernels.cython.core import BoundCall
 from minigrad.kernels.cython.dense import bind_linear

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from minigrad.arrays import Array
 from minigrad.errors import FormatError
 
 __all__ = ["Array", "numbers_from", "widen_bfloat16"]
-
-Array = npt.NDArray[Any]
 
 
 def numbers_from(raw: memoryview, dtype: np.dtype[np.generic], what: str) -> Array:

@@ -12,18 +12,23 @@ change of bits, and goes with a new tests/golden/bits.json. ``dispatch`` may cho
 likes, and ``checks`` may refuse more or say it better (tests/kernels/test_dispatch.py).
 """
 
-from minigrad.kernels.contract import classify
-from minigrad.kernels.dispatch import (
-    BACKENDS,
-    CHAINS,
-    Kernel,
-    backend,
-    backends,
-    current_backend,
-    find,
-    run,
-    unavailable,
-)
+from typing import TYPE_CHECKING
+
+from minigrad.demand import on_demand
+
+if TYPE_CHECKING:
+    from minigrad.geometry import classify
+    from minigrad.kernels.dispatch import (
+        BACKENDS,
+        CHAINS,
+        Kernel,
+        backend,
+        backends,
+        current_backend,
+        find,
+        run,
+        unavailable,
+    )
 
 __all__ = [
     "BACKENDS",
@@ -37,3 +42,12 @@ __all__ = [
     "run",
     "unavailable",
 ]
+
+on_demand(
+    __name__,
+    {
+        "minigrad.geometry": "classify",
+        "minigrad.kernels.dispatch": "BACKENDS CHAINS Kernel backend backends current_backend "
+        "find run unavailable",
+    },
+)

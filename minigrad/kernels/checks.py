@@ -9,26 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from minigrad.arguments import LARGEST, quoted
+from minigrad.arrays import FLOATS, Array
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.geometry import ConvSpec, Pads, Pair, PoolWindow, conv_output_shape
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-Array: TypeAlias = "npt.NDArray[Any]"
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def one_dtype(function: str, **arrays: Array | None) -> np.dtype[np.generic]:
     """The float dtype that all given arrays share, or a DtypeError naming each."""
     dtypes = [a.dtype for a in arrays.values() if a is not None]
     first = dtypes[0]
-    if first not in _FLOATS or dtypes.count(first) != len(dtypes):
+    if first not in FLOATS or dtypes.count(first) != len(dtypes):
         given = ((name, a.dtype) for name, a in arrays.items() if a is not None)
         got = ", ".join(f"{name} is {d}" for name, d in given)
         raise DtypeError(f"{function} takes float32 or float64, one for all arrays; {got}")
@@ -112,7 +106,7 @@ def _check_cotangent(
 
 def floats(function: str, x: Array) -> None:
     """x is of float32 or float64."""
-    if x.dtype not in _FLOATS:
+    if x.dtype not in FLOATS:
         one_dtype(function, x=x)  # which says so
 
 

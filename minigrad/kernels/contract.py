@@ -78,15 +78,16 @@ the operation does not care, of any shape):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.geometry import ConvSpec, PoolWindow
+from minigrad.arrays import Array
+from minigrad.geometry import KINDS, PoolWindow, classify
 from minigrad.kernels import checks
-from minigrad.kernels.checks import Array, check_places, misplaced, one_dtype, same_shape
+from minigrad.kernels.checks import check_places, misplaced, one_dtype, same_shape
 from minigrad.kernels.tables import CHAIN, FUNCTIONS_OF_ONE, INNER, PIXELS
 
 __all__ = [
@@ -108,26 +109,6 @@ __all__ = [
     "one_dtype",
     "same_shape",
 ]
-
-KINDS = ("pointwise", "depthwise", "dense", "general")
-
-
-def classify(spec: ConvSpec, w_shape: Sequence[int]) -> str:
-    """The kind of a convolution: which loops of T fall away.
-
-    >>> classify(ConvSpec(), (96, 16, 1, 1)), classify(ConvSpec(groups=96), (96, 1, 3, 3))
-    ('pointwise', 'depthwise')
-    >>> classify(ConvSpec(), (32, 16, 3, 1)), classify(ConvSpec(groups=2), (32, 8, 3, 3))
-    ('dense', 'general')
-    """
-    cout, cin_per_group, kh, kw = w_shape
-    if spec.groups == 1:
-        unpadded = spec.padding == ((0, 0), (0, 0))
-        return "pointwise" if (kh, kw) == (1, 1) and unpadded else "dense"
-    if spec.groups == cout and cin_per_group == 1:
-        return "depthwise"
-    return "general"
-
 
 # What overflows is infinite and what is undefined is NaN, as IEEE 754 and PyTorch have it,
 # without NumPy's warnings: a decorator of functions that compute with NumPy.

@@ -45,7 +45,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minigrad.kernels.tables import ACTIVATIONS
-from minigrad.tensor import OPERATIONS, PRIMITIVES, Tensor
 
 if TYPE_CHECKING:
     from minigrad.ops.activation import *
@@ -74,6 +73,7 @@ if TYPE_CHECKING:
     from minigrad.ops.shaping import clone, flatten, pad, reshape, squeeze, unsqueeze
     from minigrad.ops.suppression import non_max_suppression
     from minigrad.ops.transposed import conv_transpose2d
+    from minigrad.tensor import Tensor
 
 __all__ = [
     "absolute", "add", "argmax", "argmin", "astype", "avg_pool2d", "batch_norm", "broadcast_to",
@@ -141,16 +141,16 @@ def __dir__() -> list[str]:
 
 
 def load_all(_: str = "") -> None:
-    """Import every file: all primitives are in ``tensor.PRIMITIVES`` then."""
+    """Import every file: all primitives are in ``tensor.PRIMITIVES`` then, which asks for it."""
     for name in _NAMES:
         _file(name)
 
 
-def _method(name: str) -> None:
+def add_method(name: str) -> None:
+    """Have a public function in ``tensor.OPERATIONS``, which methods of a Tensor call."""
+    from minigrad.tensor import OPERATIONS  # this package is listed before a Tensor is needed
+
+    if name == "backward":
+        importlib.import_module("minigrad.autograd")  # which enters it
     if name in _FILES:
         OPERATIONS[name] = getattr(_file(_FILES[name]), name)
-
-
-# What the methods of a Tensor call, and what plans name.
-OPERATIONS.find = _method
-PRIMITIVES.find = load_all

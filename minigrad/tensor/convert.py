@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from minigrad.arguments import is_number, quoted
+from minigrad.arrays import FLOATS, Array, Shape
 from minigrad.errors import ArgumentError, DtypeError
 from minigrad.resources import check_memory
 
@@ -34,10 +35,7 @@ __all__ = [
     "set_default_dtype",
 ]
 
-Array: TypeAlias = "npt.NDArray[Any]"  # a string: importing numpy.typing takes milliseconds
 Dtype: TypeAlias = "np.dtype[Any]"
-Shape = tuple[int, ...]
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _default = FLOATS[0]
 

@@ -113,7 +113,7 @@ def source(x: Tensor | None) -> Node | Tensor | None:
     return x if x.node is None else cast("Node", x.node)
 
 
-PRIMITIVES: Registry[Primitive] = Registry()
+PRIMITIVES: Registry[Primitive] = Registry("minigrad.ops", "load_all")
 Interpreter: TypeAlias = "Callable[[Primitive, Sequence[Tensor | None], Params], Tensor]"
 
 

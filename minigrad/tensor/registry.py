@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import TypeVar
 
 __all__ = ["Registry"]
@@ -11,13 +11,22 @@ Entry = TypeVar("Entry")
 
 
 class Registry(dict[str, Entry]):
-    """Entries by name; ``find(name)`` is called for one that is not there yet, and adds it."""
+    """Entries by name; a missing one is added by a function that is called with the name.
 
-    find: Callable[[str], None] | None = None
+    The function is named, not given: the package that has it is imported at the first miss.
+
+    Parameters
+    ----------
+    package, function : str
+        Where it is.
+    """
+
+    def __init__(self, package: str, function: str) -> None:
+        super().__init__()
+        self._package, self._function = package, function
 
     def __missing__(self, name: str) -> Entry:
-        if self.find is not None:
-            self.find(name)
+        getattr(importlib.import_module(self._package), self._function)(name)
         if name not in self:
             raise KeyError(name)
         return self[name]

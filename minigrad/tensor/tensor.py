@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "Axes", "Index", "Operand", "Place", "Tensor", "wrap"]
 
-OPERATIONS: Registry[Callable[..., Tensor]] = Registry()
+OPERATIONS: Registry[Callable[..., Tensor]] = Registry("minigrad.ops", "add_method")
 Operand: TypeAlias = "Tensor | float | np.generic | Array"
 Index: TypeAlias = "Place | tuple[Place, ...]"
 Place: TypeAlias = "int | np.integer | slice | EllipsisType | None"

@@ -16,7 +16,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.engine.files import OPERATIONS
-from minigrad.engine.loading import CALLS
+from minigrad.engine.loading_calls import CALLS
 from minigrad.engine.packing import PAGE, PackedConstant
 from minigrad.errors import FormatError, GraphError, MinigradError
 from minigrad.formats.limits import Budget

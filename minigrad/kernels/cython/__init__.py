@@ -30,41 +30,44 @@ What may be changed: how the work is cut and packed, and every ``bind_...`` toge
 the engine that calls it; not the order of a sum (tests/test_bits.py, tests/kernels).
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from minigrad.kernels.cython import elementwise
-from minigrad.kernels.cython._convolution import bind_conv2d, pack
+from minigrad.demand import on_demand
 from minigrad.kernels.cython.core import REASON
-from minigrad.kernels.cython.dense import dense_conv2d, general_conv2d, linear, pointwise_conv2d
-from minigrad.kernels.cython.dense_gradients import conv2d_input_grad, conv2d_weight_grad
-from minigrad.kernels.cython.depthwise import depthwise_conv2d
-from minigrad.kernels.cython.depthwise_gradients import (
-    depthwise_conv2d_input_grad,
-    depthwise_conv2d_weight_grad,
-)
-from minigrad.kernels.cython.layout import empty_channels_last
-from minigrad.kernels.cython.normalisation import (
-    batch_norm,
-    batch_norm_input_grad,
-    batch_norm_statistics,
-    batch_norm_sums,
-)
-from minigrad.kernels.cython.pooling import (
-    avg_pool2d,
-    avg_pool2d_input_grad,
-    global_avg_pool,
-    max_pool2d,
-    max_pool2d_gather,
-    max_pool2d_input_grad,
-)
-from minigrad.kernels.cython.program import bind_input_grad, bind_weight_grad
-from minigrad.kernels.cython.reductions import (
-    log_softmax,
-    log_softmax_input_grad,
-    softmax,
-    softmax_input_grad,
-    sum,
-)
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE
+
+if TYPE_CHECKING:
+    from minigrad.kernels.cython._convolution import bind_conv2d, pack
+    from minigrad.kernels.cython.dense import dense_conv2d, general_conv2d, linear, pointwise_conv2d
+    from minigrad.kernels.cython.dense_gradients import conv2d_input_grad, conv2d_weight_grad
+    from minigrad.kernels.cython.depthwise import depthwise_conv2d
+    from minigrad.kernels.cython.depthwise_gradients import (
+        depthwise_conv2d_input_grad,
+        depthwise_conv2d_weight_grad,
+    )
+    from minigrad.kernels.cython.layout import empty_channels_last
+    from minigrad.kernels.cython.normalisation import (
+        batch_norm,
+        batch_norm_input_grad,
+        batch_norm_statistics,
+        batch_norm_sums,
+    )
+    from minigrad.kernels.cython.pooling import (
+        avg_pool2d,
+        avg_pool2d_input_grad,
+        global_avg_pool,
+        max_pool2d,
+        max_pool2d_gather,
+        max_pool2d_input_grad,
+    )
+    from minigrad.kernels.cython.program import bind_input_grad, bind_weight_grad
+    from minigrad.kernels.cython.reductions import (
+        log_softmax,
+        log_softmax_input_grad,
+        softmax,
+        softmax_input_grad,
+        sum,
+    )
 
 __all__ = [
     "UNAVAILABLE",
@@ -101,7 +104,30 @@ __all__ = [
 
 UNAVAILABLE: str | None = REASON
 
-
-def __getattr__(name: str) -> Any:
-    """The functions of one number, which their table names."""
-    return getattr(elementwise, name)
+on_demand(
+    __name__,
+    {
+        "minigrad.kernels.cython.elementwise": " ".join(
+            name for f in FUNCTIONS_OF_ONE for name in (f.name, f.input_grad if f.slope else "")
+        ),
+        "minigrad.kernels.cython._convolution": "bind_conv2d pack",
+        "minigrad.kernels.cython.dense": ("dense_conv2d general_conv2d linear pointwise_conv2d"),
+        "minigrad.kernels.cython.dense_gradients": ("conv2d_input_grad conv2d_weight_grad"),
+        "minigrad.kernels.cython.depthwise": "depthwise_conv2d",
+        "minigrad.kernels.cython.depthwise_gradients": (
+            "depthwise_conv2d_input_grad depthwise_conv2d_weight_grad"
+        ),
+        "minigrad.kernels.cython.layout": "empty_channels_last",
+        "minigrad.kernels.cython.normalisation": (
+            "batch_norm batch_norm_input_grad batch_norm_statistics batch_norm_sums"
+        ),
+        "minigrad.kernels.cython.pooling": (
+            "avg_pool2d avg_pool2d_input_grad global_avg_pool max_pool2d max_pool2d_gather "
+            "max_pool2d_input_grad"
+        ),
+        "minigrad.kernels.cython.program": "bind_input_grad bind_weight_grad",
+        "minigrad.kernels.cython.reductions": (
+            "log_softmax log_softmax_input_grad softmax softmax_input_grad sum"
+        ),
+    },
+)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.errors import BackendError, ShapeError
-from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels.contract import Array, classify, one_dtype
+from minigrad.geometry import ConvSpec, classify, conv_output_shape
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import channels_last, dense, empty_channels_last, regular
 from minigrad.threads import num_threads
@@ -136,6 +136,8 @@ def _same_spec(packed: Any, spec: ConvSpec) -> Any:
 
 
 def _checked(name: str, array: Array, shape: tuple[int, ...], x: Array) -> Array:
+    from minigrad.kernels.contract import one_dtype  # a plan has checked its steps
+
     one_dtype("conv2d", x=x, **{name: array})
     if array.shape != shape:
         raise ShapeError(f"conv2d: {name} must have shape {shape}, got {array.shape}")

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels.contract import Array, PoolWindow
+from minigrad.arrays import Array
+from minigrad.geometry import ConvSpec, PoolWindow, conv_output_shape
 from minigrad.kernels.cython._convolution import epilogue, pack
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.tables import CACHES

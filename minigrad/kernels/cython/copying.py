@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.arrays import Array
 from minigrad.kernels.cython.core import core
 
 __all__ = ["bind_copies"]

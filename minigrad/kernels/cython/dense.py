@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.arrays import Array
 from minigrad.kernels.cython._convolution import convolve
 from minigrad.kernels.cython.core import BoundCall, core
 from minigrad.kernels.cython.layout import dense

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.geometry import ConvSpec, Pair
-from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import channels_last, empty_channels_last, regular
 from minigrad.threads import num_threads

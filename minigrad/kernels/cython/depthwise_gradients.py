@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.arrays import Array
 from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.dense_gradients import Calls, Weights, Zeros, bind_remainders
 from minigrad.kernels.cython.layout import channels_last, empty_channels_last, regular

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minigrad.kernels.contract import Array, functions_of_one, in_one_order
+from minigrad.arrays import Array
+from minigrad.kernels.contract import functions_of_one, in_one_order
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import in_order_of
 from minigrad.threads import num_threads

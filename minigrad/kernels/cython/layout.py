@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.arrays import Array
 from minigrad.kernels.cython.core import core
 from minigrad.resources import check_memory
 from minigrad.threads import num_threads

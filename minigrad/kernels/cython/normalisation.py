@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.contract import Array, ieee
+from minigrad.arrays import Array
+from minigrad.kernels.contract import ieee
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import dense, pixels
 from minigrad.threads import num_threads

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.arrays import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import is_channels_last, nchw, regular
 

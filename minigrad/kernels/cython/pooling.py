@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.contract import Array, PoolWindow, misplaced
+from minigrad.arrays import Array
+from minigrad.geometry import PoolWindow
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import nchw, pixels
 from minigrad.threads import num_threads
@@ -58,6 +59,8 @@ def max_pool2d_gather(x: Array, index: Array) -> Array:
     places = _places(index)
     y = np.empty(places.shape, x.dtype)
     if y.size and not core.Windows(pixels(x), y, places).gather(num_threads()):
+        from minigrad.kernels.contract import misplaced
+
         raise misplaced("max_pool2d_gather", x.shape)
     return nchw(y)
 
@@ -68,6 +71,8 @@ def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Arr
     n, c, h, w = x_shape
     dx = np.zeros((n, h, w, c), g.dtype)
     if g.size and not core.Windows(dx, pixels(g), places).scatter(num_threads()):
+        from minigrad.kernels.contract import misplaced
+
         raise misplaced("max_pool2d_input_grad", x_shape)
     return nchw(dx)
 

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import Array, classify
+from minigrad.arrays import Array
+from minigrad.geometry import ConvSpec, classify
 from minigrad.kernels.cython.core import core
-from minigrad.kernels.cython.dense_gradients import bind_dense_input_grad, bind_dense_weight_grad
-from minigrad.kernels.cython.depthwise_gradients import (
-    bind_depthwise_input_grad,
-    bind_depthwise_weight_grad,
-)
 
 __all__ = [
     "Edge",
@@ -29,12 +24,18 @@ __all__ = [
 
 def bind_input_grad(g: Array, w: Array, dx: Array, spec: ConvSpec) -> Any:
     """The call that writes dT/dx to dx, for a convolution of any kind."""
+    from minigrad.kernels.cython.dense_gradients import bind_dense_input_grad  # of training alone
+    from minigrad.kernels.cython.depthwise_gradients import bind_depthwise_input_grad
+
     depthwise = classify(spec, w.shape) == "depthwise"
     return (bind_depthwise_input_grad if depthwise else bind_dense_input_grad)(g, w, dx, spec)
 
 
 def bind_weight_grad(g: Array, x: Array, dw: Array, spec: ConvSpec) -> Any:
     """The call that writes dT/dw to dw, for a convolution of any kind."""
+    from minigrad.kernels.cython.dense_gradients import bind_dense_weight_grad
+    from minigrad.kernels.cython.depthwise_gradients import bind_depthwise_weight_grad
+
     depthwise = classify(spec, dw.shape) == "depthwise"
     return (bind_depthwise_weight_grad if depthwise else bind_dense_weight_grad)(g, x, dw, spec)
 

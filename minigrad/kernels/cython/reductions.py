@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.arrays import Array
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.cython.layout import dense, nchw, pixels, regular
 from minigrad.threads import num_threads

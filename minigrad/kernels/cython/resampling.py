@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.kernels.contract import Array
+from minigrad.arrays import Array
 from minigrad.kernels.cython.core import core
 
 if TYPE_CHECKING:

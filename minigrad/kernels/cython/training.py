@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from minigrad.geometry import ConvSpec
-from minigrad.kernels.contract import Array, classify
+from minigrad.arrays import Array
+from minigrad.geometry import ConvSpec, classify
 from minigrad.kernels.cython._convolution import bind_conv2d, pack
 from minigrad.kernels.cython.copying import bind_copies
 from minigrad.kernels.cython.core import BoundCall, core

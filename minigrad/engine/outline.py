@@ -1,0 +1,171 @@
+"""The steps of a saved plan whose shapes are known by arithmetic alone.
+
+Loading a plan is part of the start of a process, and most networks have but a few kinds of step.
+These are recorded here without a tensor or an operation.  A rule says what a step makes if it
+is certain of it, as strictly as the public function would; of all else it says nothing, and the
+plan is recorded by the public functions (``loading_calls``), which also say what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from minigrad.arguments import LARGEST
+from minigrad.arrays import Shape
+from minigrad.engine.graph import Constant, Ref, Step, Value
+from minigrad.errors import MinigradError
+from minigrad.geometry import PoolWindow, conv_output_shape, conv_spec, pair
+from minigrad.kernels.tables import FUNCTIONS_OF_ONE
+
+__all__ = ["RULES", "VERSION", "is_name", "outlined"]
+
+VERSION = "2"  # of the format
+LONGEST_NAME = 200
+MOST_NUMBERS = 1 << 60
+Params: TypeAlias = "dict[str, Any]"  # as JSON has them
+Found: TypeAlias = "tuple[Params, Shape] | None"
+Rule: TypeAlias = "Callable[[Sequence[Ref], Params], Found]"
+
+
+def _conv2d(refs: Sequence[Ref], params: Params) -> Found:
+    match refs, params:
+        case [Value() as x, Constant() as w, b], {"spec": [stride, padding, dilation, groups]}:
+            spec = conv_spec(x.shape, w.shape, stride, padding, dilation, groups)
+            shape = conv_output_shape(x.shape, w.shape, spec)
+            return ({"spec": spec}, shape) if _is_vector(b, w.shape[0]) else None
+    return None
+
+
+def _linear(refs: Sequence[Ref], params: Params) -> Found:
+    match refs:
+        case [Value(shape=(n, k)), Constant() as w, b] if len(w.shape) == 2 and not params:
+            fits = k == w.shape[1] and _is_vector(b, w.shape[0])
+            return ({}, (n, w.shape[0])) if fits else None
+    return None
+
+
+def _is_vector(b: Ref, size: int) -> bool:
+    """Whether b is left out, or a constant of so many numbers."""
+    return b is None or (isinstance(b, Constant) and b.shape == (size,))
+
+
+def _function(refs: Sequence[Ref], params: Params) -> Found:
+    match refs:
+        case [Value() as x] if not params:
+            return {}, x.shape
+    return None
+
+
+def _pair(refs: Sequence[Ref], params: Params) -> Found:
+    match refs:
+        case [Value() as a, Value() as b] if a.shape == b.shape and not params:
+            return {}, a.shape
+    return None
+
+
+def _global_avg_pool(refs: Sequence[Ref], params: Params) -> Found:
+    match refs:
+        case [Value(shape=(n, c, h, w))] if h and w and not params:
+            return {}, (n, c, 1, 1)
+    return None
+
+
+def _max_pool2d(refs: Sequence[Ref], params: Params) -> Found:
+    match refs, params:
+        case [Value() as x], {"window": [kernel, stride, [rows, columns], dilation, bool(ceil)]}:
+            pads = pair(rows, "padding", 0), pair(columns, "padding", 0)
+            sizes = pair(kernel, "kernel"), pair(stride, "stride")
+            window = PoolWindow(*sizes, pads, pair(dilation, "dilation"), ceil)
+            fits = all(2 * max(pads[axis]) <= window.kernel[axis] for axis in (0, 1))
+            if window.dilation == (1, 1) and fits:
+                return {"window": window}, window.output_shape(x.shape)
+    return None
+
+
+def _shape(params: Params) -> Shape | None:
+    """The only parameter, if it is a shape."""
+    match params:
+        case {"shape": list(sizes)} if len(params) == 1 and len(sizes) <= 8:
+            known = all(type(n) is int and 0 <= n <= LARGEST for n in sizes)
+            return tuple(sizes) if known else None
+    return None
+
+
+def _reshape(refs: Sequence[Ref], params: Params) -> Found:
+    match refs:
+        case [Value() as x] if (shape := _shape(params)) is not None:
+            same = math.prod(shape) == math.prod(x.shape)
+            return ({"shape": shape}, shape) if same else None
+    return None
+
+
+def _broadcast_to(refs: Sequence[Ref], params: Params) -> Found:
+    match refs:
+        case [Value() as x] if (shape := _shape(params)) and len(shape) == len(x.shape):
+            fits = all(old in (1, new) for old, new in zip(x.shape, shape, strict=True))
+            fits = fits and shape != x.shape and math.prod(shape) < MOST_NUMBERS
+            return ({"shape": shape}, shape) if fits else None
+    return None
+
+
+RULES: dict[str, Rule] = {
+    "conv2d": _conv2d,
+    "linear": _linear,
+    "add": _pair,
+    "mul": _pair,
+    "global_avg_pool": _global_avg_pool,
+    "max_pool2d": _max_pool2d,
+    "reshape": _reshape,
+    "broadcast_to": _broadcast_to,
+    **{f.name: _function for f in FUNCTIONS_OF_ONE},
+}
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a layer."""
+    return len(text) <= LONGEST_NAME and text.isprintable()
+
+
+def outlined(
+    steps: Sequence[object], constants: Mapping[str, Constant], start: Value
+) -> dict[int, Step] | None:
+    """The recorded steps, if each is of a kind that is known here and certainly right.
+
+    Parameters
+    ----------
+    steps : sequence
+        As a plan file describes them.
+    constants : mapping
+        What they may read beside values, by name.
+    start : Value
+        The input.
+    """
+    values: dict[object, Ref] = {None: None, "0": start}
+    values.update(constants)
+    made: dict[int, Step] = {}
+    for number, described in enumerate(steps, 1):
+        try:
+            step = _outlined(described, values, number, start)
+        except (MinigradError, TypeError, ValueError, LookupError, OverflowError):
+            return None
+        if step is None:
+            return None
+        made[number] = step
+        values[str(number)] = step.output
+    return made
+
+
+def _outlined(
+    described: object, values: Mapping[object, Ref], number: int, start: Value
+) -> Step | None:
+    match described:
+        case [str(op), list(names), dict(params), str(layer), str(last)] if op in RULES:
+            refs = tuple([values[name] for name in names])
+            alike = all(ref is None or ref.dtype == start.dtype for ref in refs)
+            found = RULES[op](refs, params) if alike and is_name(layer) and is_name(last) else None
+            if found is not None:
+                value = Value(number, found[1], start.dtype)
+                return Step(op, refs, found[0], layer, value, absorbed=(last,))
+    return None
