@@ -26,7 +26,8 @@ Reading order:
     describe     a plan as a table, and the time of its steps
     packing      filters in the order of the kernels, as plan files have them
     files, outline, loading    plans on disk
-    loading_calls, loading_moves    saved steps of less common kinds
+    loading_weights, loading_calls, loading_moves    its filters, and steps of less common kinds
+    loading_shapes    a plan file for other shapes
     export, export_moves    the steps as an ONNX model
     tape         a training step recorded: forward by shape, backward by the chain rule
     combine      its passes over a map that can be one

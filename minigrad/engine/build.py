@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 
@@ -100,6 +100,16 @@ def recorded(
     return traced
 
 
+class Plans(Protocol):
+    """What makes the plan for a shape: a ``Recipe``, or a file."""
+
+    name: str
+    layout: str
+
+    def plan(self, shape: Shape) -> Plan:
+        """The plan for an input of this shape."""
+
+
 class OpenPlan:
     """A network compiled for whatever shape comes; call it with a batch.
 
@@ -111,7 +121,7 @@ class OpenPlan:
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : Plans
         How the model becomes a plan.
 
     Examples
@@ -122,7 +132,7 @@ class OpenPlan:
     [(1, 8, 4, 4), (2, 8, 4, 4)]
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Plans) -> None:
         self._recipe = recipe
         self._plans: dict[Shape, Plan] = {}
         self._used: dict[Shape, int] = {}
@@ -208,7 +218,7 @@ class OpenPlan:
     def __getstate__(self) -> dict[str, object]:
         return {"_recipe": self._recipe}
 
-    def __setstate__(self, state: dict[str, Recipe]) -> None:
+    def __setstate__(self, state: dict[str, Plans]) -> None:
         self.__init__(state["_recipe"])  # type: ignore[misc]
 
 

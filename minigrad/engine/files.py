@@ -6,11 +6,14 @@ them, and its metadata hold the steps as JSON:
     {"input": [1, 3, 224, 224], "dtype": "float32", "layout": "NCHW", "name": "mobilenet_v2",
      "steps": [["conv2d", ["0", "w0", "w1"], {"spec": [...]}, "stem.conv", "stem.bn"], ...],
      "outputs": ["151"], "returns_one": true,
-     "isa": "avx512", "register": 64, "packed": {"w0": [[32, 3, 3, 3], 1], ...}}
+     "isa": "avx512", "register": 64, "packed": {"w0": [[32, 3, 3, 3], 1], ...},
+     "preparation": null, "inputs": []}
 
 A step names what it reads, the number of a value (0 is the input) or a tensor, its layer, and
 the last layer whose work it does.  Each is one primitive; what was fused into it is written as
-steps of its own.  A tensor under "packed" has
+steps of its own.  A gate is broadcast to the shape of a second value, so that the steps serve any
+size.  "preparation" has the mean, the deviation and the order of the channels, if the plan takes
+bytes; "inputs" the name and shape of each of several (``several``).  A tensor under "packed" has
 filters of this shape and number of groups in the order of ``packing``, for registers of so many
 bytes, and begins with a page of the file.  Beside "minigrad.plan", the version of the format,
 and "minigrad.steps", the metadata have what the network's own weights say of it: its name,
@@ -21,13 +24,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from minigrad.arrays import Array, Shape
 from minigrad.engine.design import Design
 from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
 from minigrad.engine.outline import VERSION
 from minigrad.engine.packing import PAGE, Order, register_bytes
+from minigrad.engine.scaling import Scaling
 from minigrad.errors import GraphError
 from minigrad.formats.safetensors import write_safetensors
 from minigrad.formats.writing import replacing
@@ -49,9 +53,14 @@ OPERATIONS = frozenset(
 
 
 def save_plan(
-    plan: Design, layout: str, about: Mapping[str, str], path: str | os.PathLike[str]
+    plan: Design,
+    layout: str,
+    about: Mapping[str, str],
+    path: str | os.PathLike[str],
+    scaling: Scaling | None = None,
+    inputs: Sequence[tuple[str, Shape]] = (),
 ) -> None:
-    """Write a plan to a file; see ``Plan.save``."""
+    """Write a plan to a file; see ``Plan.save`` and, for ``inputs``, ``JointPlan.save``."""
     writer = _Writer(_packable(plan.unfused))
     for step in plan.unfused.steps.values():
         writer.step(step)
@@ -68,6 +77,8 @@ def save_plan(
             "isa": current_level() or "none",
             "register": register_bytes(),
             "packed": {name: [shape, o.groups] for name, (shape, o) in writer.packed.items()},
+            "preparation": scaling,
+            "inputs": inputs,
         }
     )
     metadata = {**about, "minigrad.plan": VERSION, "minigrad.steps": text}
@@ -146,9 +157,9 @@ class _Writer:
         inputs, epilogue = [self.ref(ref) for ref in step.inputs], step.epilogue
         first, last = step.layer, step.last_layer
         if epilogue.gate:
-            shape, scaling = {"shape": step.source.shape}, step.absorbed[0]
-            wide = self.add("broadcast_to", [self.ref(epilogue.gate)], shape, scaling, scaling)
-            inputs[0] = self.add("mul", [inputs[0], wide], {}, scaling, scaling)
+            gate, layer = [self.ref(epilogue.gate), inputs[0]], step.absorbed[0]
+            wide = self.add("broadcast_to", gate, {}, layer, layer)
+            inputs[0] = self.add("mul", [inputs[0], wide], {}, layer, layer)
         after = list(epilogue.after())
         y = self.add(step.op, inputs, dict(step.params), first, first if after else last)
         for op, others in after:

@@ -10,24 +10,30 @@ shape decides how many numbers they must be, and any numbers are filters.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy as np
 
 from minigrad.arguments import LARGEST
-from minigrad.arrays import FLOATS, Array
+from minigrad.arrays import FLOATS, Array, Shape
 from minigrad.engine.batches import LAYOUTS
+from minigrad.engine.bind import PackedWeights
 from minigrad.engine.design import design
 from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.graph import Constant, Graph, Value, needed
+from minigrad.engine.loading_weights import check_read_as_filters, filters_of
 from minigrad.engine.outline import VERSION, is_name, outlined
-from minigrad.engine.packing import REGISTERS, Order, PackedConstant, aligned, register_bytes
+from minigrad.engine.packing import REGISTERS, register_bytes
 from minigrad.engine.plan import Plan
+from minigrad.engine.scaling import Scaling, scaling_of
+from minigrad.engine.schedule import with_batch
 from minigrad.errors import FormatError, MinigradError, quote, shown
 from minigrad.formats.limits import Budget, default_limit
 from minigrad.formats.safetensors import read_safetensors
@@ -37,15 +43,36 @@ from minigrad.kernels.cython.core import current_level
 from minigrad.resources import check_memory
 from minigrad.threads import thread_count
 
-__all__ = ["load_plan"]
+if TYPE_CHECKING:
+    from minigrad.engine.build import OpenPlan
+    from minigrad.engine.several import JointPlan
+
+__all__ = ["Saved", "load_plan"]
 
 MOST_STEPS = 2000
 MOST_IMAGES = 1 << 16
 
 
+@overload
 def load_plan(
-    path: str | os.PathLike[str], *, threads: int | None = None, mmap: bool = False
-) -> Plan:
+    path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    mmap: bool = False,
+    any_shape: Literal[False] = False,
+) -> Plan: ...
+@overload
+def load_plan(
+    path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    mmap: bool = False,
+    any_shape: Literal[True],
+) -> OpenPlan: ...
+def load_plan(
+    path: str | os.PathLike[str], *, threads: int | None = None, mmap: bool = False,
+    any_shape: bool = False,
+) -> Plan | OpenPlan | JointPlan:  # fmt: skip
     """Read a plan that ``Plan.save`` wrote.
 
     Nothing but NumPy and the compiled core is needed; the model is not.  The file is checked as
@@ -61,15 +88,21 @@ def load_plan(
         Map the file instead of reading it: the kernels read the weights where they lie in the
         file, and processes that map one file share its memory.  A file that is cut in place while
         the plan is in use ends the process (``save`` replaces files, which is safe).
+    any_shape : bool
+        Take any batch, and any size for which the saved steps are the network's (a ShapeError
+        says where they are not).  All shapes share the weights of the file.
 
     Returns
     -------
-    Plan
+    Plan, or OpenPlan for any shape
+        Of a file that a plan of several inputs wrote, a JointPlan.
 
     Raises
     ------
     FormatError
         If the file is broken, hostile, or no plan.
+    ArgumentError
+        If any shape is asked of a plan of several inputs.
     OSError
         If the file cannot be opened.
 
@@ -82,26 +115,42 @@ def load_plan(
     >>> x = np.ones((1, 3, 9, 9), np.float32)
     >>> bool((mg.load_plan(path)(x) == plan(x)).all())
     True
+    >>> mg.load_plan(path, any_shape=True)(np.ones((2, 3, 7, 7), np.float32)).shape
+    (2, 8, 5, 5)
     """
     workers = None if threads is None else thread_count(threads)
-    name = os.fspath(path)
+    name = shown(os.fspath(path), 5000)
     try:
-        with source(name, mapped=mmap) as file:
-            state = read_safetensors(file, Budget(default_limit(file.size)))
-        version = state.metadata.pop("minigrad.plan", None)
-        if version != VERSION:
-            raise FormatError(_other(version))
-        network = _Saved(state, _parsed(state.metadata.pop("minigrad.steps", "")))
+        network = _read(os.fspath(path), mmap)
         plan = network.plan(workers)
     except FormatError as error:
-        raise FormatError(f"{shown(name, 5000)}: {error}") from None
-    if network.register not in (0, register_bytes()) and (here := current_level()):
+        raise FormatError(f"{name}: {error}") from None
+    if network.is_packed and network.register != register_bytes() and (here := current_level()):
         warnings.warn(
-            f"{shown(name, 5000)} was packed for {network.isa}, and this machine runs {here}: "
+            f"{name} was packed for {network.isa}, and this machine runs {here}: "
             f"its weights are packed anew, which a file that is saved on this machine spares",
             stacklevel=2,
         )
+    if any_shape:
+        from minigrad.engine.loading_shapes import for_any_shape  # here and below: few ask for it
+
+        return for_any_shape(network, name, workers)
+    if network.inputs:
+        from minigrad.engine.several import JointPlan
+
+        names, shapes = zip(*network.inputs, strict=True)
+        return JointPlan(plan, shapes, names if all(names) else ())
     return plan
+
+
+def _read(path: str, mapped: bool) -> Saved:
+    """What a file says, checked."""
+    with source(path, mapped=mapped) as file:
+        state = read_safetensors(file, Budget(default_limit(file.size)))
+    version = state.metadata.pop("minigrad.plan", None)
+    if version != VERSION:
+        raise FormatError(_other(version))
+    return Saved(state, _parsed(state.metadata.pop("minigrad.steps", "")))
 
 
 def _other(version: str | None) -> str:
@@ -126,7 +175,7 @@ def _parsed(text: str) -> Any:
         raise FormatError("the steps of the plan are not JSON") from None
 
 
-class _Saved:
+class Saved:
     """The network that a plan file describes."""
 
     def __init__(self, state: StateDict, described: object) -> None:
@@ -136,6 +185,7 @@ class _Saved:
                 "layout": str(layout), "name": str(name), "steps": list(steps),
                 "outputs": list(outputs), "returns_one": bool(returns_one),
                 "isa": str(isa), "register": int(register), "packed": dict(packed),
+                "preparation": None | list() as preparation, "inputs": list(inputs),
             }:  # fmt: skip
                 pass
             case _:
@@ -153,6 +203,30 @@ class _Saved:
         self.isa, self.register = isa, register
         self.constants = self._constants(state, packed)
         self.metadata = state.metadata
+        self.scaling = None if preparation is None else self._scaling(preparation)
+        self.inputs = [self._input(described) for described in inputs]
+        self.is_packed, self.packed = bool(packed), PackedWeights()
+        if self.inputs and (sum(math.prod(s) for _, s in self.inputs),) != self.shape:
+            raise FormatError("the inputs of the plan are not as many numbers as it takes")
+        if len({name for name, _ in self.inputs if name}) not in (0, len(self.inputs)):
+            raise FormatError("the inputs of the plan do not all have a name of their own")
+
+    def _scaling(self, described: list[object]) -> Scaling:
+        """How bytes become numbers."""
+        match described:
+            case [list(mean), list(std), str(order)] if self.dtype == "float32":
+                if len(self.shape) == 4 and self.shape[1] == len(mean):
+                    with contextlib.suppress(MinigradError):
+                        return scaling_of(Scaling(tuple(mean), tuple(std), order))
+        raise FormatError("the plan's preparation is not one for its input")
+
+    def _input(self, described: object) -> tuple[str, Shape]:
+        """The name and the shape of one of several inputs."""
+        match described:
+            case [str(name), list(shape)] if is_name(name) and len(shape) <= 8:
+                if all(type(n) is int and 0 <= n <= LARGEST for n in shape):
+                    return name, tuple(shape)
+        raise FormatError(f"an input of the plan, {quote(str(described))}, is no name and shape")
 
     def _constants(
         self, state: Mapping[str, Array], packed: dict[str, object]
@@ -160,27 +234,34 @@ class _Saved:
         """What the steps may read beside maps; packed filters are known by shape alone."""
         if (self.register not in REGISTERS and packed) or not packed.keys() <= state.keys():
             raise FormatError("the plan says of tensors that are not there that they are packed")
-        _check_read_as_filters(packed, self.steps)
+        check_read_as_filters(packed, self.steps)
         floats = {name: array for name, array in state.items() if array.dtype in FLOATS}
         constants = {name: Constant(array) for name, array in floats.items()}
         for name, described in packed.items():
-            constants[name] = _filters(name, state[name], described, self.register)
+            constants[name] = filters_of(name, state[name], described, self.register)
         return constants
 
-    def plan(self, threads: int | None) -> Plan:
-        """The plan, recorded from the file's steps."""
+    def plan(self, threads: int | None, shape: Shape | None = None) -> Plan:
+        """The plan for the saved shape, or for another number of images of a recordable one."""
+        at = self.shape if shape is None else shape
         try:
-            graph, notes = rewrite(self._graph(), FOLDS)
-            plan = design(graph, notes, self.name)
-            return Plan(plan, threads, self.layout, about=partial(dict[str, str], self.metadata))
+            graph, notes = rewrite(self.recorded((*self.shape[:1], *at[1:])), FOLDS)
+            if at != graph.shape:
+                graph = _with_images(graph, at[0])
+            about = partial(dict[str, str], self.metadata)
+            made = design(graph, notes, self.name)
+            return Plan(made, threads, self.layout, self.packed, about, self.scaling)
         except FormatError:
             raise
         except (MinigradError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise FormatError(f"the plan cannot be run: {quote(str(error), 300)}") from None
 
-    def _graph(self) -> Graph:
-        """The recorded steps."""
-        start = Value(0, self.shape, np.dtype(self.dtype))
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "packed": {}}
+
+    def recorded(self, shape: Shape) -> Graph:
+        """The recorded steps for an input of this shape."""
+        start = Value(0, shape, np.dtype(self.dtype))
         made = outlined(self.steps, self.constants, start)
         known = {str(number): step.output for number, step in (made or {}).items()}
         outputs = tuple([known[n] for n in self.outputs if isinstance(n, str) and n in known])
@@ -193,34 +274,9 @@ class _Saved:
         return Graph(start, needed(made, outputs), outputs, self.returns_one and len(outputs) == 1)
 
 
-def _filters(name: str, array: Array, described: object, register: int) -> PackedConstant:
-    """A tensor that holds filters in the order of the kernels."""
-    match described:
-        case [list(shape), int(groups)] if len(shape) in (2, 4):
-            pass
-        case _:
-            raise FormatError(f"the plan does not say the shape of its filters {quote(name)}")
-    if not all(type(n) is int and 0 < n <= LARGEST for n in (*shape, groups)) or shape[0] % groups:
-        raise FormatError(f"the filters {quote(name)} cannot have the shape {quote(str(shape))}")
-    if array.dtype not in FLOATS:
-        raise FormatError(f"the filters {quote(name)} are of {array.dtype}, not of floats")
-    order = Order.of(shape, groups, array.itemsize, register)
-    if array.shape != (order.stored(array.itemsize),):
-        raise FormatError(
-            f"the filters {quote(name)} of shape {tuple(shape)} take "
-            f"{order.stored(array.itemsize):,} numbers, and the file has {array.shape}"
-        )
-    return PackedConstant(tuple(shape), order, aligned(array))
-
-
-def _check_read_as_filters(packed: Mapping[str, object], steps: Sequence[object]) -> None:
-    """Packed numbers are the filters of convolutions and linear maps, and nothing else."""
-    for number, step in enumerate(steps, 1):
-        match step:
-            case [str(op), list(names), *_]:
-                filters = 1 if op in ("conv2d", "linear") else -1
-                others = {n for k, n in enumerate(names) if k != filters and type(n) is str}
-                if others & packed.keys():
-                    raise FormatError(
-                        f"step {number}, {quote(op)}, reads packed filters as other numbers"
-                    )
+def _with_images(graph: Graph, count: int) -> Graph:
+    """The graph for another number of images."""
+    moved = with_batch(graph, count)
+    if moved is None:
+        raise FormatError(f"a step mixes its images, which are {graph.shape[0]} for good")
+    return moved

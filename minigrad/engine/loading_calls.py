@@ -46,6 +46,13 @@ def _batch_norm(inputs: Inputs, params: Params) -> Tensor:
     return ops.batch_norm(x, mean, var, gamma, beta, eps=params["eps"])
 
 
+def _broadcast_to(inputs: Inputs, params: Params) -> Tensor:
+    """To the shape of the second input, or of the parameter."""
+    x, *like = inputs
+    shape = given(like[0]).shape if like else params["shape"]
+    return ops.broadcast_to(given(x), shape)
+
+
 def _plain(name: str) -> Callable[[Inputs, Params], Tensor]:
     """The public function of a primitive without parameters."""
 
@@ -62,7 +69,7 @@ CALLS: dict[str, Callable[[Inputs, Params], Tensor]] = {
     "avg_pool2d": _avg_pool2d,
     "batch_norm_eval": _batch_norm,
     "reshape": lambda inputs, params: ops.reshape(given(inputs[0]), *params["shape"]),
-    "broadcast_to": lambda inputs, params: ops.broadcast_to(given(inputs[0]), params["shape"]),
+    "broadcast_to": _broadcast_to,
     "transpose": lambda inputs, params: ops.permute(given(inputs[0]), *params["axes"]),
     "sum": lambda inputs, params: ops.sum(given(inputs[0]), params["axes"], params["keepdims"]),
     "concat": lambda inputs, params: ops.concat([*map(given, inputs)], params["axis"]),

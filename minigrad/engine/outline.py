@@ -21,7 +21,7 @@ from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 
 __all__ = ["RULES", "VERSION", "is_name", "outlined"]
 
-VERSION = "2"  # of the format
+VERSION = "3"  # of the format
 LONGEST_NAME = 200
 MOST_NUMBERS = 1 << 60
 Params: TypeAlias = "dict[str, Any]"  # as JSON has them
@@ -101,9 +101,19 @@ def _reshape(refs: Sequence[Ref], params: Params) -> Found:
     return None
 
 
+def _like(others: Sequence[Ref], params: Params) -> Shape | None:
+    """The shape of the only other value, or the parameter."""
+    match others:
+        case [Value() as other] if not params:
+            return other.shape
+        case []:
+            return _shape(params)
+    return None
+
+
 def _broadcast_to(refs: Sequence[Ref], params: Params) -> Found:
     match refs:
-        case [Value() as x] if (shape := _shape(params)) and len(shape) == len(x.shape):
+        case [Value() as x, *like] if (shape := _like(like, params)) and len(shape) == len(x.shape):
             fits = all(old in (1, new) for old, new in zip(x.shape, shape, strict=True))
             fits = fits and shape != x.shape and math.prod(shape) < MOST_NUMBERS
             return ({"shape": shape}, shape) if fits else None
@@ -167,5 +177,6 @@ def _outlined(
             found = RULES[op](refs, params) if alike and is_name(layer) and is_name(last) else None
             if found is not None:
                 value = Value(number, found[1], start.dtype)
-                return Step(op, refs, found[0], layer, value, absorbed=(last,))
+                read = refs[:1] if op == "broadcast_to" else refs  # the other gives its shape
+                return Step(op, read, found[0], layer, value, absorbed=(last,))
     return None

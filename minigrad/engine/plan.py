@@ -24,7 +24,7 @@ from minigrad.engine.batches import Batches
 from minigrad.engine.bind import PackedWeights
 from minigrad.engine.design import Design, classifier_input, design
 from minigrad.engine.execute import Execution
-from minigrad.engine.graph import Graph, Step
+from minigrad.engine.graph import Graph, Value, needed
 from minigrad.engine.scaling import Scaling
 from minigrad.engine.schedule import Schedule
 from minigrad.errors import BackendError, GraphError, listing
@@ -112,6 +112,7 @@ class Plan:
         self._packed: PackedWeights = {} if packed is None else packed
         self._execution: Execution | None = None
         self._features: Plan | None = None
+        self._watching: Plan | None = None
         self._about = about
 
     @property
@@ -265,30 +266,33 @@ class Plan:
     def intermediates(
         self, x: npt.ArrayLike | Tensor, names: str | Iterable[str] | None = None
     ) -> dict[str, Array]:
-        """The output of each layer (of ``names``, or all), step by step.
+        """The output of each layer (of ``names``, or all), channels second, in one compiled run.
 
         A layer whose work was fused into another's has no value of its own; the fused
         value stands under the name of the last of them.
         """
         array = self.batches.numbers(self.batches.given(x))
-        chosen = None if names is None else {names} if isinstance(names, str) else set(names)
-        values: dict[str, Array] = {}
-
-        def watch(step: Step, value: Array) -> None:
-            if chosen is None or step.last_layer in chosen:
-                values[step.last_layer] = value.copy()
-
-        from minigrad.engine.interpret import interpret
-
-        interpret(self.unfused, array, watch)
-        unknown = sorted(map(str, (chosen or set()) - set(values)))
-        if unknown:
-            known = dict.fromkeys(step.last_layer for step in self.unfused.steps.values())
+        made = {step.last_layer: step.output for step in self.unfused.steps.values()}
+        chosen = set(made) if names is None else {names} if isinstance(names, str) else set(names)
+        if unknown := sorted(map(str, chosen - set(made))):
             raise GraphError(
                 f"the plan has no step of the name {listing(unknown)}; its steps are "
-                f"{listing(known, 6)}"
+                f"{listing(made, 6)}"
             )
-        return values
+        values = {name: value for name, value in made.items() if name in chosen}
+        if not values:
+            return {}
+        outputs = self._watched(tuple(values.values())).outputs(array)
+        return dict(zip(values, outputs, strict=True))
+
+    def _watched(self, values: tuple[Value, ...]) -> Plan:
+        """The plan that gives these values; that of the last time is kept."""
+        kept = self._watching
+        if kept is None or kept.graph.outputs != values:
+            graph = Graph(self.graph.input, needed(self.unfused.steps, values), values, False)
+            plan = design(graph, (), f"values of {self.name}")
+            self._watching = kept = Plan(plan, self.threads, packed=self._packed)
+        return kept
 
     def profile(self, x: npt.ArrayLike | Tensor, repeats: int = 20) -> Profile:
         """Microseconds of every step, the median of ``repeats`` runs with batch x.
@@ -325,18 +329,14 @@ class Plan:
         Raises
         ------
         GraphError
-            If a step cannot be written: one whose parameters are no plain values; or if the
-            plan was compiled with a ``preparation``, which the file does not have.
+            If a step cannot be written: one whose parameters are no plain values.
         OSError
             If the file cannot be written.
         """
-        if self.scaling is not None:
-            raise GraphError(
-                "save: a plan file takes no photographs of bytes: compile without a preparation"
-            )
         from minigrad.engine.files import save_plan  # only a plan that is saved has use for it
 
-        save_plan(self.design, self.layout, self.metadata if metadata is None else metadata, path)
+        about = self.metadata if metadata is None else metadata
+        save_plan(self.design, self.layout, about, path, self.scaling)
 
     def __repr__(self) -> str:
         from minigrad.engine.describe import line
@@ -349,4 +349,5 @@ class Plan:
         return table(self.design)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_execution": None, "_features": None, "_packed": {}}
+        made = dict.fromkeys(("_execution", "_features", "_watching"))
+        return {**self.__dict__, **made, "_packed": {}}

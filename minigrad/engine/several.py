@@ -10,6 +10,7 @@ plans.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -108,9 +109,13 @@ class JointPlan:
         """Microseconds of every step; see ``Plan.profile``."""
         return self.plan.profile(self._line(xs), repeats)
 
-    def save(self, path: object) -> None:
-        """Raises GraphError: the file of a plan has one input."""
-        raise GraphError("save: a plan file has one input, and this plan takes several")
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+        """Write the plan, with its inputs' names and shapes; see ``Plan.save``."""
+        from minigrad.engine.files import save_plan
+
+        about = self.plan.metadata if metadata is None else metadata
+        inputs = list(zip(self.names or [""] * len(self.shapes), self.shapes, strict=True))
+        save_plan(self.plan.design, self.plan.layout, about, path, inputs=inputs)
 
     def __str__(self) -> str:
         return f"{self._takes()}\n{self.plan}"

@@ -11,6 +11,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.engine.loading import MOST_STEPS
+from minigrad.engine.outline import VERSION
 from minigrad.formats.safetensors import write_safetensors
 
 __all__ = ["HOSTILE", "load_and_run", "plan_file"]
@@ -26,10 +27,11 @@ def plan_file(
     said = {
         "input": [images, 4, 8, 8], "dtype": "float32", "layout": "NCHW", "name": "net",
         "steps": steps, "outputs": outputs or [str(len(steps))],
-        "returns_one": outputs is None, "isa": "avx512", "register": 64, "packed": {}, **words,
+        "returns_one": outputs is None, "isa": "avx512", "register": 64, "packed": {},
+        "preparation": None, "inputs": [], **words,
     }  # fmt: skip
     file = io.BytesIO()
-    metadata = {"minigrad.plan": "2", "minigrad.steps": json.dumps(said)}
+    metadata = {"minigrad.plan": VERSION, "minigrad.steps": json.dumps(said)}
     write_safetensors(file, {"w0": np.ones((4, 4, 1, 1), np.float32)}, metadata)
     return file.getvalue()
 
@@ -76,7 +78,7 @@ def gates() -> bytes:
         at = len(steps)
         steps += [
             step("sum", x, axes=[2, 3], keepdims=True), step("sigmoid", str(at + 1)),
-            step("broadcast_to", str(at + 2), shape=[9, 4, 8, 8]),
+            step("broadcast_to", str(at + 2), x),
             step("mul", x, str(at + 3)), step("conv2d", str(at + 4), "w0", None, **CONV),
         ]  # fmt: skip
         x = str(len(steps))
@@ -129,6 +131,11 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "filters of 2^124 numbers": lambda: packed([2**31 - 1] * 4),
     "filters of 2^31 groups": lambda: packed([2**31 - 1, 1, 1, 1], 2**31 - 1),
     "filters that are not whole pages": lambda: packed([4, 4, 1, 1]),
+    "a preparation of a million channels": lambda: plan_file(
+        chain("relu"), preparation=[[0.5] * 100_000, [1.0] * 100_000, "RGB"]),
+    "a million inputs": lambda: plan_file(
+        chain("relu"), input=[100_000], inputs=[["", [1]]] * 100_000),
+    "inputs of 2^124 numbers": lambda: plan_file(chain("relu"), inputs=[["", [2**31 - 1] * 4]]),
     "lists in lists": lambda: plan_file(json.loads("[" * 400 + "]" * 400)),
     "a step of a million inputs": lambda: plan_file([step("concat", *["0"] * 300_000, axis=1)]),
     "a long number": lambda: plan_file([step("clamp", "0", low=10**4000, high=10**4200)]),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.engine import interpret
 from minigrad.engine.scaling import Scaling
-from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
+from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.models import Preparation
 from minigrad.nn.blocks import InvertedResidual, SqueezeNeXtBlock
 
@@ -261,10 +261,21 @@ def test_every_byte_of_every_channel_is_scaled(channels: int) -> None:
     assert np.array_equal(scaling(pixels), expected)
 
 
-def test_a_plan_that_takes_bytes_is_not_saved_without_them(tmp_path: Any) -> None:
-    plan = mg.compile(network("pointwise", 3), (1, 3, 2, 2), preparation=PREPARATIONS[0])
-    with pytest.raises(GraphError, match="compile without a preparation"):
-        plan.save(tmp_path / "net.plan")
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("preparation", PREPARATIONS, ids=["RGB", "BGR", "signed"])
+def test_a_plan_that_takes_bytes_takes_them_from_disk(
+    preparation: Preparation, layout: str, tmp_path: Any
+) -> None:
+    shape = (2, 3, 2, 2)
+    plan = mg.compile(network("pointwise", 3), shape, layout=layout, preparation=preparation)
+    plan.save(tmp_path / "net.plan")
+    again = mg.load_plan(tmp_path / "net.plan")
+    x = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    x = x if layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    assert np.array_equal(again(x), plan(x))
+    assert np.array_equal(again(x.astype(np.float32)), plan(x.astype(np.float32)))
+    again.save(tmp_path / "again.plan")
+    assert (tmp_path / "again.plan").read_bytes() == (tmp_path / "net.plan").read_bytes()
 
 
 def test_bytes_without_a_preparation_are_refused() -> None:
