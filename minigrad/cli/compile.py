@@ -21,7 +21,8 @@ from minigrad.cli.terminal import print_json, printable
 from minigrad.engine import Plan, compile
 from minigrad.engine.batches import LAYOUTS
 from minigrad.errors import MinigradError
-from minigrad.models import Preparation
+from minigrad.graphs.imported import ImportedGraph
+from minigrad.models import Network, Preparation
 from minigrad.models.metadata import Description, describe
 from minigrad.vision import preparation_for
 
@@ -41,6 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="names of the classes: a line each, or JSON (default: the weights')")  # fmt: skip
     add("--preparation", metavar="NAME",
         help="a network that photographs are prepared for (default: this one)")  # fmt: skip
+    add("--bytes", action="store_true",
+        help="prepare photographs in the plan: it takes their uint8 pixels as well")  # fmt: skip
     add_output(parser)
     add_json(parser, "one object")
 
@@ -49,9 +52,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the file, or nothing if something is wrong; 0."""
     check_output(args.out, (".plan",), args.force)
     model = build(args)
-    dtype = dtype_of(model)
-    plan = compile(model, _shape(args), dtype=dtype, fold=not args.no_fold, layout=args.layout)
-    plan.save(args.out, _about(args, plan))
+    plan = _compiled(args, model)
+    about = _about(args, plan)
+    if args.bytes:
+        found = Description.of(about).preparation
+        if found is None:
+            raise MinigradError("--bytes needs to know the preparation: --preparation names one")
+        plan = _compiled(args, model, found)
+    plan.save(args.out, about)
     steps = len(plan.graph.steps)
     if args.json:
         print_json({"model": plan.name, "out": str(args.out), "shape": plan.graph.shape,
@@ -59,6 +67,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"wrote {printable(str(args.out))}: {plan.name}, {steps} steps")
     return 0
+
+
+def _compiled(
+    args: argparse.Namespace, model: Network | ImportedGraph, preparation: Preparation | None = None
+) -> Plan:
+    """The plan that the arguments say, for photographs of bytes if it knows their preparation."""
+    return compile(
+        model, _shape(args), dtype=dtype_of(model), fold=not args.no_fold, layout=args.layout,
+        preparation=preparation,
+    )  # fmt: skip
 
 
 def _shape(args: argparse.Namespace) -> tuple[int, ...]:

@@ -53,6 +53,18 @@ def refuse_beside_plan(args: argparse.Namespace, words: Sequence[str]) -> None:
             raise MinigradError(f"--{word} says how a network is built, and --plan has one built")
 
 
+def _for_one(path: Path, threads: int) -> Plan:
+    """The plan in a file, for one image at a time."""
+    plan: object = load_plan(path, threads=threads)
+    if not isinstance(plan, Plan):
+        raise MinigradError(f"{path} is the plan of several inputs, and photographs are one")
+    if plan.graph.shape[:1] in ((), (1,)):
+        return plan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it was told already
+        return load_plan(path, threads=threads, any_shape=True).at((1, *plan.graph.shape[1:]))
+
+
 def read_plan(path: Path, preparation: str | None, threads: int) -> Planned:
     """The plan in a file, for photographs that are prepared as it says, or for another network.
 
@@ -65,7 +77,7 @@ def read_plan(path: Path, preparation: str | None, threads: int) -> Planned:
     """
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        plan = load_plan(path, threads=threads)
+        plan = _for_one(path, threads)
     for warning in told:
         print(f"minigrad: {printable(str(warning.message), 600)}", file=sys.stderr)
     stated = Description.of(plan.metadata).preparation

@@ -25,7 +25,7 @@ Reading order:
     build        compile
     describe     a plan as a table, and the time of its steps
     packing      filters in the order of the kernels, as plan files have them
-    files, outline, loading    plans on disk
+    files, outline, saved, loading    plans on disk
     loading_weights, loading_calls, loading_moves    its filters, and steps of less common kinds
     loading_shapes    a plan file for other shapes
     export, export_moves    the steps as an ONNX model

@@ -9,18 +9,15 @@ that it would have anyway: pads that are TensorFlow's SAME may be other ones at 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from minigrad.arrays import Shape
 from minigrad.engine.build import OpenPlan
 from minigrad.engine.graph import Graph, Step
 from minigrad.engine.outline import RULES
 from minigrad.engine.plan import Plan
+from minigrad.engine.saved import Saved
 from minigrad.errors import ArgumentError, FormatError, ShapeError
 from minigrad.geometry import same_padding
-
-if TYPE_CHECKING:
-    from minigrad.engine.loading import Saved
 
 __all__ = ["for_any_shape"]
 

@@ -110,14 +110,37 @@ def test_a_photograph_that_cannot_be_read_is_told_and_left_out(plan, folder, cap
     assert "no photograph could be read" in err
 
 
-def test_a_plan_for_several_images_says_so(folder, capsys, tmp_path):
-    path = tmp_path / "four.plan"
-    argv = ["-o", path, "--weights", folder / "w.npz", "--batch", "4", "--json"]
+def test_a_plan_for_several_images_classifies_one(plan, folder, capsys, tmp_path):
+    path, shape = tmp_path / "four.plan", f"4x3x{SIDE}x{SIDE}"
+    argv = ["-o", path, "--weights", folder / "w.npz", "--input", shape, "--json"]
+    argv += ["--labels", folder / "labels.txt"]
     code, out, _ = run(capsys, "compile", NET, *argv)
-    assert (code, json.loads(out)["shape"]) == (0, [4, 3, 224, 224])
+    assert (code, json.loads(out)["shape"]) == (0, [4, 3, SIDE, SIDE])
+    tops = []
+    for name in (path, plan):
+        code, out, err = run(capsys, "classify", folder / "photos", "--plan", name, "--json")
+        assert (code, err) == (0, "")
+        tops.append([r["top"] for r in json.loads(out)])
+    assert tops[0] == tops[1]
+
+
+def test_a_plan_of_bytes_takes_pixels_and_numbers(plan, folder, capsys, tmp_path):
+    path, shape = tmp_path / "bytes.plan", f"1x3x{SIDE}x{SIDE}"
+    argv = ["-o", path, "--weights", folder / "w.npz", "--input", shape, "--bytes"]
+    assert run(capsys, "compile", NET, *argv)[0] == 0
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, SIDE, SIDE)).astype(np.uint8)
+    bytes_plan = mg.load_plan(path)
+    numbers = bytes_plan.scaling(bytes_plan.scaling.turned(pixels))
+    assert np.array_equal(bytes_plan(pixels), mg.load_plan(plan)(numbers))
+    assert np.array_equal(bytes_plan(numbers), mg.load_plan(plan)(numbers))
+
+
+def test_a_plan_of_several_inputs_is_no_plan_for_photographs(folder, capsys, tmp_path):
+    path = tmp_path / "two.plan"
+    mg.compile(lambda a, b: a + b, [(1, 3), (1, 3)]).save(path)
     code, _, err = run(capsys, "classify", folder / "photos", "--plan", path)
     assert (code, err.count("\n")) == (2, 1)
-    assert "takes a batch of (4, 3, 224, 224)" in err
+    assert "the plan of several inputs" in err
 
 
 WRONG = {

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.engine.loading import MOST_STEPS
 from minigrad.engine.outline import VERSION
+from minigrad.engine.saved import MOST_STEPS
 from minigrad.formats.safetensors import write_safetensors
 
 __all__ = ["HOSTILE", "load_and_run", "plan_file"]

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.engine import loading, outline
+from minigrad.engine import outline
+from minigrad.engine import saved as saving
 from minigrad.engine.files import OPERATIONS
 from minigrad.engine.loading_calls import CALLS
 from minigrad.engine.packing import PAGE, PackedConstant
@@ -366,7 +367,7 @@ def test_steps_known_by_arithmetic_are_what_the_public_functions_record(
         return made
 
     def read(steps: Any, record: Any) -> bytes:
-        monkeypatch.setattr(loading, "outlined", record)
+        monkeypatch.setattr(saving, "outlined", record)
         saved.load(steps).save(tmp_path / "again.plan")
         return (tmp_path / "again.plan").read_bytes()
 
