@@ -1,14 +1,17 @@
 """``minigrad segment``: what each pixel of a photograph shows.
 
 The network gives logits for every place; a pixel has the class of the largest (see
-``minigrad.vision.naming``).  What is printed of a class is its share of the pixels.
+``minigrad.vision.naming``).  What is printed of a class is its share of the pixels.  With neither
+photographs nor weights, a small network of ours names the shapes of a drawn picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import TypedDict
 
@@ -32,6 +35,9 @@ from minigrad.vision.pictures import overlay, palette_picture, png
 __all__ = ["configure", "named_pixels", "no_weights", "png", "run"]
 
 ENDINGS = (".mask.png", ".overlay.png")
+SMALL = "lraspp_inverted_residual_small"  # whose weights come with minigrad
+SHOWN = ("minigrad: a drawn picture, and a small network of ours that knows discs, squares and "
+         "triangles; for photographs give a file with --weights")  # fmt: skip
 
 
 class Share(TypedDict):
@@ -50,16 +56,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Name the pixels of each photograph; 0 if all could be read, else 2."""
-    photos = expand(args.photos)
+    shows = not args.photos and args.weights is None and args.model in (None, SMALL)
+    photos = [_bundled("shapes.png")] if shows else expand(args.photos)
     check_pictures(photos, args, *ENDINGS)
-    with viewer(args, CATALOGUE, no_weights) as network:
+    if shows:
+        print(SHOWN, file=sys.stderr)
+    with viewer(args, CATALOGUE, _shapes if shows else no_weights) as network:
         frames = progress(framed(photos, network.framing, num_threads()), "naming", len(photos))
         results = [_segment(one, network, args.draw) for one in frames]
     return say(results, network.name, _table, as_json=args.json)
 
 
+def _bundled(name: str) -> Path:
+    return Path(str(resources.files("minigrad") / "data" / name))
+
+
+def _shapes(name: str | None) -> Installed:
+    return Installed(SMALL, _bundled("shapes.safetensors"))
+
+
 def no_weights(name: str | None) -> Installed:
-    """Say that weights must be given."""
+    """The small network, where its name is given; else say that weights must be given."""
+    if name == SMALL:
+        return _shapes(name)
     raise MinigradError(
         f"no package is known to carry weights for {name or 'segmentation'}: give a file with "
         "--weights, such as torchvision's lraspp_mobilenet_v3_large or a DeepLabV3 .tflite"

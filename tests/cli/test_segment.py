@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_shapes import KINDS, bundled
 from PIL import Image
 
 import minigrad as mg
 from minigrad.cli import main
 from minigrad.models import segmentation
+from minigrad.vision.agreement import Confusion
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the real files are beside the repository")
@@ -75,6 +77,24 @@ def test_masks_and_overlays_are_drawn(given, tmp_path, capsys):
     assert main([*map(str, argv)]) == 2
     assert "--force replaces it" in capsys.readouterr().err
     assert main([*map(str, argv), "--force"]) == 0
+
+
+def test_alone_it_shows_a_small_network_of_ours_on_a_drawn_picture(tmp_path, capsys):
+    """The picture is the one that was drawn, so its mask is known."""
+    code, (result,), err = run_json(capsys, "segment", "--draw", tmp_path)
+    assert code == 0
+    assert "a small network of ours that knows discs, squares and triangles" in err
+    drawn = bundled()
+    with Image.open(result["photo"]) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), drawn.picture)
+    assert {c["label"] for c in result["classes"]} == set(KINDS)
+    confusion = Confusion(len(KINDS))
+    with Image.open(result["files"][0]) as mask:
+        confusion.add(np.asarray(mask), drawn.mask)
+    assert confusion.agreement().mean_iou >= 0.93
+    argv = ["segment", result["photo"], "--model", "lraspp_inverted_residual_small"]
+    (again,) = run_json(capsys, *argv)[1]
+    assert again["classes"] == result["classes"]
 
 
 def test_a_broken_photograph_does_not_stop_the_others(given, tmp_path, capsys):

@@ -102,6 +102,7 @@ class Catalogue(Generic[N]):
         found = self.entry(name)
         state = read_weights(weights) if isinstance(weights, (str, os.PathLike)) else weights
         stated = Description.of(getattr(state, "metadata", {}))
+        state = state and {k: _widened(v) for k, v in state.items()}
         if stated.network not in ("", name):
             raise StateDictError(f"these are weights of {quote(stated.network)}, not of {name}")
         switches = {**stated.switches, **switches}
@@ -153,3 +154,9 @@ class Catalogue(Generic[N]):
         raise StateDictError(
             f"the names in the file are of no network for {self.job}: {', '.join(self.entries)}"
         )
+
+
+def _widened(value: Array | Tensor) -> Array | Tensor:
+    """Weights that are stored in half precision as float32."""
+    half = isinstance(value, np.ndarray) and value.dtype == np.float16
+    return value.astype(np.float32) if half else value

@@ -1,15 +1,19 @@
-"""The names of the classes of PASCAL VOC and COCO, the background first: plain data.
+"""The names of the classes of PASCAL VOC, COCO and drawn shapes, the background first: plain data.
 
 VOC: the 20 classes of the PASCAL VOC challenge 2012 (its development kit, ``VOCinit.m``).  In
 its masks, 255 marks pixels that belong to no class and count nowhere.
 
 COCO: the 80 classes of COCO 2017 by the numbers that its annotations have, 1 to 90.  Ten
 numbers were never given out; they stand here as "N/A", as in torchvision's list.
+
+SHAPES: what our small network for segmentation was trained on.
 """
 
-__all__ = ["COCO", "VOC", "VOC_IGNORED"]
+__all__ = ["COCO", "SHAPES", "VOC", "VOC_IGNORED"]
 
 VOC_IGNORED = 255
+
+SHAPES = ("background", "disc", "square", "triangle")
 
 VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat",

@@ -47,6 +47,9 @@ class Trunk(Module["list[Tensor]"]):
     def __init__(self, network: Network, places: Sequence[str]) -> None:
         self.stem, self.pool, self.blocks = network.stem, network.pool, network.blocks
         self.head = network.head if "head" in places else None
+        if self.head is None:  # stages that no place needs
+            stages = [int(place.partition(".")[0]) for place in places if place != "stem"]
+            self.blocks = Sequential(*list(network.blocks)[: 1 + max(stages, default=-1)])
         self.places = tuple(places)
         known = set(self._places())
         if missing := [place for place in places if place not in known]:

@@ -44,6 +44,7 @@ def small(
     num_classes: int = 1000,
     dropout: float = 0.1,
     features_only: bool = False,
+    stem_stride: int = 1,
     **style: Any,
 ) -> Network:
     """A network for small pictures.
@@ -55,6 +56,8 @@ def small(
     dropout : float
     features_only : bool
         End at the last map.
+    stem_stride : int
+        2 for pictures of 64 pixels and more, whose maps are then half as wide.
     style
         ``bn_eps`` and ``bn_momentum``.
     """
@@ -62,14 +65,14 @@ def small(
     activation = "relu6" if block == "inverted residual" else "relu"
     stages: list[Sequential] = []
     shown: dict[int, Feature] = {}
-    cin, reached = STEM, 1
+    cin, reached = STEM, stem_stride
     for row in table:
         if row[3] > 1:
             shown[len(stages) - 1] = Feature(cin, reached)
         stages.append(_stage(row, cin, style))
         cin, reached = row[1], reached * row[3]
     shown[len(stages) - 1] = Feature(cin, reached)
-    stem = ConvBN(in_channels, STEM, 3, activation=activation, **style)
+    stem = ConvBN(in_channels, STEM, 3, stem_stride, activation=activation, **style)
     if features_only:
         return Network(stem, stages, shown)
     return Network(

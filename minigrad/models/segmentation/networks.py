@@ -9,10 +9,10 @@ torchvision and ours with half-pixel centres, TensorFlow with aligned corners.
 from __future__ import annotations
 
 from minigrad.models.dense.catalogue import Entry
-from minigrad.models.dense.labels import VOC
+from minigrad.models.dense.labels import SHAPES, VOC
 from minigrad.models.dense.network import Dense, below
 from minigrad.models.dense.trunk import Trunk, trimmed
-from minigrad.models.families import mobilenet_v2, mobilenet_v3, squeezenext
+from minigrad.models.families import mobilenet_v2, mobilenet_v3, small, squeezenext
 from minigrad.models.naming import Pairs, unit
 from minigrad.models.preparation import SIGNED, Framing
 from minigrad.models.segmentation.heads import LRASPP, DeepLabV3Head, FCNHead, enlarged
@@ -153,8 +153,20 @@ def lraspp_squeezenext(
     return Segmenter(trunk, LRASPP(low, high, num_classes))
 
 
+def lraspp_inverted_residual_small(num_classes: int = len(SHAPES), **how: object) -> Segmenter:
+    """LR-ASPP on the first two stages of our small network, on maps half as wide: ours."""
+    network = trimmed(
+        small.NETWORKS["inverted_residual_small"], "minigrad",
+        **{"stem_stride": 2, "features_only": True, **how},
+    )  # fmt: skip
+    trunk = Trunk(network, ("0", "1"))
+    low, high = trunk.channels
+    return Segmenter(trunk, LRASPP(low, high, num_classes, 32))
+
+
 TORCHVISION = Framing(520, "short")
 TENSORFLOW = Framing(513, "squash", SIGNED.mean, SIGNED.std)
+SMALL = Framing(160, "short", SIGNED.mean, SIGNED.std)
 CAFFE = Framing(256, "short", (104.0, 117.0, 123.0), (1.0,) * 3, "BGR")
 
 NETWORKS: dict[str, Entry[Segmenter]] = {
@@ -173,5 +185,9 @@ NETWORKS: dict[str, Entry[Segmenter]] = {
     "lraspp_squeezenext_1_0_23v5": Entry(
         lraspp_squeezenext, "minigrad", VOC, CAFFE, "caffe",
         "ours: MobileNetV3's head on SqueezeNext; no weights were published",
+    ),
+    "lraspp_inverted_residual_small": Entry(
+        lraspp_inverted_residual_small, "minigrad", SHAPES, SMALL, "torchvision",
+        "ours, for drawn shapes: MobileNetV3's head on a small network",
     ),
 }  # fmt: skip
