@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -29,6 +31,8 @@ class Bound:
         Of each step that is more than a name for the memory of another.
     programs : list of (numbers, program)
         The steps in order: runs of the core, and single steps of Python.
+    order : list of int
+        The numbers of ``calls``, ascending.
     """
 
     def __init__(self, part: Part, memory: Array, scratch: Any, packed: Packed) -> None:
@@ -44,25 +48,31 @@ class Bound:
         for number, (whole, index) in part.place.parts.items():
             self.values[number] = self.values[whole][index]
         self.programs = list(self._programs())
+        self.order = sorted(self.calls)
 
-    def edge(self, value: Value, others: Sequence[Value]) -> Edge:
+    def crowded(self, edges: Iterable[Value]) -> set[int]:
+        """The places in which several of these values lie, the edges of this part."""
+        counts = Counter(self.place.roots[value.number] for value in edges)
+        return {root for root, count in counts.items() if count > 1}
+
+    def edge(self, value: Value, crowded: Container[int]) -> Edge:
         """A value that comes from a caller or goes to one: ``core.Edge``.
 
         All that touches the memory of the value during its life is a call that reads or writes
-        it, for nothing else may lie there.  If one of ``others``, the values at the edges of
-        this part with itself among them, lies in the same memory, it must stay there.
+        it, for nothing else may lie there.  In a crowded place it must stay there.
         """
         if value.number not in self.edges:  # before the first run, which may turn its calls away
-            self.edges[value.number] = self._edge(value, others)
+            self.edges[value.number] = self._edge(value, crowded)
         return self.edges[value.number]
 
-    def _edge(self, value: Value, others: Sequence[Value]) -> Edge:
-        roots = self.place.roots
-        life = self.place.lives[roots[value.number]]
-        shares = [other for other in others if roots[other.number] == roots[value.number]]
-        calls = [call for k, call in self.calls.items() if life.first <= k <= life.last]
+    def _edge(self, value: Value, crowded: Container[int]) -> Edge:
+        root = self.place.roots[value.number]
         buffer = as_maps(self.values[value.number])
-        return bind_edge(buffer, calls if len(shares) == 1 else None)
+        if root in crowded:
+            return bind_edge(buffer, None)
+        life = self.place.lives[root]
+        first, end = bisect_left(self.order, life.first), bisect_right(self.order, life.last)
+        return bind_edge(buffer, [self.calls[k] for k in self.order[first:end]])
 
     @property
     def program(self) -> Any:

@@ -150,9 +150,9 @@ class Workspace:
         """The outputs that a tail makes: the place of each among all, and its edge."""
         late = [(j, v) for j, v in enumerate(tail.graph.outputs) if v.number not in made]
         given = [s.output for s in tail.graph.steps.values() if s.op == "given"]
-        others = [*given, *(value for _, value in late)]
+        crowded = tail.crowded([*given, *(value for _, value in late)])
         return [
-            (j, tail.edge(v, others) if v.dtype in FLOATS else Copied(tail.array(v)))
+            (j, tail.edge(v, crowded) if v.dtype in FLOATS else Copied(tail.array(v)))
             for j, v in late
         ]
 
@@ -171,11 +171,11 @@ class Workspace:
     def _images(self, lanes: list[Bound], tail: Bound) -> Any:
         """What takes a group through the head, to ``tail`` and to the caller."""
         x, outputs = self.schedule.head.graph.input, [value for _, value in self.early]
-        others = [x, *outputs, *self.crossing]
+        crowded = lanes[0].crowded([x, *outputs, *self.crossing])
         return bind_images(
             [lane.program for lane in lanes],
-            [lane.edge(x, others) for lane in lanes],
-            [[lane.edge(value, others) for value in outputs] for lane in lanes],
+            [lane.edge(x, crowded) for lane in lanes],
+            [[lane.edge(value, crowded) for value in outputs] for lane in lanes],
             [[lane.array(value) for value in self.crossing] for lane in lanes],
             [tail.array(value) for value in self.crossing],
             self.scratch,

@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from minigrad.arrays import Array, Shape
 from minigrad.engine.design import Design
 from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
-from minigrad.engine.outline import VERSION
+from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, VERSION
 from minigrad.engine.packing import PAGE, Order, register_bytes
 from minigrad.engine.scaling import Scaling
 from minigrad.errors import GraphError
@@ -65,6 +65,11 @@ def save_plan(
     for step in plan.unfused.steps.values():
         writer.step(step)
     outputs = [writer.ref(value) for value in plan.unfused.outputs]
+    if len(writer.steps) > MOST_STEPS or len(outputs) > MOST_OUTPUTS:
+        raise GraphError(
+            f"save: a plan in a file has at most {MOST_STEPS:,} steps and {MOST_OUTPUTS:,} "
+            f"outputs, not {len(writer.steps)} and {len(outputs)}"
+        )
     text = json.dumps(
         {
             "input": plan.graph.shape,

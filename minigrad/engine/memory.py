@@ -230,5 +230,6 @@ def _lowest_gap(life: Life, placed: Sequence[tuple[int, int, int, int]]) -> int:
         if first <= life.last and life.first <= last:
             if at + size <= start:
                 break
-            at = max(at, end)
+            if end > at:
+                at = end
     return at

@@ -19,10 +19,11 @@ from minigrad.errors import MinigradError
 from minigrad.geometry import PoolWindow, conv_output_shape, conv_spec, pair
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 
-__all__ = ["RULES", "VERSION", "is_name", "outlined"]
+__all__ = ["MOST_OUTPUTS", "MOST_STEPS", "RULES", "VERSION", "is_name", "outlined"]
 
 VERSION = "3"  # of the format
 LONGEST_NAME = 200
+MOST_STEPS, MOST_OUTPUTS = 2000, 1000  # of a plan in a file: so that reading any takes little time
 MOST_NUMBERS = 1 << 60
 Params: TypeAlias = "dict[str, Any]"  # as JSON has them
 Found: TypeAlias = "tuple[Params, Shape] | None"

@@ -17,7 +17,7 @@ from minigrad.engine.design import design
 from minigrad.engine.fuse import FOLDS, rewrite
 from minigrad.engine.graph import Constant, Graph, Value, needed
 from minigrad.engine.loading_weights import check_read_as_filters, filters_of
-from minigrad.engine.outline import is_name, outlined
+from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, is_name, outlined
 from minigrad.engine.packing import REGISTERS
 from minigrad.engine.plan import Plan
 from minigrad.engine.scaling import Scaling, scaling_of
@@ -26,9 +26,8 @@ from minigrad.errors import FormatError, MinigradError, quote
 from minigrad.formats.state_dict import StateDict
 from minigrad.resources import check_memory
 
-__all__ = ["MOST_STEPS", "Saved"]
+__all__ = ["Saved"]
 
-MOST_STEPS = 2000
 MOST_IMAGES = 1 << 16
 
 
@@ -49,8 +48,13 @@ class Saved:
                 raise FormatError("the plan does not say its input, steps, outputs and packing")
         if not all(map(is_name, (name, isa))):
             raise FormatError(f"{quote(name)} or {quote(isa)} is no name of a network or its CPU")
-        if layout not in LAYOUTS or not 0 < len(steps) <= MOST_STEPS or len(outputs) > len(steps):
-            raise FormatError(f"a plan has 1 to {MOST_STEPS} steps, a layout, and fewer outputs")
+        if layout not in LAYOUTS:
+            raise FormatError(f"the layout {quote(layout)} is none")
+        if not 0 < len(steps) <= MOST_STEPS or not 0 < len(outputs) <= MOST_OUTPUTS:
+            raise FormatError(
+                f"a plan in a file has 1 to {MOST_STEPS:,} steps and 1 to {MOST_OUTPUTS:,} "
+                f"outputs, not {len(steps)} and {len(outputs)}"
+            )
         if not all(type(n) is int and 0 <= n <= LARGEST for n in shape) or len(shape) > 8:
             raise FormatError(f"the input's shape {quote(str(shape))} is none")
         if shape and shape[0] > MOST_IMAGES:

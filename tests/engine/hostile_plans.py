@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.engine.outline import VERSION
-from minigrad.engine.saved import MOST_STEPS
+from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, VERSION
 from minigrad.formats.safetensors import write_safetensors
 
 __all__ = ["HOSTILE", "load_and_run", "plan_file"]
@@ -58,9 +57,9 @@ def all_alive() -> bytes:
 
 
 def all_shown() -> bytes:
-    """As many outputs as steps."""
+    """As many outputs as there may be."""
     steps = [step("relu", "0") for _ in range(MOST_STEPS)]
-    return plan_file(steps, [str(k + 1) for k in range(MOST_STEPS)])
+    return plan_file(steps, [str(k + 1) for k in range(MOST_OUTPUTS)])
 
 
 def all_joined() -> bytes:
@@ -115,7 +114,10 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "more images": lambda: plan_file(chain("relu"), images=(1 << 16) + 1),
     "more steps": lambda: plan_file([*chain("relu"), step("relu", "0")]),
     "a thousand values at once": all_alive,
-    "every value an output": all_shown,
+    "a thousand outputs": all_shown,
+    "every value an output": lambda: plan_file(
+        [step("relu", "0")] * MOST_STEPS, [str(k + 1) for k in range(MOST_STEPS)]
+    ),
     "joins of 64 maps": all_joined,
     "a join of 65 maps": lambda: plan_file([step("concat", *["0"] * 65, axis=1)]),
     "gates": gates,
