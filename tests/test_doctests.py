@@ -13,7 +13,7 @@ import minigrad
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(minigrad.__path__, "minigrad.")
-    if not name.endswith("__main__")
+    if not name.endswith("__main__") and "._ext." not in name  # compiled for other CPUs too
 ]
 
 
