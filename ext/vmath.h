@@ -177,11 +177,12 @@ VMATH_SCALE(f32, float, ps, 23, 0x1.8p23f)
 VMATH_SCALE(f64, double, pd, 52, 0x1.8p52)
 
 /* How many vectors are worked on at once: the steps of one exponential wait for one another,
- * those of several do not. */
+ * those of several do not.  The functions take as many as 4. */
+#define MOST_AT_ONCE 4
 #if defined(__AVX512F__) || defined(__aarch64__)
-#define PACK 4
+#define PACK MOST_AT_ONCE
 #else
-#define PACK 3      /* of three the steps stay in 16 registers */
+#define PACK 3      /* of three the steps of an activation stay in 16 registers */
 #endif
 #define EACH _Pragma("GCC unroll 4") for (int k = 0; k < count; k++)
 
@@ -203,11 +204,11 @@ VMATH_SCALE(f64, double, pd, 52, 0x1.8p52)
         x = min_##T(broadcast_##T((real)HIGHEST), max_##T(broadcast_##T((real)LOWEST), x));   \
         t = reduced_##T(x, &n);                                                               \
         return scale_##T(broadcast_##T((real)1) + t, n); }                                    \
-    /* The same of ``count`` vectors, at most PACK, a step of all before the next. */         \
+    /* The same of ``count`` vectors, 1 to 4, a step of all before the next. */               \
     VEC_INLINE void exps_##T(vec_##T *x, int count) {                                         \
         enum { TERMS = sizeof EXP_##T / sizeof(real) };                                       \
         vec_##T shifter = broadcast_##T((real)SHIFTER), one = broadcast_##T((real)1);         \
-        vec_##T n[PACK], t[PACK];                                                             \
+        vec_##T n[MOST_AT_ONCE], t[MOST_AT_ONCE];                                             \
         EACH x[k] = max_##T(broadcast_##T((real)LOWEST), x[k]);                               \
         EACH x[k] = min_##T(broadcast_##T((real)HIGHEST), x[k]);                              \
         EACH n[k] = fma_##T(x[k], broadcast_##T((real)0x1.71547652b82fep+0), shifter);        \
@@ -256,11 +257,12 @@ VMATH_ROOTS(f64)
  * shorter Q does.  The sum z has 8 n - 8 LOG_C as its last bits, and so c 2^m is made of them.
  *
  * The steps of one sigmoid wait for one another, those of several do not: a step is done for
- * ``count`` vectors, at most PACK, before the next.  At LEAST, c e^-x is infinite, and
+ * ``count`` vectors, 1 to 4, before the next.  At LEAST, c e^-x is infinite, and
  * x sigmoid(x) zero; at MOST, e^-x is nothing beside 1. */
 #define VMATH_SIGMOID(T, real, DIGITS, SHIFTER, C, LOG_C, LEAST, MOST)                        \
     VEC_INLINE void sigmoids_##T(const vec_##T *x, vec_##T *y, int count) {                   \
-        vec_##T r[PACK], z[PACK], one = broadcast_##T((real)1), c = broadcast_##T((real)C);   \
+        vec_##T r[MOST_AT_ONCE], z[MOST_AT_ONCE];                                             \
+        vec_##T one = broadcast_##T((real)1), c = broadcast_##T((real)C);                     \
         vec_##T least = broadcast_##T((real)LEAST), most = broadcast_##T((real)MOST);         \
         vec_##T shifter = broadcast_##T((real)SHIFTER + 8 * LOG_C);                           \
         vec_##T eights = broadcast_##T((real)(8 * 0x1.71547652b82fep+0));                     \
@@ -354,7 +356,7 @@ VMATH_SLOPES(f64, double)
  * for each channel, is that of prelu. */
 #define VMATH_FINISH(T, real)                                                                 \
     VEC_INLINE void activate_##T(int which, vec_##T slope, vec_##T *x, int count) {           \
-        vec_##T y[PACK];                                                                      \
+        vec_##T y[MOST_AT_ONCE];                                                              \
         switch (which) {                                                                      \
         case ACT_RELU: EACH x[k] = relu_##T(x[k]); break;                                     \
         case ACT_RELU6: EACH x[k] = relu6_##T(x[k]); break;                                   \
@@ -368,7 +370,7 @@ VMATH_SLOPES(f64, double)
     VEC_INLINE void finish_pixels_##T(int which, const real *slope, int count, real *y,       \
                                       ptrdiff_t yw, const real *residual, ptrdiff_t rw,       \
                                       ptrdiff_t channels) {                                   \
-        vec_##T x[PACK], s = zero_##T();                                                      \
+        vec_##T x[MOST_AT_ONCE], s = zero_##T();                                              \
         for (ptrdiff_t c = 0; c < channels; c += LANES_##T) {                                 \
             ptrdiff_t n = channels - c;                                                       \
             if (n >= LANES_##T) EACH x[k] = load_##T(y + k * yw + c);                         \
