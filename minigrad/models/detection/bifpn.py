@@ -138,7 +138,7 @@ class Cell(Module["list[Tensor]"]):
     Examples
     --------
     >>> from minigrad import zeros
-    >>> cell = Cell((8,) * 5, 8, Style("same"), "relu6", False)
+    >>> cell = Cell((8,) * 5, 8, Style("same"), "relu6", False).eval()
     >>> [y.shape[2] for y in cell([zeros(1, 8, n, n) for n in (9, 5, 3, 2, 1)])]
     [9, 5, 3, 2, 1]
     """
@@ -178,7 +178,7 @@ class BiFPN(Module["list[Tensor]"]):
     Examples
     --------
     >>> from minigrad import zeros
-    >>> fpn = BiFPN((8, 16, 32), 8, 2, Style("same"), "silu", True)
+    >>> fpn = BiFPN((8, 16, 32), 8, 2, Style("same"), "silu", True).eval()
     >>> [y.shape for y in fpn([zeros(1, 8, 8, 8), zeros(1, 16, 4, 4), zeros(1, 32, 2, 2)])][3:]
     [(1, 8, 1, 1), (1, 8, 1, 1)]
     """
