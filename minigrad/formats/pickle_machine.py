@@ -123,6 +123,7 @@ class Machine:
 
     def text(self, nbytes: int) -> str:
         """The next bytes as text."""
+        self.budget.steps -= 1  # for it takes as long as two other opcodes
         return self.decode(bytes(self.take(nbytes)))
 
     def decode(self, raw: bytes) -> str:
