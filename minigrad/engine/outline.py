@@ -23,7 +23,7 @@ __all__ = ["MOST_OUTPUTS", "MOST_STEPS", "RULES", "VERSION", "is_name", "outline
 
 VERSION = "3"  # of the format
 LONGEST_NAME = 200
-MOST_STEPS, MOST_OUTPUTS = 2000, 1000  # of a plan in a file: so that reading any takes little time
+MOST_STEPS, MOST_OUTPUTS = 1500, 1000  # of a plan in a file: so that reading any takes little time
 MOST_NUMBERS = 1 << 60
 Params: TypeAlias = "dict[str, Any]"  # as JSON has them
 Found: TypeAlias = "tuple[Params, Shape] | None"

@@ -23,7 +23,7 @@ from minigrad.formats.numbers import Array
 __all__ = ["Message"]
 
 VARINT, FIXED8, BYTES, FIXED4 = 0, 1, 2, 5
-STEPS = {VARINT: 1, FIXED8: 1, FIXED4: 1, BYTES: 3}
+STEPS = {VARINT: 2, FIXED8: 2, FIXED4: 2, BYTES: 3}  # as long as so many opcodes of a pickle
 MAX_VARINT = 10  # bytes, of which 64 bits count
 PIECE = 1 << 18  # bytes of packed varints at a time
 MASK, SIGN = (1 << 64) - 1, 1 << 63
