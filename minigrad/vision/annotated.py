@@ -20,7 +20,7 @@ from minigrad.resources import check_memory
 from minigrad.sizes import MiB
 from minigrad.vision.precision import Truth
 
-__all__ = ["Annotated", "Thing", "inside", "read_coco", "read_whole"]
+__all__ = ["FARTHEST", "Annotated", "Thing", "inside", "read_coco", "read_whole"]
 
 LARGEST = 512 * MiB  # COCO's training set, the largest that there is, has 450
 GROWTH = 24  # bytes of memory for a byte of JSON, at most: an empty object is three characters

@@ -20,7 +20,7 @@ from xml.parsers import expat
 
 from minigrad.errors import FormatError, quote
 from minigrad.sizes import MiB
-from minigrad.vision.annotated import Annotated, Thing, inside, read_whole
+from minigrad.vision.annotated import FARTHEST, Annotated, Thing, inside, read_whole
 
 __all__ = ["read_voc"]
 
@@ -29,7 +29,6 @@ DEEPEST = 8
 LONGEST = 4096  # characters of one element
 OBJECT = ("annotation", "object")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-FARTHEST = 1e6
 
 
 def read_voc(annotations: Path, photos: Path) -> list[Annotated]:

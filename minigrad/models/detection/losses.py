@@ -139,9 +139,16 @@ def focal_loss(
     return _reduced(weight * ops.sigmoid(-z) ** gamma * surprise, reduction)
 
 
-def _as_many(function: str, output: Tensor, targets: Sequence[Targets]) -> None:
+def _labels(function: str, output: Tensor, targets: Sequence[Targets]) -> npt.NDArray[np.integer]:
+    """(N, A): the class that every anchor learns, 0 for none."""
     if len(targets) != output.shape[0]:
         raise ShapeError(f"{function}: {len(targets)} targets for {output.shape[0]} images")
+    return np.stack([t.labels for t in targets])
+
+
+def _goals(output: Tensor, targets: Sequence[Targets], coder: Coder) -> npt.NDArray[np.floating]:
+    """(N, A, 4): the coded boxes that the anchors learn, in the output's dtype."""
+    return np.stack([t.coded(coder) for t in targets]).astype(output.dtype)
 
 
 def ssd_loss(output: Tensor, targets: Sequence[Targets], coder: Coder) -> Tensor:
@@ -171,14 +178,13 @@ def ssd_loss(output: Tensor, targets: Sequence[Targets], coder: Coder) -> Tensor
     >>> ssd_loss(mg.zeros(1, 2, 7), [nothing], Coder()).item()
     0.0
     """
-    _as_many("ssd_loss", output, targets)
+    labels = _labels("ssd_loss", output, targets)
     classes = output.shape[2] - 4
-    labels = np.stack([t.labels for t in targets])
     logits = ops.reshape(output[:, :, :classes], -1, classes)
     each = ops.cross_entropy(logits, labels.ravel(), reduction="none")
     counted = (labels > 0) | _hardest(each.array.reshape(labels.shape), labels)
     matched = labels > 0
-    goals = np.stack([t.coded(coder) for t in targets]).astype(output.dtype)
+    goals = _goals(output, targets, coder)
     learnt = np.repeat(matched[..., None], 4, axis=2)
     moved = ops.mask(output[:, :, classes:] - wrap(goals), learnt)
     boxes = smooth_l1_loss(moved, 0.0, "sum")
@@ -224,12 +230,11 @@ def efficientdet_loss(output: Tensor, targets: Sequence[Targets], coder: Coder) 
     >>> round(efficientdet_loss(mg.zeros(1, 2, 5), [nothing], Coder()).item(), 4)
     0.3676
     """
-    _as_many("efficientdet_loss", output, targets)
+    labels = _labels("efficientdet_loss", output, targets)
     classes = output.shape[2] - 4
-    labels = np.stack([t.labels for t in targets])
     so = labels[..., None] == np.arange(1, classes + 1)
     names = focal_loss(output[:, :, :classes], so, ALPHA, GAMMA, "sum")
-    goals = np.stack([t.coded(coder) for t in targets]).astype(output.dtype)
+    goals = _goals(output, targets, coder)
     moved = ops.mask(output[:, :, classes:] - wrap(goals), goals != 0)
     boxes = DELTA * smooth_l1_loss(moved, 0.0, "sum", DELTA)
     return (names + boxes * (BOX_WEIGHT / 4)) / (int((labels > 0).sum()) + 1)
