@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from hostile_plans import HOSTILE, plan_file, step
-from measured import Measured
+from measured import AIM, Measured
 
 import minigrad as mg
 
-SECONDS, MEMORY = 2.0, 200 << 20
+SECONDS, MEMORY = AIM, 200 << 20
 
 
 @pytest.fixture(scope="module")

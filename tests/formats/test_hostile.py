@@ -20,13 +20,13 @@ from hostile_files import (
     safetensors,
     with_keys,
 )
-from measured import Measured
+from measured import AIM, Measured
 from weight_files import archive, npy, pickled, zipped
 
 from minigrad.errors import FormatError
 from minigrad.formats import load
 
-SECONDS, MEMORY = 2.0, 200 << 20
+SECONDS, MEMORY = AIM, 200 << 20
 
 
 @pytest.fixture(scope="module")

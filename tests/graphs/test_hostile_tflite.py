@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from fuzzing import fuzz
 from graph_files import Raw, flat_tensor, flatbuffer, i32, operator
-from measured import Measured
+from measured import AIM, Measured
 from tflite_cases import CASES, MAP, SAME, T, constant, network, tflite_network
 
 from minigrad.graphs.tflite_schema import OPERATORS
 
-SECONDS, MEMORY = 2.0, 200 << 20
+SECONDS, MEMORY = AIM, 200 << 20
 QUICK, LONG = 1_500, 20_000
 BIG = 1 << 20
 
