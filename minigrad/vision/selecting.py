@@ -55,9 +55,9 @@ class Boxes(NamedTuple):
 
     def overlap(self, a: Places, b: Places, iou: float) -> npt.NDArray[np.bool_]:
         """(len(a), len(b)): whether candidates a and b have one class and overlap by more."""
-        (rows, classes), (others, their) = ((self.some.anchors[v], self.some.classes[v])
-                                            for v in (a, b))  # fmt: skip
-        return self.corners.overlap(rows, others, iou) & (classes[:, None] == their)
+        anchors, classes = self.some.anchors, self.some.classes
+        same = np.equal(classes[a, None], classes[b])
+        return np.logical_and(self.corners.overlap(anchors[a], anchors[b], iou), same)
 
 
 def candidates(logits: Array, background: bool, how: Selection, threshold: float) -> Candidates:
@@ -156,7 +156,7 @@ def select(some: Candidates, boxes: Numbers, how: Selection, threshold: float) -
 def _looked_at(some: Candidates, most: int) -> Iterator[Places]:
     """The places of the candidates, best first, at most so many of a class, in pieces."""
     left, count = np.arange(len(some.marks)), FIRST
-    seen = np.zeros(some.classes.max(initial=-1) + 1, np.intp)
+    seen = np.bincount(some.classes) * 0
     while left.size:
         now = some.marks[left] >= _best_of(some.marks[left], count)
         these, left, count = left[now], left[~now], 4 * count

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from golden_dense import weights
+from golden_dense import GOLDEN, weights
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,6 +122,28 @@ def test_every_object_is_learnt_by_some_anchor():
     assert targets.labels[0] == 3
     assert (targets.coded(Coder())[0] == 0).all()
     assert match([], [], anchors).labels.sum() == 0
+
+
+@pytest.mark.parametrize("library", ["torchvision", "effdet"])
+def test_objects_with_one_best_anchor_are_matched_as_the_library_does(library):
+    for case in json.loads((GOLDEN / "matching.json").read_text())["cases"]:
+        objects, anchors = (np.array(case[name]) / 8 for name in ("objects", "anchors"))
+        labels = np.arange(1, len(objects) + 1)
+        got = match(objects, labels, centres(anchors), earlier=library == "effdet")
+        assert (got.labels - 1).tolist() == case[library]
+        learns = got.labels > 0
+        assert np.array_equal(got.boxes[learns], objects[got.labels[learns] - 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("tf_efficientdet_lite0", 1), ("ssdlite_mobilenet_v2", 1), (SSDLITE, 2)]
+)
+def test_a_network_learns_as_its_library_does(name, kept):
+    model = detection.create(name, num_classes=3, rng=0)
+    same = [[0.2, 0.2, 0.5, 0.6]] * 2
+    labels = model.targets(same, [1, 2], 64, 64).labels
+    shared = match(same[:1], [1], model.anchors(64, 64), enough=2.0).labels > 0
+    assert labels[shared].tolist() == [kept]
 
 
 def test_smooth_l1_and_focal_losses_by_hand():

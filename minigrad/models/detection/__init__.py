@@ -2,13 +2,13 @@
 
 anchors     the boxes that a network starts from
 boxes       how a network's numbers move such a box, and how boxes overlap
+matching    which anchor learns which object
 heads       what is set on maps so that every anchor gets its numbers
 bifpn       EfficientDet's maps of five sizes, told of each other
 detector    what every network that finds objects has
 ssdlite     SSDLite on three backbones, and what torchvision and TensorFlow call its layers
 efficientdet    EfficientDet on EfficientNets, and what effdet calls its layers
 networks    the networks as a table
-matching    which anchor learns which object
 losses      what is minimised
 
     model = mg.models.detection.create("ssdlite320_mobilenet_v3_large", weights="ssdlite.pth")

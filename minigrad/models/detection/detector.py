@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy.typing as npt
+
 from minigrad.models.dense.network import Dense
 from minigrad.models.detection.boxes import Boxes, Coder
+from minigrad.models.detection.matching import Targets, match
 from minigrad.tensor import Tensor
 
 __all__ = ["Detector", "Selection"]
@@ -50,11 +53,14 @@ class Detector(Dense[Tensor]):
     selection : Selection
     background : bool
         Whether the first of the K classes is the background; otherwise it has no logit.
+    earlier : bool
+        Which of several objects with one best anchor it learns: the first, or the last.
     """
 
     coder: Coder
     selection: Selection
     background: bool = True
+    earlier: bool = False
 
     @property
     def logits(self) -> int:
@@ -64,6 +70,21 @@ class Detector(Dense[Tensor]):
     def anchors(self, height: int, width: int) -> Boxes:
         """(A, 4) of (cx, cy, w, h) as shares of a frame of this size."""
         raise NotImplementedError
+
+    def targets(
+        self, boxes: npt.ArrayLike, labels: npt.ArrayLike, height: int, width: int
+    ) -> Targets:
+        """What each anchor of a frame of this size learns of objects.
+
+        Parameters
+        ----------
+        boxes : array_like, (M, 4)
+            Corners (left, top, right, bottom) as shares of the frame.
+        labels : array_like of int, (M,)
+            From 1 on.
+        height, width : int
+        """
+        return match(boxes, labels, self.anchors(height, width), earlier=self.earlier)
 
     def extra_repr(self) -> str:
         return self.name

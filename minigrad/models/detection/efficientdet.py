@@ -79,6 +79,7 @@ class EfficientDet(Detector):
     """
 
     background = False
+    earlier = True
     coder = PLAIN
     selection = Selection(True, 0.0, 0.5, 5000, 100, together=5000)
 

@@ -2,7 +2,8 @@
 
 An anchor learns the object that it overlaps most, if by an IoU of at least 0.5; and each object
 is learnt by the anchor that overlaps it most in any case (Liu et al., "SSD" (2016), section 2.2).
-Of equal overlaps the first counts; of two objects with the same best anchor the later one.
+Of equal overlaps the first counts.  Of objects with the same best anchor that anchor learns the
+last one in torchvision, and the first one in TensorFlow's matcher, which effdet has too.
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ class Targets(NamedTuple):
 
 
 def match(
-    boxes: npt.ArrayLike, labels: npt.ArrayLike, anchors: Boxes, enough: float = ENOUGH
+    boxes: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    anchors: Boxes,
+    enough: float = ENOUGH,
+    earlier: bool = False,
 ) -> Targets:
     """The targets of an image with these objects.
 
@@ -60,6 +65,8 @@ def match(
         (cx, cy, w, h).
     enough : float
         The least IoU.
+    earlier : bool
+        Whether the first of several objects keeps the best anchor that they share, or the last.
     """
     objects = np.asarray(boxes, np.float64).reshape(-1, 4)
     own = corners(anchors)
@@ -69,7 +76,8 @@ def match(
     best = shared.argmax(axis=0)
     learns = shared.max(axis=0) >= enough
     forced = shared.argmax(axis=1)
-    best[forced], learns[forced] = np.arange(len(objects)), True
+    turn = slice(None, None, -1 if earlier else 1)  # who comes last keeps the anchor
+    best[forced[turn]], learns[forced] = np.arange(len(objects))[turn], True
     numbers = np.asarray(labels, np.int64)
     return Targets(
         np.where(learns, numbers[best], 0), np.where(learns[:, None], objects[best], own), anchors

@@ -217,10 +217,12 @@ def ssdlite_mobilenet_v2(num_classes: int = len(COCO), **how: object) -> SSDLite
     """TensorFlow's SSDLite on MobileNetV2 (ssdlite_mobilenet_v2_coco.config)."""
     style = Style("same", 1e-3, 3e-4)
     network = trimmed(mobilenet_v2.NETWORKS["mobilenet_v2"], "slim", **{"bn_momentum": 3e-4, **how})
-    return _ssdlite(
+    model = _ssdlite(
         Trunk(network, ("5.0.expand", "head")), num_classes, tensorflow_shapes(), style,
         Coder(rows_first=True), Selection(True, 1e-8, 0.6, 100, 100),
     )  # fmt: skip
+    model.earlier = True
+    return model
 
 
 def ssdlite_squeezenext(num_classes: int = len(COCO), **how: object) -> SSDLite:
