@@ -51,6 +51,7 @@ def test_a_case_reaches_the_primitive_of_its_row(case):
     assert case.primitive in seen
 
 
+@pytest.mark.newest
 @each_backend
 @each_case
 def test_gradients_to_second_order(case, backend):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.differential import calls, differences
 
 
+@pytest.mark.newest
 @settings(max_examples=6 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
 @given(calls)
 def test_every_backend_is_within_its_bound_of_float64(call):

@@ -107,6 +107,7 @@ def test_pytorchs_operator_samples(backend):
     assert passed.total() == 2236
 
 
+@pytest.mark.newest
 @pytest.mark.skipif("numba" not in AVAILABLE, reason=str(unavailable("numba")))
 @pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.full)])
 def test_pytorchs_operator_samples_on_numba(every):

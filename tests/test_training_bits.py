@@ -74,6 +74,7 @@ training = pytest.mark.parametrize("build", BLOCKS)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
+@pytest.mark.newest
 @training
 @dtypes
 @pytest.mark.parametrize("workers", [2, 4])
@@ -82,6 +83,7 @@ def test_a_training_step_knows_nothing_of_the_threads(build, dtype, name, worker
     assert_same_bits(trained(build, dtype, name, workers), trained(build, dtype, name, 1))
 
 
+@pytest.mark.newest
 @needs("cython", "numba")
 @training
 @dtypes
@@ -104,6 +106,7 @@ OTHERS = [pytest.param("numba", "avx2", marks=needs("numba"))]
 OTHERS += [("cython", level) for level in levels() if level not in (LEVEL, "baseline")]
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(("name", "level"), OTHERS)
 @pytest.mark.fma
 def test_other_vectors_train_to_the_same_bits(name, level, run_python):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import minigrad
 
 PROGRAM = """
@@ -86,6 +88,7 @@ def checked(tmp_path, program):
     return done.stdout.splitlines()
 
 
+@pytest.mark.newest
 def test_a_users_program_has_types(tmp_path):
     program = PROGRAM + "\nx.no_such_method()\nmg.relu(3)\n"
     lines = checked(tmp_path, program)

@@ -37,6 +37,7 @@ def run(capsys, *argv):
     return code, out, err
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(("name", "library"), CASES)
 def test_there_and_back_is_the_same_bits_and_the_network_is_found(capsys, tmp_path, name, library):
     _, state, counter = state_of(name, library)

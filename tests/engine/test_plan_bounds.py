@@ -105,8 +105,9 @@ def draw_x(seed: int, shape: Sequence[int], dtype: Any = np.float32) -> Any:
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("side", [65, 96])
+@pytest.mark.parametrize("side", [65, pytest.param(96, marks=pytest.mark.full)])
 def test_each_step_of_a_plan_is_within_its_bound(name: str, side: int) -> None:
     model = lived_in(mg.models.create(name, rng=0, num_classes=11), 1)
     x = draw_x(2, (2, 3, side, side))

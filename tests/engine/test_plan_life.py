@@ -99,6 +99,7 @@ def test_plans_run_in_forked_and_spawned_processes(child: Any) -> None:
     assert child(PROCESSES) == "done\n"
 
 
+@pytest.mark.newest
 @pytest.mark.skipif(sys.platform == "win32", reason="the high-water mark is Unix's")
 def test_ten_thousand_runs_do_not_grow(child: Any) -> None:
     """A leak of 200 bytes a run would show, with an array to write to or without."""

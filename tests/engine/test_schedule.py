@@ -73,12 +73,14 @@ def test_a_graph_for_another_batch_is_what_recording_it_would_give(name: str) ->
         assert alike(other, recorded(name, batch))
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("name", mg.models.names())
 def test_every_step_of_every_network_has_a_kernel(name: str) -> None:
     graph = recorded(name, 1)
     assert [s.layer for s in graph.steps.values() if not has_kernel(s)] == []
 
 
+@pytest.mark.newest
 @needs_core
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("batch", [2, 9])

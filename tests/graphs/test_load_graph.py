@@ -263,6 +263,7 @@ def test_its_state_has_the_files_names_and_shapes_stay_out(load):
     assert not np.array_equal(twin(mg.tensor(X)).numpy(), net(mg.tensor(X)).numpy())
 
 
+@pytest.mark.newest
 def test_inputs_and_weights_have_gradients_to_second_order(load):
     net = load(NET, {**STATE, **SHAPES}, x=("N", 4, 6, 6)).to(np.float64)
     names = [name for name, _ in net.named_parameters()]

@@ -110,6 +110,7 @@ def test_its_state_has_the_files_names_and_our_order_of_axes(load):
         assert np.array_equal(twin(x).numpy(), y)
 
 
+@pytest.mark.newest
 def test_inputs_and_weights_have_gradients_to_second_order(load):
     net = load(network()).to(np.float64)
     names = [name for name, _ in net.named_parameters()]

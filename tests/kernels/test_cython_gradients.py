@@ -151,6 +151,7 @@ def test_numba_gives_the_same_bits(p):
     same_bits(dw, numba_backend.conv2d_weight_grad(g, x, p.w_shape, p.spec))
 
 
+@pytest.mark.newest
 @numba
 @large
 @dtypes

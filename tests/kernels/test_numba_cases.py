@@ -18,6 +18,7 @@ each_case = pytest.mark.parametrize("case", TABLE, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 
+@pytest.mark.newest
 @each_case
 def test_gradients_to_second_order(case):
     with mg.backend("numba"):

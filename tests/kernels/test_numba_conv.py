@@ -162,6 +162,7 @@ def test_forward_has_the_bits_of_the_definition(kind, data):
     same_bits(numba_backend.conv2d(x, w, bias, spec), exact_conv2d(x, w, bias, spec))
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_input_grad_has_the_bits_of_the_definition(kind, data):
@@ -171,6 +172,7 @@ def test_input_grad_has_the_bits_of_the_definition(kind, data):
     same_bits(got, exact_input_grad(g, w, x.shape, spec))
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_weight_grad_has_the_bits_of_the_definition(kind, data):
@@ -221,6 +223,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("name", LAYERS)
 def test_whole_tiles_have_the_bits_of_the_definition(name):
     x, w, bias, spec = _layer(np.float32, **LAYERS[name])
@@ -241,6 +244,7 @@ def _all_three(x, w, bias, spec):
     )
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", LAYERS)
 def test_all_three_are_one_trilinear_form_exactly_on_integers(name, dtype):
@@ -301,6 +305,7 @@ def test_the_compiled_backends_agree_to_the_bit_on_layers(name, dtype):
     both_compiled_backends_agree(*_layer(dtype, **LAYERS[name]))
 
 
+@pytest.mark.newest
 @compiled
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
@@ -404,6 +409,7 @@ def usual():
     return elsewhere()
 
 
+@pytest.mark.newest
 def test_four_threads_change_no_bit(usual):
     assert elsewhere(threads=4, NUMBA_NUM_THREADS="4") == usual
 

@@ -1,4 +1,4 @@
-"""Small scopes, swept whole: every convolution and every pool of a few pixels, none left out.
+"""Small scopes: every convolution and every pool of a few pixels, none left out by `--full`.
 
 A convolution of two axes has one map for each axis, M[p, a, h] = 1 where window p's tap a
 lies on pixel h, and with them it is its definition again:
@@ -7,7 +7,8 @@ lies on pixel h, and with them it is its definition again:
 
 and likewise for both gradients.  On small integers every kernel must give exactly that.  One
 axis runs through every size, kernel, stride, dilation and pad of its scope; the other is one
-or two pixels wide, so that a kernel which reads across the end of a row is seen.
+or two pixels wide, so that a kernel which reads across the end of a row is seen.  The quick
+profile takes every third convolution of the core's, and fewer of the others'.
 """
 
 from __future__ import annotations
@@ -144,19 +145,22 @@ def on(name):
 
 SHARES = [
     pytest.param("numpy", 11, id="numpy"),
-    pytest.param("cython", 1, id="cython", marks=on("cython")),
+    pytest.param("cython", 3, id="cython", marks=on("cython")),
+    pytest.param("cython", 1, id="all of cython", marks=[on("cython"), pytest.mark.full]),
     pytest.param("numba", 17, id="numba", marks=on("numba")),
     pytest.param("numba", 1, id="all of numba", marks=[on("numba"), pytest.mark.full]),
     pytest.param("reference", 101, id="reference"),
 ]
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(("name", "every"), SHARES)
 def test_every_convolution_along_one_axis(name, every):
     with backend(name):
         assert list(differences(one_axis(every=every))) == []
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(("name", "every"), SHARES)
 def test_every_convolution_along_two_axes(name, every):
     with backend(name):
@@ -244,6 +248,7 @@ def wrong_mean_pools(scope):
             yield f"avg_pool2d x {x.shape} {window} count_include_pad={include_pad}"
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(("name", "every"), SHARES)
 @pytest.mark.parametrize("wrong", [wrong_max_pools, wrong_mean_pools])
 def test_every_pool_along_one_axis(name, every, wrong):

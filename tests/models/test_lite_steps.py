@@ -65,6 +65,7 @@ def lite0() -> Any:
     ).eval()
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("backend", ["numpy", "numba", "cython"])
 def test_every_step_of_lite0_is_within_its_bound(lite0: Any, backend: str) -> None:
     reason = unavailable(backend)

@@ -55,8 +55,12 @@ def test_a_moving_average_is_asked_for_by_its_key(file):
     check(mg.models.create("mobilenet_v2", weights=average, **NARROW), "timm", times=2)
 
 
-@pytest.mark.parametrize("prefix", ["model.", "net.", "encoder.", "backbone.", "model.backbone.",
-                                    "module.encoder.net.", "student.0."])  # fmt: skip
+@pytest.mark.newest
+@pytest.mark.parametrize(
+    "prefix",
+    ["model.", "module.encoder.net.", "student.0."]
+    + [pytest.param(p, marks=pytest.mark.full) for p in ("net.", "encoder.", "backbone.")],
+)
 def test_a_network_inside_a_larger_module(prefix):
     model = mg.models.create("mnasnet_small", rng=0)
     own = model.state_dict()

@@ -29,6 +29,7 @@ def digits(part):
     return ArrayDataset(images[chosen].repeat(2, axis=1).repeat(2, axis=2), labels[chosen])
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(
     ("name", "epochs", "label_smoothing"),
     [("inverted_residual_small", 8, 0.1), ("squeezenext_small", 12, 0.0)],

@@ -7,6 +7,7 @@ a resize or in the loss of a map, or masks that leave their pictures.
 
 from __future__ import annotations
 
+import pytest
 from drawn_shapes import learn_masks, mean_iou, scenes
 
 import minigrad as mg
@@ -14,6 +15,7 @@ import minigrad as mg
 EPOCHS, PICTURES = 8, 640
 
 
+@pytest.mark.newest
 def test_a_small_network_names_the_pixels_of_shapes():
     model = mg.models.segmentation.create("lraspp_inverted_residual_small", rng=0)
     learn_masks(model, EPOCHS, PICTURES)

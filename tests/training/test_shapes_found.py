@@ -8,6 +8,7 @@ in a loss, anchors that learn another object, boxes that are coded one way and d
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from drawn_shapes import KINDS, inputs, learn_boxes, scenes
 
 import minigrad as mg
@@ -70,6 +71,7 @@ def pair(model, scene):
     return truth, Found(boxes, np.array(labels, int), np.array(scores, float))
 
 
+@pytest.mark.newest
 def test_a_small_network_finds_shapes():
     model = detector()
     learn_boxes(model, EPOCHS, PICTURES)

@@ -157,6 +157,7 @@ def test_batch_norms_may_be_kept(exported: Exported) -> None:
     assert exported.compare(to_onnx(exported.model, exported.x.shape, fold=False)).first is None
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("kind", PLANTED)
 @pytest.mark.parametrize(
     "place", [0.5, *(pytest.param(p, marks=pytest.mark.full) for p in (0.1, 0.3, 0.7, 0.9))]

@@ -45,6 +45,7 @@ def answer(folder: Path, results: Path, form: str, change: float = 1.0) -> None:
         write_arrays(results, entry["case"], found, form)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_our_own_results_and_gradients_are_right(tmp_path: Path, form: str, layout: str) -> None:
@@ -151,6 +152,7 @@ def program(tmp_path: Path, language: str, change: tuple[str, str] = ("", "")) -
 TOOLS = {"c": "cc", "js": "node"}
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("language", TOOLS)
 def test_the_example_is_right_and_a_bug_in_it_is_found(tmp_path: Path, language: str) -> None:
     if not shutil.which(TOOLS[language]):
