@@ -37,6 +37,8 @@ from minigrad.training.evaluation import cross_entropies
 
 __all__ = ["configure", "run"]
 
+OF_CLASSES = ("plan", "preset", "preparation")  # what only a classifier has
+
 
 class Answer(NamedTuple):
     """What the network said of one photograph."""
@@ -98,8 +100,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.folder.is_dir():
         raise MinigradError(f"{args.folder}: there is no such folder")
     if args.masks is not None:
+        _refuse(args, OF_CLASSES, "and --masks is for one that names pixels")
         return evaluate_masks(args)
+    if args.annotations is not None:
+        _refuse(args, OF_CLASSES, "and --annotations is for one that finds objects")
     if (annotated := annotations_of(args)) is not None:
+        _refuse(args, OF_CLASSES, "and the folder has annotations for one that finds objects")
         return evaluate_boxes(args, annotated)
     photos = ImageFolder(args.folder)
     failed: list[tuple[Path, Exception]] = []
@@ -120,6 +126,13 @@ def run(args: argparse.Namespace) -> int:
         head = "{model} ({backend}, threads: {threads})".format(**how)
         print_lines(list(_lines(head, answers, network.labels, seconds, width())))
     return 2 if failed else 0
+
+
+def _refuse(args: argparse.Namespace, words: Sequence[str], why: str) -> None:
+    """Refuse arguments that the job would not look at."""
+    for word in words:
+        if getattr(args, word):
+            raise MinigradError(f"--{word} is for a network that names a whole photograph, {why}")
 
 
 def class_of(folder: str, labels: Sequence[str]) -> int:

@@ -16,8 +16,9 @@ the order of the steps stays an order of computation.
     fuse last activation  f(conv(x) + z)      -> the same with f last       the same bits
     fuse gate           conv(x s)             -> conv that scales its input the same bits
 
-Only folding changes a rounding: it makes another function of the same parameters, equal
-in exact arithmetic.  ``compile(..., fold=False)`` leaves it out.
+An affine map is folded before batch norms and once more after them.  Only folding changes a
+rounding: it makes another function of the same parameters, equal in exact arithmetic.
+``compile(..., fold=False)`` leaves it out.
 """
 
 from __future__ import annotations
@@ -334,6 +335,8 @@ def rewrite(
     }
     folds = {name: rule for name, rule in rules.items() if name in FOLDS and name not in leave_out}
     _apply_rules(graph, folds, notes)
+    if "fold affine" in folds:  # again, behind what was a batch norm
+        _apply_rules(graph, {"fold affine": folds["fold affine"]}, notes)
     if "fold flat parts" not in leave_out:
         graph, layers = without_flat_parts(graph, cut)
         notes += [Note("fold flat parts", layer, True, "") for layer in layers]

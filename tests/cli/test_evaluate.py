@@ -141,3 +141,16 @@ def test_weights_that_are_not_finite_are_refused(given, capsys, tmp_path):
     argv = [*arguments(root), "--weights", str(tmp_path / "nan.safetensors")]
     assert main(argv) == 2
     assert "not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["plan", "preset", "preparation"])
+@pytest.mark.parametrize("job", ["masks", "annotations"])
+def test_what_only_a_classifier_has_is_refused_beside_masks_and_objects(
+    word, job, tmp_path, capsys
+):
+    answers = tmp_path / "answers"
+    answers.mkdir()
+    argv = ["evaluate", str(tmp_path), f"--{job}", str(answers), f"--{word}", "efficientnet_b0"]
+    assert main(argv) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"minigrad: --{word} is for a network that names a whole photograph")

