@@ -1,15 +1,16 @@
 """Detection and segmentation against the peers: ``python -m benchmarks.dense --help``.
 
 Whole networks without what is done to their outputs, untrained, at the size that each was published
-with.
+with.  ``--told PHOTO`` measures what is done to the outputs instead (``dense_told``).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks import whole
+from benchmarks import dense_told, whole
 from benchmarks.recorded import Job, ordinary
 from minigrad.models import detection, segmentation
 from minigrad.models.dense import Dense
@@ -40,8 +41,11 @@ def make(name: str, batch: int) -> Job:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """See ``whole.main``."""
-    return whole.main(argv, tuple(SIZES), make, FIGURES, "dense", PEERS)
+    """See ``whole.main`` and ``dense_told.main``."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["--told"] and len(words) == 2:
+        return dense_told.main(Path(words[1]))
+    return whole.main(words, tuple(SIZES), make, FIGURES, "dense", PEERS)
 
 
 if __name__ == "__main__":
