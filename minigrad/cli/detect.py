@@ -29,6 +29,7 @@ from minigrad.vision.pictures import colour, draw_box, png
 __all__ = ["configure", "detector", "installed", "run"]
 
 MODEL = "ssdlite_mobilenet_v2"  # whose weights a package carries
+PHOTO = "astronaut.jpg"
 ENDING = ".boxes.png"
 
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Find the objects of each photograph; 0 if all could be read, else 2."""
     if not 0 <= args.threshold <= 1:
         raise MinigradError(f"--threshold is from 0 to 1, not {args.threshold:g}")
-    photos = expand(args.photos)
+    photos = expand(args.photos, PHOTO)
     check_pictures(photos, args, ENDING)
     with viewer(args, CATALOGUE, installed) as network:
         model = detector(args, network)

@@ -26,7 +26,7 @@ from minigrad.vision import preprocess
 from minigrad.vision.frames import Frame, frame
 from minigrad.vision.photos import SUFFIXES
 
-__all__ = ["Framed", "Prepared", "expand", "framed", "prepared"]
+__all__ = ["Framed", "Prepared", "bundled", "expand", "framed", "prepared"]
 
 AHEAD = 16  # photographs for each thread: a large one at the head leaves the others work
 KEPT = 8  # blocks of 16 MiB for each thread: two pictures of 12 megapixels
@@ -37,13 +37,19 @@ Framed = tuple[Path, "Frame | Exception"]
 T = TypeVar("T")
 
 
-def expand(names: Sequence[Path]) -> list[Path]:
+def bundled(name: str) -> Path:
+    """A picture that comes with minigrad."""
+    return Path(str(resources.files("minigrad") / "data" / name))
+
+
+def expand(names: Sequence[Path], default: str = "coffee.png") -> list[Path]:
     """The files that are meant: a folder is the photographs in it and below it, in order.
 
-    Links to folders are not followed, so a folder that contains itself has an end.
+    Links to folders are not followed, so a folder that contains itself has an end.  Without a
+    name it is a picture that comes with minigrad.
     """
     if not names:
-        return [Path(str(resources.files("minigrad") / "data" / "coffee.png"))]
+        return [bundled(default)]
     return [path for name in names for path in (_inside(name) if name.is_dir() else [name])]
 
 

@@ -11,14 +11,13 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 
 from minigrad.cli.answers import Answer, say
-from minigrad.cli.photographs import Framed, expand, framed
+from minigrad.cli.photographs import Framed, bundled, expand, framed
 from minigrad.cli.terminal import printable, progress, sentence
 from minigrad.cli.viewers import Installed, Viewer, add_viewer, check_pictures, viewer
 from minigrad.columns import Column, fit
@@ -57,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Name the pixels of each photograph; 0 if all could be read, else 2."""
     shows = not args.photos and args.weights is None and args.model in (None, SMALL)
-    photos = [_bundled("shapes.png")] if shows else expand(args.photos)
+    photos = [bundled("shapes.png")] if shows else expand(args.photos)
     check_pictures(photos, args, *ENDINGS)
     if shows:
         print(SHOWN, file=sys.stderr)
@@ -67,12 +66,8 @@ def run(args: argparse.Namespace) -> int:
     return say(results, network.name, _table, as_json=args.json)
 
 
-def _bundled(name: str) -> Path:
-    return Path(str(resources.files("minigrad") / "data" / name))
-
-
 def _shapes(name: str | None) -> Installed:
-    return Installed(SMALL, _bundled("shapes.safetensors"))
+    return Installed(SMALL, bundled("shapes.safetensors"))
 
 
 def no_weights(name: str | None) -> Installed:

