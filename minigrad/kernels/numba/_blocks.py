@@ -14,8 +14,8 @@ import numpy as np
 from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._launch import Job, empty, kernel
 from minigrad.kernels.numba._segments import Sweep
-from minigrad.kernels.numba._template import Template, branch, entry, template
-from minigrad.kernels.numba._vectors import LANES, SIZE, add, load_n, store_n, zero
+from minigrad.kernels.numba._template import Template, entry, template
+from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, splat, store_n
 from minigrad.kernels.numba.reductions import both_words, error
 from minigrad.threads import num_threads
 
@@ -66,9 +66,7 @@ def over_blocks(job: Sums, first: int, last: int, *, TILES: Template) -> None:
 
 
 @template
-def carry(
-    job: Sums, at: int, rows: int, step: int, lanes: int, block: int, *, PARTIAL: bool
-) -> None:
+def carry(job: Sums, at: int, rows: int, step: int, lanes: int, block: int) -> None:
     """Add the sums of a block to the words before, and begin the next from +0.
 
     The chains of a tile begin at ``at``: some rows, ``step`` bytes apart, of so many lanes.
@@ -77,26 +75,16 @@ def carry(
     last = blocks.number - 1
     for m in range(rows):
         for v in range(0, lanes, LANES):
-            k = at + m * step + v * SIZE
-            two_words[branch(lanes - v < LANES, PARTIAL, False)](
-                job.chain + k, job.hi + k, job.lo + k, lanes - v, block, last
-            )
-
-
-@template
-def two_words(
-    chain: int, hi: int, lo: int, n: int, block: int, last: int, *, PARTIAL: bool
-) -> None:
-    """One vector of a tile's chains."""
-    b, rest = load_n(chain, n, PARTIAL), zero()
-    if block > 0:
-        before = load_n(hi, n, PARTIAL)
-        s = add(before, b)
-        rest = add(load_n(lo, n, PARTIAL), error(before, b, s))
-        b = both_words(s, rest) if block == last else s
-    store_n(chain, zero(), n, PARTIAL)
-    store_n(hi, b, n, PARTIAL)
-    store_n(lo, rest, n, PARTIAL)
+            k, n = at + m * step + v * SIZE, lanes - v
+            b, rest = load_n(job.chain + k, n), splat(0)
+            if block > 0:
+                before = load_n(job.hi + k, n)
+                s = before + b
+                rest = load_n(job.lo + k, n) + error(before, b, s)
+                b = both_words(s, rest) if block == last else s
+            store_n(job.chain + k, splat(0), n)
+            store_n(job.hi + k, b, n)
+            store_n(job.lo + k, rest, n)
 
 
 class WeightGrad:

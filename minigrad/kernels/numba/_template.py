@@ -3,8 +3,8 @@
 ``@template`` marks a function of Numba's Python in which, before it is compiled,
 
     M, LANES   are numbers: its keyword arguments, which are constants, and the vector's
+    M + 1      and what is made of constants alone is one too; ``if M == 3:`` keeps one branch
     unroll     ``for m in unroll(range(M)):`` is written out, m a number in each copy
-    static     ``if static(K == 3):`` keeps one branch, and so does ``a if static(K == 3) else b``
     y[m, v]    is a variable of its own, y_0_1, if ``y = registers()``
     job.out    is a word of a table, if ``job: Gather`` is a NamedTuple of words
     tile[M, V] is another template with these constants; ``exp(x)`` one without any
@@ -35,23 +35,15 @@ from minigrad.kernels.numba._compiler import compile_into
 from minigrad.kernels.numba._expansion import Expansion
 from minigrad.kernels.numba._vectors import Vector, intrinsic_of
 
-__all__ = ["Template", "branch", "entry", "registers", "static", "template", "unroll"]
+__all__ = ["Template", "branch", "entry", "registers", "template", "unroll"]
 
 Item = TypeVar("Item")
 Words = TypeVar("Words", bound=tuple[Any, ...])
 
 
-_LETTERS = {"Vec": "v", "Wide": "w", "Bits": "k"}  # the results that a template declares
-
-
 def unroll(items: Iterable[Item]) -> Iterable[Item]:
     """Items known when a template is expanded: the loop over them is written out."""
     return items
-
-
-def static(condition: object) -> bool:
-    """A condition known when a template is expanded."""
-    return bool(condition)
 
 
 def branch(condition: bool, then: Item, otherwise: Item) -> Item:
@@ -98,14 +90,13 @@ class Template:
     def compiled(self, vector: Vector, constants: tuple[Hashable, ...]) -> Callable[..., object]:
         """The function as an intrinsic, which puts it into the module of its caller."""
         definition = _definition(self.function)
-        result, count = getattr(definition.returns, "id", ""), len(definition.args.args)
+        inline, count = getattr(definition.returns, "id", "") == "Vec", len(definition.args.args)
         homes: weakref.WeakKeyDictionary[CodeLibrary, FunctionDescriptor] = (
             weakref.WeakKeyDictionary()
         )
 
         def typing(*arguments: types.Type) -> tuple[Signature, Callable[..., ir.Value]]:
-            returned = arguments[0] if result == "Like" else vector.type(_LETTERS.get(result, "-"))
-            signature = returned(*arguments)
+            signature = (arguments[0] if inline else types.void)(*arguments)
 
             def codegen(
                 context: BaseContext,
@@ -115,7 +106,7 @@ class Template:
             ) -> ir.Value:
                 home = context.active_code_library
                 if home not in homes:
-                    function, inline = self.expand(vector, constants), bool(result)
+                    function = self.expand(vector, constants)
                     context.typing_context.refresh()  # what the function calls is new there
                     homes[home] = compile_into(home, context, function, signature, inline)
                 return context.call_internal(builder, homes[home], signature, values)
@@ -130,7 +121,8 @@ class Template:
         names = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
         fixed = vector.constants | dict(zip(names, self.fixed + constants, strict=True))
         scope = self.function.__globals__ | fixed
-        expanded = Expansion(scope, set(fixed), vector).visit(_definition(self.function))
+        definition = _definition(self.function)
+        expanded = Expansion(definition, scope, vector).visit(definition)
         file = self.function.__code__.co_filename
         exec(compile(ast.fix_missing_locations(ast.Module([expanded], [])), file, "exec"), scope)
         function: Callable[..., object] = scope[self.function.__name__]

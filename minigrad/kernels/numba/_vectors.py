@@ -1,24 +1,25 @@
 """A vector as a type of Numba, and the few things that a kernel does with it.
 
-A kernel is ordinary Numba code over registers: ``y = fma(v, w, y)``.  Each operation here
-emits one or two LLVM instructions; nothing else in this package does.  Letters stand for
-the types of an operation, as ``result=arguments``:
+A kernel is ordinary Numba code over registers: ``y = fma(v, w, y)``, ``x * y + 1``.  Each
+operation here emits one or two LLVM instructions; nothing else in this package does.  Letters
+stand for the type of a result:
 
     v   the kernel's vector: LANES numbers of SIZE bytes        n   an int64
-    w   as many float64 (v itself, if that is float64)          f   a float64
-    k   the bits of a v                                         c   an int known when it is compiled
-    m   a mask: one bit a lane                                  x   any of the vectors, all the same
-    p   as many int64                                           -   nothing
+    w   as many float64 (v itself, if that is float64)          x   what the operands are: one kind
+    k   the bits of a v                                             of vectors, or int64
+    m   a mask: one bit a lane; of two int64 one boolean        -   nothing
+    p   as many int64
 
-fma rounds once, nothing is reassociated, and the compiler contracts nothing, so the bits are
-what the source says.  maximum(a, b) is a > b ? a : b, and minimum(a, b) is a < b ? a : b:
-with a NaN the SECOND operand comes out.  load_n(at, n, PARTIAL) and store_n touch the
-first n lanes only, and load_n fills the others with zero; where PARTIAL is False all lanes
-are there, and nothing is masked.
+A number beside vectors stands in every lane.  fma rounds once, nothing is reassociated, and the
+compiler contracts nothing, so the bits are what the source says.  max(a, b) is a > b ? a : b,
+and min(a, b) is a < b ? a : b: with a NaN the SECOND operand comes out, and it compares as
+false.  load_n(at, n) and store_n touch the first n lanes only, or all if n is larger, and load_n
+fills the others with zero.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -32,16 +33,12 @@ from numba.core.datamodel import models
 from numba.core.typing import Signature
 from numba.core.typing.templates import infer_global, make_intrinsic_template
 
-__all__ = ["BYTES", "LANES", "SIZE", "Operation", "Vector", "intrinsic_of"]
+__all__ = ["BYTES", "LANES", "OPERATORS", "SIZE", "Operation", "Vec", "Vector", "intrinsic_of"]
 
 Value: TypeAlias = ir.Value
-# What a template returns: v, w, k, or what its first argument is.
-Vec: TypeAlias = Any
-Wide: TypeAlias = Any
-Bits: TypeAlias = Any
-Like: TypeAlias = Any
+Vec: TypeAlias = Any  # what a template returns: a vector as its first argument is
 SIZE = LANES = BYTES = 0  # in a kernel, what its vector has: ``Vector.constants``
-_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_I64, _I32, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 _FLOATS = {4: ir.FloatType(), 8: ir.DoubleType()}
 
 
@@ -59,26 +56,20 @@ class Vector(NamedTuple):
 
     def type(self, letter: str) -> types.Type:
         """The type that a letter stands for."""
-        if letter in _SCALARS:
-            return _SCALARS[letter]
-        element = {
+        scalars = {"n": types.int64, "-": types.void}
+        elements = {
             "v": _FLOATS[self.itemsize], "w": _FLOATS[8], "k": ir.IntType(8 * self.itemsize),
-            "m": ir.IntType(1), "p": _I64,
-        }[letter]  # fmt: skip
-        return _lanes(str(element), self.lanes)
-
-
-_SCALARS = {"n": types.int64, "f": types.float64, "-": types.void}
-_NUMBERS = {"n": types.Integer, "f": types.Number, "c": types.Literal}
-_ELEMENTS = {str(t): t for t in (*_FLOATS.values(), _I64, _I32, ir.IntType(1))}
+            "p": _I64,
+        }  # fmt: skip
+        return scalars.get(letter) or _lanes(elements[letter], self.lanes)
 
 
 class Lanes(types.Type):
     """Numba's type of one register."""
 
-    def __init__(self, element: str, count: int) -> None:
+    def __init__(self, element: ir.Type, count: int) -> None:
         super().__init__(f"{count} x {element}")
-        self.vector = ir.VectorType(_ELEMENTS[element], count)
+        self.vector = ir.VectorType(element, count)
 
 
 @numba.extending.register_model(Lanes)
@@ -91,25 +82,33 @@ _lanes = functools.cache(Lanes)
 
 
 class Emitter(NamedTuple):
-    """Where instructions go, and the LLVM type of the kernel's vector and of the operands."""
+    """Where instructions go, and the LLVM type of the kernel's vector."""
 
     builder: ir.IRBuilder
     vector: ir.VectorType
-    operand: ir.VectorType
-
-    def constant(self, value: float, like: ir.VectorType) -> Value:
-        """The number in every lane."""
-        return ir.Constant(like, [value] * like.count)
 
     def spread(self, scalar: Value, like: ir.VectorType) -> Value:
         """A scalar in every lane."""
         one = self.builder.insert_element(ir.Constant(like, ir.Undefined), scalar, _I32(0))
-        zeros = ir.Constant(ir.VectorType(_I32, like.count), [0] * like.count)
-        return self.builder.shuffle_vector(one, ir.Constant(like, ir.Undefined), zeros)
+        return self.shuffle(one, one, [0] * like.count)
+
+    def alike(self, *operands: Value | int) -> list[Value]:
+        """The operands as vectors of one type, if one of them is a vector; else as int64."""
+        likes = (o.type for o in operands if isinstance(o, ir.Value))
+        like = next((t for t in likes if isinstance(t, ir.VectorType)), _I64)
+        return [o if getattr(o, "type", None) == like else self.number(o, like) for o in operands]
+
+    def number(self, number: Value | int, like: ir.Type) -> Value:
+        """A number, which is a literal, an int64 or a float64, as a value of some type."""
+        if isinstance(number, int):
+            return ir.Constant(like, [number] * like.count if _is_vector(like) else number)
+        if like.element == _FLOATS[4]:
+            number = self.builder.fptrunc(number, like.element)
+        return self.spread(number, like)
 
     def call(self, name: str, result: ir.Type, *arguments: Value, suffix: str = "") -> Value:
-        """One of LLVM's own functions, for vectors of the operand's type."""
-        like = self.operand
+        """One of LLVM's own functions, for vectors of the type of the first that is one."""
+        like = next(a.type for a in arguments if _is_vector(a.type))
         kind = f"v{like.count}{'i' if like.element == _I64 else 'f'}{8 * _bytes(like)}{suffix}"
         function = ir.FunctionType(result, [a.type for a in arguments])
         callee = cgutils.get_or_insert_function(
@@ -117,32 +116,25 @@ class Emitter(NamedTuple):
         )
         return self.builder.call(callee, arguments)
 
-    def pointer(self, address: Value, pointee: ir.Type) -> Value:
-        """The address as a pointer."""
-        return self.builder.inttoptr(address, pointee.as_pointer())
-
     def load(self, address: Value, pointee: ir.Type) -> Value:
         """What stands at an address, aligned as one number is."""
-        loaded = self.builder.load(self.pointer(address, pointee))
+        loaded = self.builder.load(self.builder.inttoptr(address, pointee.as_pointer()))
         loaded.align = _bytes(pointee)
         return loaded
 
     def store(self, address: Value, value: Value) -> None:
         """Put a value there."""
-        pointer = self.pointer(address, value.type)
+        pointer = self.builder.inttoptr(address, value.type.as_pointer())
         self.builder.store(value, pointer).align = _bytes(value.type)
-
-    def first(self, n: Value, like: ir.VectorType) -> Value:
-        """The mask whose first n lanes are set."""
-        word = ir.IntType(8 * _bytes(like))
-        lanes = ir.Constant(ir.VectorType(word, like.count), list(range(like.count)))
-        count = n if word == _I64 else self.builder.trunc(n, word)
-        return self.builder.icmp_signed("<", lanes, self.spread(count, lanes.type))
 
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Lanes of a, and, counted on, of b."""
         places = ir.Constant(ir.VectorType(_I32, len(lanes)), list(lanes))
         return self.builder.shuffle_vector(a, b, places)
+
+
+def _is_vector(of: ir.Type) -> bool:
+    return isinstance(of, ir.VectorType)
 
 
 def _bytes(of: ir.Type) -> int:
@@ -151,57 +143,53 @@ def _bytes(of: ir.Type) -> int:
 
 
 class Operation:
-    """An operation by its types and by what emits it; ``on`` gives Numba's intrinsic.
+    """An operation by the letter of its result and by what emits it, given an Emitter.
 
-    A kernel's source calls it by its name, but outside a kernel it cannot be called.  One
-    whose first argument is an address (``a``) takes the terms of a sum for it.
+    Operands known when a kernel is compiled are Python's integers there.  A kernel's source
+    calls an operation by its name; outside a kernel it cannot be called.
     """
 
-    def __init__(self, types_: str, emit: Callable[..., Value]) -> None:
-        self.result, self.arguments = types_.split("=")
-        self.addressed = self.arguments.startswith("a")
-        self.emit = emit
+    def __init__(self, result: str, emit: Callable[..., Any]) -> None:
+        self.result, self.emit = result, emit
         self.on = functools.cache(self._on)
 
     def __call__(self, *arguments: object) -> Any:
         raise TypeError("an operation on vectors has a meaning inside a kernel only")
 
-    def _on(self, vector: Vector, terms: int = 1) -> Callable[..., object]:
-        """The intrinsic for a kernel whose vector is this one."""
-        letters = "n" * terms + self.arguments[1:] if self.addressed else self.arguments
+    def _on(self, vector: Vector, count: int) -> Callable[..., object]:
+        """Numba's intrinsic of so many arguments, for a kernel whose vector is this one."""
 
         def typing(*given: types.Type) -> tuple[Signature, Callable[..., Value]] | None:
-            if not all(
-                isinstance(a, _NUMBERS.get(t, Lanes)) for a, t in zip(given, letters, strict=True)
-            ):
+            result = self._type(vector, given)
+            if result is None:
                 return None
-            shared = [a for a, t in zip(given, letters, strict=True) if t == "x"]
-
-            def of(letter: str, argument: types.Type | None = None) -> types.Type:
-                if letter in "xc":
-                    return shared[0] if letter == "x" else argument
-                return vector.type(letter)
-
-            like = (shared[0] if shared else vector.type("v")).vector
-            literals = [a.literal_value for a, t in zip(given, letters, strict=True) if t == "c"]
+            literals = [getattr(a, "literal_value", None) for a in given]
 
             def codegen(
-                context: BaseContext,
-                builder: ir.IRBuilder,
-                signature: Signature,
-                values: list[Value],
+                context: BaseContext, builder: ir.IRBuilder, _: Signature, values: list[Value]
             ) -> Value:
-                emitter = Emitter(builder, vector.type("v").vector, like)
-                live = [v for v, t in zip(values, letters, strict=True) if t != "c"]
-                if self.addressed:
-                    live = [functools.reduce(builder.add, live[:terms]), *live[terms:]]
-                result = self.emit(emitter, *live, *literals)
-                return context.get_dummy_value() if self.result == "-" else result
+                emitter = Emitter(builder, vector.type("v").vector)
+                operands = (
+                    v if known is None else known for v, known in zip(values, literals, strict=True)
+                )
+                value = self.emit(emitter, *operands)
+                return context.get_dummy_value() if self.result == "-" else value
 
-            wanted = [of(t, a) for a, t in zip(given, letters, strict=True)]
-            return of(self.result)(*wanted), codegen
+            return result(*given), codegen
 
-        return intrinsic_of(typing, len(letters))
+        return intrinsic_of(typing, count)
+
+    def _type(self, vector: Vector, given: Sequence[types.Type]) -> types.Type | None:
+        """The type of the result, or None where vectors are not of one kind."""
+        if self.result not in "xm":
+            return vector.type(self.result)
+        lanes = [a for a in given if isinstance(a, Lanes)]
+        like = lanes[-1] if lanes else None
+        if any(a != like for a in lanes if a.vector.element != _BIT):
+            return None
+        if self.result == "x":
+            return like or types.int64
+        return _lanes(_BIT, like.vector.count) if like else types.boolean
 
 
 def intrinsic_of(typing: Callable[..., object], count: int) -> Callable[..., object]:
@@ -235,58 +223,99 @@ class _Remembering(types.Function):
 numba.extending.register_model(_Remembering)(models.OpaqueModel)
 
 
-def _binary(name: str) -> Operation:
-    return Operation("x=xx", lambda e, a, b: getattr(e.builder, name)(a, b))
+def _arithmetic(integers: str, floats: str) -> Operation:
+    """By the names of its instructions."""
+
+    def emit(e: Emitter, *operands: Value | int) -> Value:
+        first, *others = e.alike(*operands)
+        instruction = getattr(e.builder, floats if _is_float(first) else integers)
+        return functools.reduce(instruction, others, first) if others else instruction(first)
+
+    return Operation("x", emit)
 
 
-def _compare(kind: str, sign: str) -> Operation:
-    return Operation("m=xx", lambda e, a, b: getattr(e.builder, f"fcmp_{kind}")(sign, a, b))
+def _is_float(value: Value) -> bool:
+    return getattr(value.type, "element", None) in _FLOATS.values()
+
+
+def _compared(e: Emitter, sign: str, a: Value, b: Value) -> Value:
+    return (e.builder.fcmp_ordered if _is_float(a) else e.builder.icmp_signed)(sign, a, b)
+
+
+def _comparison(sign: str) -> Operation:
+    return Operation("m", lambda e, a, b: _compared(e, sign, *e.alike(a, b)))
 
 
 def _either(sign: str) -> Operation:
-    def emit(e: Emitter, a: Value, b: Value) -> Value:
-        return e.builder.select(e.builder.fcmp_ordered(sign, a, b), a, b)
+    def emit(e: Emitter, *operands: Value | int) -> Value:
+        a, b = e.alike(*operands)
+        return e.builder.select(_compared(e, sign, a, b), a, b)
 
-    return Operation("x=xx", emit)
-
-
-def _chosen(e: Emitter, sign: str, a: Value, b: Value) -> Value:
-    return e.builder.select(e.builder.icmp_signed(sign, a, b), a, b)
+    return Operation("x", emit)
 
 
-def _there(e: Emitter, p: Value) -> Value:
-    """p, computed there and then: else an address is prepared for every access of a tile."""
-    return e.builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [p], False)
+def _fma(e: Emitter, *operands: Value | int) -> Value:
+    values = e.alike(*operands)
+    return e.call("fma", values[0].type, *values)
 
 
-def _load_n(e: Emitter, address: Value, n: Value, partial: int) -> Value:
-    if not partial:
-        return e.load(address, e.vector)
-    pointer, zero = e.pointer(address, e.vector), e.constant(0.0, e.vector)
-    align = _I32(_bytes(e.vector))
-    return e.call("masked.load", e.vector, pointer, align, e.first(n, e.vector), zero, suffix=".p0")
+def _where(e: Emitter, mask: Value, *operands: Value | int) -> Value:
+    return e.builder.select(mask, *e.alike(*operands))
 
 
-def _store_n(e: Emitter, address: Value, value: Value, n: Value, partial: int) -> None:
-    if not partial:
-        return e.store(address, value)
-    pointer, align = e.pointer(address, value.type), _I32(_bytes(value.type))
-    mask = e.first(n, value.type)
-    e.call("masked.store", ir.VoidType(), value, pointer, align, mask, suffix=".p0")
-    return None
+def _step(e: Emitter, p: Value, n: Value | int) -> Value:
+    """p + n, computed there and then: else an address is prepared for every access of a tile."""
+    at = e.builder.add(*e.alike(p, n))
+    return e.builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [at], False)
+
+
+def _first(e: Emitter, n: Value, like: ir.VectorType) -> Value:
+    """The mask whose first n lanes are set."""
+    element = ir.IntType(8 * _bytes(like))
+    lanes = ir.Constant(ir.VectorType(element, like.count), list(range(like.count)))
+    count = n if element == _I64 else e.builder.trunc(n, element)
+    return e.builder.icmp_signed("<", lanes, e.spread(count, lanes.type))
+
+
+def _load_n(e: Emitter, address: Value, n: Value | int) -> Value:
+    builder, like = e.builder, e.vector
+    if n == like.count:
+        return e.load(address, like)
+    (n,) = e.alike(n)
+    with builder.if_else(builder.icmp_signed(">=", n, _I64(like.count))) as (whole, part):
+        with whole:
+            all_lanes, from_whole = e.load(address, like), builder.block
+        with part:
+            pointer = builder.inttoptr(address, like.as_pointer())
+            mask, zero = _first(e, n, like), e.number(0, like)
+            rest = (_I32(_bytes(like)), mask, zero)
+            lanes, from_part = (
+                e.call("masked.load", like, pointer, *rest, suffix=".p0"),
+                builder.block,
+            )
+    result = builder.phi(like)
+    result.add_incoming(all_lanes, from_whole)
+    result.add_incoming(lanes, from_part)
+    return result
+
+
+def _store_n(e: Emitter, address: Value, value: Value, n: Value | int) -> None:
+    builder, like = e.builder, value.type
+    if n == like.count:
+        e.store(address, value)
+        return
+    (n,) = e.alike(n)
+    with builder.if_else(builder.icmp_signed(">=", n, _I64(like.count))) as (whole, part):
+        with whole:
+            e.store(address, value)
+        with part:
+            pointer = builder.inttoptr(address, like.as_pointer())
+            rest = (_I32(_bytes(like)), _first(e, n, like))
+            e.call("masked.store", ir.VoidType(), value, pointer, *rest, suffix=".p0")
 
 
 def _wide(e: Emitter) -> ir.VectorType:
     return ir.VectorType(_FLOATS[8], e.vector.count)
-
-
-def _widen(e: Emitter, a: Value) -> Value:
-    return a if a.type == _wide(e) else e.builder.fpext(a, _wide(e))
-
-
-def _splat(e: Emitter, number: Value) -> Value:
-    narrow = e.vector.element == _FLOATS[4]
-    return e.spread(e.builder.fptrunc(number, _FLOATS[4]) if narrow else number, e.vector)
 
 
 def _exchange(e: Emitter, a: Value, b: Value, s: int, high: int) -> Value:
@@ -295,13 +324,16 @@ def _exchange(e: Emitter, a: Value, b: Value, s: int, high: int) -> Value:
     return e.shuffle(a, b, lanes)
 
 
-def _whole(e: Emitter, n: Value) -> Value:
-    like = ir.VectorType(ir.IntType(8 * _bytes(e.vector)), e.vector.count)
-    return e.spread(n if like.element == _I64 else e.builder.trunc(n, like.element), like)
+def _down(e: Emitter, a: Value, n: int) -> Value:
+    return e.shuffle(a, a, [(i + n) % a.type.count for i in range(a.type.count)])
 
 
 def _bits(e: Emitter, a: Value) -> Value:
     return e.builder.bitcast(a, ir.VectorType(ir.IntType(8 * _bytes(a.type)), a.type.count))
+
+
+def _word(e: Emitter, address: Value, offset: int = 0) -> Value:
+    return e.load(e.builder.add(address, _I64(offset)), _I64)
 
 
 def _stack(e: Emitter, words: int) -> Value:
@@ -309,70 +341,51 @@ def _stack(e: Emitter, words: int) -> Value:
 
 
 def _take(e: Emitter, address: Value) -> Value:
-    return e.builder.atomic_rmw("add", e.pointer(address, _I64), _I64(1), "monotonic")
+    pointer = e.builder.inttoptr(address, _I64.as_pointer())
+    return e.builder.atomic_rmw("add", pointer, _I64(1), "monotonic")
 
 
-def _call(e: Emitter, kernel: Value, *arguments: Value) -> None:
+def _call(e: Emitter, kernel: Value, *arguments: Value | int) -> None:
     function = ir.FunctionType(ir.VoidType(), [_I64] * len(arguments))
-    e.builder.call(e.pointer(kernel, function), arguments)
+    e.builder.call(e.builder.inttoptr(kernel, function.as_pointer()), e.alike(*arguments))
 
 
 # -- memory; addresses are in bytes
-load = Operation("v=a", lambda e, at: e.load(at, e.vector))
-load_n = Operation("v=anc", _load_n)
-store = Operation("-=ax", lambda e, at, a: e.store(at, a))
-store_n = Operation("-=axnc", _store_n)
-load_wide = Operation("w=a", lambda e, at: e.load(at, _wide(e)))
-broadcast = Operation("v=a", lambda e, at: e.spread(e.load(at, e.vector.element), e.vector))
-word = Operation("n=a", lambda e, at: e.load(at, _I64))
-put = Operation("-=an", lambda e, at, value: e.store(at, value))
-take = Operation("n=n", _take)
-step = Operation("n=nn", lambda e, p, n: _there(e, e.builder.add(p, n)))
-sum_of = Operation("n=nn", lambda e, a, b: e.builder.add(a, b))
-difference_of = Operation("n=nn", lambda e, a, b: e.builder.sub(a, b))
-product_of = Operation("n=nn", lambda e, a, b: e.builder.mul(a, b))
-least = Operation("n=nn", lambda e, a, b: _chosen(e, "<", a, b))
-most = Operation("n=nn", lambda e, a, b: _chosen(e, ">", a, b))
-stack = Operation("n=c", _stack)
-call = Operation("-=nnnn", _call)
+load = Operation("v", lambda e, at: e.load(at, e.vector))
+load_n = Operation("v", _load_n)
+store = Operation("-", lambda e, at, a: e.store(at, a))
+store_n = Operation("-", _store_n)
+load_wide = Operation("w", lambda e, at: e.load(at, _wide(e)))
+broadcast = Operation("v", lambda e, at: e.spread(e.load(at, e.vector.element), e.vector))
+word = Operation("n", _word)
+put = Operation("-", lambda e, at, value: e.store(at, value))
+take = Operation("n", _take)
+step = Operation("n", _step)
+stack = Operation("n", _stack)
+call = Operation("-", _call)
 # -- numbers
-zero = Operation("v=", lambda e: e.constant(0.0, e.vector))
-splat = Operation("v=f", _splat)
-add = _binary("fadd")
-sub = _binary("fsub")
-mul = _binary("fmul")
-div = _binary("fdiv")
-neg = Operation("x=x", lambda e, a: e.builder.fneg(a))
-fma = Operation("x=xxx", lambda e, a, b, c: e.call("fma", a.type, a, b, c))
-maximum = _either(">")
-minimum = _either("<")
-# -- comparisons
-less = _compare("ordered", "<")
-at_most = _compare("ordered", "<=")
-at_least = _compare("ordered", ">=")
-equal = _compare("ordered", "==")
-not_at_most = _compare("unordered", ">")
-both = Operation("m=mm", lambda e, a, b: e.builder.and_(a, b))
-either = Operation("m=mm", lambda e, a, b: e.builder.or_(a, b))
-where = Operation("x=mxx", lambda e, m, a, b: e.builder.select(m, a, b))
+splat = Operation("v", lambda e, number: e.number(number, e.vector))
+fma = Operation("x", _fma)
+where = Operation("x", _where)
 # -- float64 beside the numbers
-widen = Operation("w=v", _widen)
-narrow = Operation("v=w", lambda e, a: a if a.type == e.vector else e.builder.fptrunc(a, e.vector))
-wide = Operation("w=n", lambda e, n: e.spread(e.builder.sitofp(n, _FLOATS[8]), _wide(e)))
+widen = Operation("w", lambda e, a: a if a.type == _wide(e) else e.builder.fpext(a, _wide(e)))
+narrow = Operation("v", lambda e, a: a if a.type == e.vector else e.builder.fptrunc(a, e.vector))
+wide = Operation("w", lambda e, n: e.spread(e.builder.sitofp(n, _FLOATS[8]), _wide(e)))
 # -- bits
-bits = Operation("k=v", _bits)
-numbers = Operation("v=k", lambda e, a: e.builder.bitcast(a, e.vector))
-pattern = Operation("k=n", _whole)
-plus = _binary("add")
-minus = _binary("sub")
-bit_and = _binary("and_")
-bit_or = _binary("or_")
-shift_left = _binary("shl")
-shift_right = _binary("lshr")
-no_bits = Operation("m=k", lambda e, a: e.builder.icmp_signed("==", a, e.constant(0, a.type)))
+bits = Operation("k", _bits)
+numbers = Operation("v", lambda e, a: e.builder.bitcast(a, e.vector))
 # -- lanes
-places = Operation("p=n", lambda e, n: e.spread(n, ir.VectorType(_I64, e.vector.count)))
-down = Operation(
-    "x=xc", lambda e, a, n: e.shuffle(a, a, [(i + n) % a.type.count for i in range(a.type.count)])
-)
-exchange = Operation("x=xxcc", _exchange)
+places = Operation("p", lambda e, n: e.spread(*e.alike(n), ir.VectorType(_I64, e.vector.count)))
+down = Operation("x", _down)
+exchange = Operation("x", _exchange)
+# What Python's operators and names mean in a kernel, for vectors and int64 alike.
+OPERATORS = {
+    ast.Add: _arithmetic("add", "fadd"), ast.Sub: _arithmetic("sub", "fsub"),
+    ast.Mult: _arithmetic("mul", "fmul"), ast.Div: _arithmetic("sdiv", "fdiv"),
+    ast.USub: _arithmetic("neg", "fneg"), ast.Invert: _arithmetic("not_", "not_"),
+    ast.BitAnd: _arithmetic("and_", "and_"), ast.BitOr: _arithmetic("or_", "or_"),
+    ast.LShift: _arithmetic("shl", "shl"), ast.RShift: _arithmetic("lshr", "lshr"),
+    ast.Lt: _comparison("<"), ast.LtE: _comparison("<="), ast.Gt: _comparison(">"),
+    ast.GtE: _comparison(">="), ast.Eq: _comparison("=="), "min": _either("<"), "max": _either(">"),
+    ast.Attribute: word,
+}  # fmt: skip

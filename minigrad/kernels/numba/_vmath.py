@@ -19,12 +19,7 @@ import math
 from typing import NamedTuple
 
 from minigrad.kernels.numba._template import registers, template, unroll
-
-from minigrad.kernels.numba._vectors import (  # isort: skip
-    SIZE, Bits, Vec, add, at_least, at_most, bit_and, bit_or, bits, div, either, equal, fma, less,
-    maximum, minimum, minus, mul, neg, no_bits, numbers, pattern, plus, shift_left, shift_right,
-    splat, sub, where, zero,
-)  # fmt: skip
+from minigrad.kernels.numba._vectors import SIZE, Vec, bits, fma, numbers, splat, where
 
 _LOG2E = float.fromhex("0x1.71547652b82fep+0")
 
@@ -46,6 +41,16 @@ class Constants(NamedTuple):
     least: float  # the smallest normal number
     log_small: int  # of c of the sigmoid, to base 2
     vanishing: float  # there, c e^-x is infinite
+
+    @property
+    def shifter(self) -> float:
+        """Added to a number, it leaves the nearest whole one in the last bits of the sum."""
+        return 1.5 * 2.0**self.digits
+
+    @property
+    def below_sign(self) -> int:
+        """A pattern with all bits set but that of the sign."""
+        return (1 << (31 if self.digits == 23 else 63)) - 1
 
 
 def _hex(*numbers: str) -> tuple[float, ...]:
@@ -102,22 +107,22 @@ _SQRT_HALF = float.fromhex("0x1.6a09e667f3bcdp-1")
 
 @template
 def relu(x: Vec) -> Vec:
-    return maximum(zero(), x)
+    return max(0, x)
 
 
 @template
 def relu6(x: Vec) -> Vec:
-    return minimum(splat(6), relu(x))
+    return min(6, relu(x))
 
 
 @template
 def hardsigmoid(x: Vec) -> Vec:
-    return div(relu6(add(x, splat(3))), splat(6))
+    return relu6(x + 3) / 6
 
 
 @template
 def hardswish(x: Vec) -> Vec:
-    return div(mul(x, relu6(add(x, splat(3)))), splat(6))
+    return x * relu6(x + 3) / 6
 
 
 # -- exp and its kin
@@ -128,116 +133,112 @@ def polynomial(x: Vec, *, TABLE: str) -> Vec:
     """c[0] + c[1] x + ..."""
     y = splat(getattr(OF[SIZE], TABLE)[-1])
     for c in unroll(getattr(OF[SIZE], TABLE)[-2::-1]):
-        y = fma(y, x, splat(c))
+        y = fma(y, x, c)
     return y
 
 
 @template
 def power_of_two(shifted: Vec) -> Vec:
     """2^n, n being the last bits of 1.5 2^digits + n."""
-    return numbers(plus(shift_left(bits(shifted), pattern(OF[SIZE].digits)), bits(splat(1))))
+    return numbers((bits(shifted) << OF[SIZE].digits) + bits(splat(1)))
 
 
 @template
 def scale(v: Vec, n: Vec) -> Vec:
     """v 2^n rounded once: the power in two halves, of which the first is exact."""
-    shifter = splat(1.5 * 2.0 ** OF[SIZE].digits)
-    half = fma(n, splat(0.5), shifter)
-    rest = add(sub(n, sub(half, shifter)), shifter)
-    return mul(mul(v, power_of_two(half)), power_of_two(rest))
+    half = fma(n, 0.5, OF[SIZE].shifter)
+    rest = n - (half - OF[SIZE].shifter) + OF[SIZE].shifter
+    return v * power_of_two(half) * power_of_two(rest)
 
 
 @template
 def nearest(x: Vec) -> Vec:
     """n = x / ln 2 rounded: added to 1.5 2^digits it lies in the last bits."""
-    shifter = splat(1.5 * 2.0 ** OF[SIZE].digits)
-    return sub(fma(x, splat(_LOG2E), shifter), shifter)
+    return fma(x, _LOG2E, OF[SIZE].shifter) - OF[SIZE].shifter
 
 
 @template
 def reduced(x: Vec, n: Vec) -> Vec:
     """e^r - 1, r = x - n ln 2."""
-    r = fma(n, splat(-OF[SIZE].ln2[0]), x)
-    r = fma(n, splat(-OF[SIZE].ln2[1]), r)
-    return fma(mul(r, r), polynomial["exp"](r), r)
+    r = fma(n, -OF[SIZE].ln2[0], x)
+    r = fma(n, -OF[SIZE].ln2[1], r)
+    return fma(r * r, polynomial["exp"](r), r)
 
 
 @template
 def exp(x: Vec) -> Vec:
-    x = minimum(splat(OF[SIZE].highest), maximum(splat(OF[SIZE].lowest), x))
+    x = min(OF[SIZE].highest, max(OF[SIZE].lowest, x))
     n = nearest(x)
-    return scale(add(splat(1), reduced(x, n)), n)
+    return scale(1 + reduced(x, n), n)
 
 
 @template
 def absolute(x: Vec) -> Vec:
-    return numbers(bit_and(bits(x), pattern((1 << (8 * SIZE - 1)) - 1)))
+    return numbers(bits(x) & OF[SIZE].below_sign)
 
 
 @template
 def tanh(x: Vec) -> Vec:
     a = absolute(x)
-    a = maximum(splat(OF[SIZE].flat), neg(add(a, a)))
+    a = max(OF[SIZE].flat, -(a + a))
     n = nearest(a)
     power = scale(splat(1), n)
-    t = fma(power, reduced(a, n), sub(power, splat(1)))
-    y = absolute(div(neg(t), add(splat(2), t)))
-    return numbers(bit_or(bits(y), bit_and(bits(x), pattern(-(1 << (8 * SIZE - 1))))))
+    t = fma(power, reduced(a, n), power - 1)
+    y = absolute(-t / (2 + t))
+    return numbers(bits(y) | (bits(x) & ~OF[SIZE].below_sign))
 
 
 @template
-def root(z: Bits) -> Bits:
-    """2^(j/8), j the last three bits of z."""
+def root(z: Vec) -> Vec:
+    """The bits of 2^(j/8), j the last three bits of z."""
     r = registers()
     for j in unroll(range(8)):
         r[j] = splat(OF[SIZE].roots[j])
-    for bit, step in unroll(((1, 1), (2, 2), (4, 4))):
-        unset = no_bits(bit_and(z, pattern(bit)))
-        for j in unroll(range(0, 8, 2 * step)):
-            r[j] = where(unset, r[j], r[j + step])
+    for bit in unroll((1, 2, 4)):
+        unset = z & bit == 0
+        for j in unroll(range(0, 8, 2 * bit)):
+            r[j] = where(unset, r[j], r[j + bit])
     return bits(r[0])
 
 
 @template
 def sigmoid(x: Vec) -> Vec:
-    small = splat(2.0 ** OF[SIZE].log_small)
-    shifter = splat(1.5 * 2.0 ** OF[SIZE].digits + 8 * OF[SIZE].log_small)
-    r = minimum(splat(-OF[SIZE].vanishing), maximum(splat(-60), neg(x)))
-    z = fma(r, splat(8 * _LOG2E), shifter)
-    n = sub(z, shifter)
-    r = fma(n, splat(-OF[SIZE].eighth[0]), r)
-    r = fma(n, splat(-OF[SIZE].eighth[1]), r)
-    whole = shift_left(bit_and(bits(z), pattern(-8)), pattern(OF[SIZE].digits - 3))
-    power = numbers(plus(root(bits(z)), whole))  # c 2^n
-    e = fma(fma(polynomial["short"](r), r, splat(1)), r, splat(1))
-    return div(small, fma(e, power, small))
+    small, shifter = splat(2.0 ** OF[SIZE].log_small), OF[SIZE].shifter + 8 * OF[SIZE].log_small
+    r = min(-OF[SIZE].vanishing, max(-60, -x))
+    z = fma(r, 8 * _LOG2E, shifter)
+    n = z - shifter
+    r = fma(n, -OF[SIZE].eighth[0], r)
+    r = fma(n, -OF[SIZE].eighth[1], r)
+    whole = (bits(z) & -8) << OF[SIZE].digits - 3
+    power = numbers(root(bits(z)) + whole)  # c 2^n
+    e = fma(fma(polynomial["short"](r), r, 1), r, 1)
+    return small / fma(e, power, small)
 
 
 @template
 def silu(x: Vec) -> Vec:
-    return mul(x, sigmoid(x))
+    return x * sigmoid(x)
 
 
 @template
 def log(x: Vec) -> Vec:
-    subnormal = less(x, splat(OF[SIZE].least))
-    lifted = where(subnormal, mul(x, splat(2.0 ** OF[SIZE].digits)), x)
+    subnormal = x < OF[SIZE].least
+    lifted = where(subnormal, x * 2.0 ** OF[SIZE].digits, x)
     half = bits(splat(_SQRT_HALF))
-    b = plus(bits(lifted), minus(bits(splat(1)), half))
-    exponent = shift_right(b, pattern(OF[SIZE].digits))
-    k = numbers(bit_or(exponent, bits(splat(2.0 ** OF[SIZE].digits))))
-    k = sub(k, splat(2.0 ** OF[SIZE].digits + OF[SIZE].bias))
-    k = sub(k, where(subnormal, splat(OF[SIZE].digits), zero()))
-    m = numbers(plus(bit_and(b, pattern((1 << OF[SIZE].digits) - 1)), half))
-    f = sub(m, splat(1))
-    s = div(f, add(splat(2), f))
-    z = mul(s, s)
-    h = mul(mul(splat(0.5), f), f)
-    low = fma(k, splat(OF[SIZE].ln2[1]), mul(s, add(h, mul(z, polynomial["log"](z)))))
-    y = fma(k, splat(OF[SIZE].ln2[0]), sub(f, sub(h, low)))
-    y = where(less(x, splat(math.inf)), y, x)
-    y = where(equal(x, zero()), splat(-math.inf), y)
-    return where(less(x, zero()), splat(math.nan), y)
+    b = bits(lifted) + (bits(splat(1)) - half)
+    k = numbers((b >> OF[SIZE].digits) | bits(splat(2.0 ** OF[SIZE].digits)))
+    k = k - (2.0 ** OF[SIZE].digits + OF[SIZE].bias)
+    k = k - where(subnormal, splat(OF[SIZE].digits), 0)
+    m = numbers((b & (1 << OF[SIZE].digits) - 1) + half)
+    f = m - 1
+    s = f / (2 + f)
+    z = s * s
+    h = 0.5 * f * f
+    low = fma(k, OF[SIZE].ln2[1], s * (h + z * polynomial["log"](z)))
+    y = fma(k, OF[SIZE].ln2[0], f - (h - low))
+    y = where(x < math.inf, y, x)
+    y = where(x == 0, -math.inf, y)
+    return where(x < 0, math.nan, y)
 
 
 # -- input gradients: g f'(x)
@@ -245,37 +246,35 @@ def log(x: Vec) -> Vec:
 
 @template
 def relu_input_grad(g: Vec, y: Vec) -> Vec:
-    return where(at_most(y, zero()), zero(), g)
+    return where(y <= 0, 0, g)
 
 
 @template
 def relu6_input_grad(g: Vec, y: Vec) -> Vec:
-    return where(either(at_most(y, zero()), at_least(y, splat(6))), zero(), g)
+    return where((y <= 0) | (y >= 6), 0, g)
 
 
 @template
 def hardsigmoid_input_grad(g: Vec, x: Vec) -> Vec:
-    outside = either(at_most(x, splat(-3)), at_least(x, splat(3)))
-    return where(outside, zero(), div(g, splat(6)))
+    return where((x <= -3) | (x >= 3), 0, g / 6)
 
 
 @template
 def hardswish_input_grad(g: Vec, x: Vec) -> Vec:
-    between = div(mul(g, add(mul(x, splat(2)), splat(3))), splat(6))
-    return where(at_most(x, splat(-3)), zero(), where(at_least(x, splat(3)), g, between))
+    return where(x <= -3, 0, where(x >= 3, g, g * (x * 2 + 3) / 6))
 
 
 @template
 def sigmoid_input_grad(g: Vec, y: Vec) -> Vec:
-    return mul(mul(g, y), sub(splat(1), y))
+    return g * y * (1 - y)
 
 
 @template
 def silu_input_grad(g: Vec, x: Vec) -> Vec:
     s = sigmoid(x)
-    return mul(mul(g, s), add(mul(x, sub(splat(1), s)), splat(1)))
+    return g * s * (x * (1 - s) + 1)
 
 
 @template
 def tanh_input_grad(g: Vec, y: Vec) -> Vec:
-    return mul(g, sub(splat(1), mul(y, y)))
+    return g * (1 - y * y)

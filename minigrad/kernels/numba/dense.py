@@ -28,7 +28,7 @@ import numpy as np
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Segment, Sweep
-from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
+from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
     BYTES, LANES, SIZE, broadcast, fma, load, load_n, put, stack, store_n, word,
@@ -273,7 +273,7 @@ def dense(
                 tile[
                     branch(m == M, M, (M + 1) // 2), branch(panel == panels - 1, LAST, PANEL), MIXES
                 ](
-                    out + at, to, source if static(MIXES) else source + at, fro, reads, task.reads,
+                    out + at, to, source if MIXES else source + at, fro, reads, task.reads,
                     w, bias, outputs - panel * (PANEL.v * LANES),
                 )  # fmt: skip
             t += m
@@ -287,7 +287,7 @@ def tile(
     """y[m, v] = bias[v], then for each read, for each i: y[m, v] += x[m, i] w[i, v]."""
     acc, xs, ws, left = registers(4)
     for v in unroll(range(PANEL.v)):
-        left[v] = n - v * LANES
+        left[v] = n - v * LANES if PANEL.partial else LANES
         ws[v] = load(bias + v * BYTES)
         for m in unroll(range(M)):
             acc[m, v] = ws[v]
@@ -301,14 +301,12 @@ def tile(
             for v in unroll(range(PANEL.v)):
                 ws[v] = load(w_i + v * BYTES)
             for m in unroll(range(M)):
-                if static(MIXES):
-                    s = broadcast(xs[m] + i * SIZE)
-                else:  # one vector
-                    s = load_n(xs[m] + i * SIZE, n, PANEL.partial)
+                at = xs[m] + i * SIZE
+                s = broadcast(at) if MIXES else load_n(at, left[0])  # one vector
                 for v in unroll(range(PANEL.v)):
                     acc[m, v] = fma(s, ws[v], acc[m, v])
             w_i += PANEL.v * BYTES
     for m in unroll(range(M)):
         at = y + word(to + m * 8)
         for v in unroll(range(PANEL.v)):
-            store_n(at + v * BYTES, acc[m, v], left[v], PANEL.partial)
+            store_n(at + v * BYTES, acc[m, v], left[v])

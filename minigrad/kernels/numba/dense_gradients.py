@@ -26,7 +26,7 @@ from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._blocks import WeightGrad, blocks_of, carry, over_blocks
 from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis, Sweep
-from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
+from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
     BYTES, LANES, SIZE, broadcast, fma, load_n, store_n,
@@ -177,7 +177,7 @@ def tiles_of_visit(
         lines, pixels = min(p_end, tap.p_end) - top, min(q_end, tap.q_end) - left
         a = job.a + tap.a + image * job.a_image + top * job.a_down + left * job.a_along
         b = job.b + tap.b + image * job.b_image + top * job.b_down + left * job.b_along
-        a += (group * job.a_channels + row if static(TILE.mixes) else lane) * SIZE
+        a += (group * job.a_channels + row if TILE.mixes else lane) * SIZE
         b += (group * job.b_channels + lane) * SIZE
         product[
             branch(rows == TILE.m, TILE.m, TILE.last_m),
@@ -186,7 +186,7 @@ def tiles_of_visit(
         ](job, job.chain + at, a, b, lines, pixels, lanes)
         if block >= 0:
             step, wide = job.b_channels * SIZE, min(lanes, TILE.panel.v * LANES)
-            carry[TILE.last.partial](job, at, rows, step, wide, block)
+            carry(job, at, rows, step, wide, block)
 
 
 @template
@@ -198,25 +198,25 @@ def product(
     acc, bs, to, n = registers(4)
     step, a_along, b_along = job.b_channels * SIZE, job.a_along, job.b_along
     for v in unroll(range(PANEL.v)):
-        n[v] = lanes - v * LANES
+        n[v] = lanes - v * LANES if PANEL.partial else LANES
     for m in unroll(range(M)):
         to[m] = y + m * step
         for v in unroll(range(PANEL.v)):
-            acc[m, v] = load_n(to[m] + v * BYTES, n[v], PANEL.partial)
+            acc[m, v] = load_n(to[m] + v * BYTES, n[v])
     for line in range(lines):
         a_pixel, b_pixel = a + line * job.a_down, b + line * job.b_down
         for _ in range(pixels):
             for v in unroll(range(PANEL.v)):
-                bs[v] = load_n(b_pixel + v * BYTES, n[v], PANEL.partial)
+                bs[v] = load_n(b_pixel + v * BYTES, n[v])
             for m in unroll(range(M)):
-                if static(MIXES):
+                if MIXES:
                     s = broadcast(a_pixel + m * SIZE)
                 for v in unroll(range(PANEL.v)):
-                    if static(not MIXES):
-                        s = load_n(a_pixel + v * BYTES, n[v], PANEL.partial)
+                    if not MIXES:
+                        s = load_n(a_pixel + v * BYTES, n[v])
                     acc[m, v] = fma(s, bs[v], acc[m, v])
             a_pixel += a_along
             b_pixel += b_along
     for m in unroll(range(M)):
         for v in unroll(range(PANEL.v)):
-            store_n(to[m] + v * BYTES, acc[m, v], n[v], PANEL.partial)
+            store_n(to[m] + v * BYTES, acc[m, v], n[v])

@@ -27,7 +27,7 @@ from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, kernel, lanes_of
 from minigrad.kernels.numba._segments import Segment, Sweep
 from minigrad.kernels.numba._strips import Kind, Strip, strips_of
-from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
+from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
     BYTES, LANES, SIZE, fma, load, load_n, step, store_n,
@@ -137,6 +137,7 @@ def walk(
 ) -> None:  # fmt: skip
     """y[m] = bias, then for each row of the window: y[m] += w[b] x[column]."""
     acc, ws = registers(2)
+    lanes = n if PARTIAL else LANES
     for m in unroll(range(KIND.columns)):
         acc[m] = load(bias)
     for number in range(count):
@@ -144,11 +145,11 @@ def walk(
         row = x + read.at
         for b in unroll(range(KIND.kernel)):
             ws[b] = load(w + read.w + b * BYTES)
-        column = step(row + (KIND.high - 1 if static(KIND.adjoint) else KIND.low) * pixel, 0)
+        column = step(row + (KIND.high - 1 if KIND.adjoint else KIND.low) * pixel, 0)
         for outputs in unroll(KIND.outputs):
-            v = load_n(column, n, PARTIAL)
+            v = load_n(column, lanes)
             for m, b in unroll(outputs):
                 acc[m] = fma(v, ws[b], acc[m])
-            column = step(column, -pixel if static(KIND.adjoint) else pixel)
+            column = step(column, -pixel if KIND.adjoint else pixel)
     for m in unroll(range(KIND.columns)):
-        store_n(y + m * pixel, acc[m], n, PARTIAL)
+        store_n(y + m * pixel, acc[m], lanes)

@@ -26,7 +26,7 @@ from minigrad.kernels.numba._blocks import WeightGrad, blocks_of, carry, over_bl
 from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis, Sweep
 from minigrad.kernels.numba._strips import Kind, is_small
-from minigrad.kernels.numba._template import branch, entry, registers, static, template, unroll
+from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 from minigrad.kernels.numba._vectors import BYTES, LANES, fma, load_n, step, store_n
 from minigrad.kernels.numba.dense import table_of
 from minigrad.kernels.numba.dense_gradients import tapwise_weight_grad, valid_ranges
@@ -152,7 +152,7 @@ def tiles_of_visit(
                     job, y, x, g, lines, q_end - q, n
                 )
         if block >= 0:
-            carry[TILE.partial](job, at, job.taps, job.pixel, min(n, LANES), block)
+            carry(job, at, job.taps, job.pixel, min(n, LANES), block)
 
 
 @template
@@ -161,6 +161,7 @@ def sweep(
 ) -> None:
     """y[a, b] += g[line, q] x[line, a, q s + b] over lines and q."""
     acc, gs, tap, beside = registers(4)
+    vector = n if TILE.partial else LANES
     x_along, x_row, pixel = job.x_along, job.x_row, job.pixel
     inner = pixels - (TILE.line.left.columns + TILE.line.right.columns)
     many, one = divmod(inner, TILE.line.many.columns)
@@ -168,21 +169,21 @@ def sweep(
         beside[j] = j * pixel
     for k in unroll(range(R * TILE.line.many.kernel)):
         tap[k] = y + k * pixel
-        acc[k] = load_n(tap[k], n, TILE.partial)
+        acc[k] = load_n(tap[k], vector)
     for line in range(lines):
         x_pixel, g_pixel = x + line * job.x_down, g + line * job.g_down
         for name, strip in unroll(TILE.line.parts):
-            for _ in range(many if static(name == "many") else one if static(name == "one") else 1):
+            for _ in range(many if name == "many" else one if name == "one" else 1):
                 for j in unroll(range(strip.columns)):
-                    gs[j] = load_n(g_pixel + beside[j], n, TILE.partial)
+                    gs[j] = load_n(g_pixel + beside[j], vector)
                 for a in unroll(range(R)):
                     column = step(x_pixel + a * x_row + strip.low * pixel, 0)
                     for readers in unroll(strip.outputs):
-                        c = load_n(column, n, TILE.partial)
+                        c = load_n(column, vector)
                         for j, b in unroll(readers):
                             acc[a * strip.kernel + b] = fma(gs[j], c, acc[a * strip.kernel + b])
                         column = step(column, pixel)
                 x_pixel += strip.columns * x_along
                 g_pixel += strip.columns * pixel
     for k in unroll(range(R * TILE.line.many.kernel)):
-        store_n(tap[k], acc[k], n, TILE.partial)
+        store_n(tap[k], acc[k], vector)

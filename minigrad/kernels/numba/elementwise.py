@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.kernels.contract import Array, functions_of_one, in_one_order
 from minigrad.kernels.numba import _vmath
 from minigrad.kernels.numba._launch import kernel, run
-from minigrad.kernels.numba._template import Template, branch, static, template
+from minigrad.kernels.numba._template import Template
 from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, store_n
 
 NUMBERS = 16_384  # of one task
@@ -68,13 +68,6 @@ def each_number(
     y, x, g = job.y, job.x, job.g
     for k in range(first * NUMBERS, end, LANES):
         at, n = k * SIZE, end - k
-        one_vector[FUNCTION, ARGUMENTS, branch(n < LANES, True, False)](y + at, x + at, g + at, n)
-
-
-@template
-def one_vector(
-    y: int, x: int, g: int, n: int, *, FUNCTION: Template, ARGUMENTS: int, PARTIAL: bool
-) -> None:
-    v = load_n(x, n, PARTIAL)
-    w = FUNCTION(v) if static(ARGUMENTS == 1) else FUNCTION(load_n(g, n, PARTIAL), v)
-    store_n(y, w, n, PARTIAL)
+        v = load_n(x + at, n)
+        w = FUNCTION(v) if ARGUMENTS == 1 else FUNCTION(load_n(g + at, n), v)
+        store_n(y + at, w, n)

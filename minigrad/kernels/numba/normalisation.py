@@ -18,8 +18,8 @@ import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import kernel, run
-from minigrad.kernels.numba._template import branch, registers, static, template, unroll
-from minigrad.kernels.numba._vectors import LANES, SIZE, add, load_n, mul, store_n, sub
+from minigrad.kernels.numba._template import registers, unroll
+from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, store_n
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import column_sums
 
@@ -29,7 +29,7 @@ _NUMBERS = 16_384  # of one task
 def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> Array:
     """y = (x - mean) scale + beta, scale = gamma / sqrt(var + eps): every operation rounded."""
     scale = gamma / np.sqrt(var + x.dtype.type(eps))
-    return _each("forward", x, None, mean, scale, beta)
+    return _each(x, None, mean, scale, beta)
 
 
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
@@ -54,7 +54,7 @@ def batch_norm_input_grad(
     count = np.float64(x.size // max(x.shape[1], 1))
     a, b = ((s / count).astype(x.dtype) for s in _sums(g, x, mean, var, eps))
     r = 1 / np.sqrt(var + x.dtype.type(eps))
-    return _each("backward", x, g, mean, r, gamma * r, a, b)
+    return _each(x, g, mean, r, gamma * r, a, b)
 
 
 def _sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
@@ -76,7 +76,7 @@ def _pixels(x: Array) -> Array:
     return _channels_to_end(x).reshape(1, count, x.shape[1])
 
 
-def _each(formula: str, x: Array, g: Array | None, *vectors: Array) -> Array:
+def _each(x: Array, g: Array | None, *vectors: Array) -> Array:
     """The formula at every number."""
     x = _channels_to_end(x)
     g = x if g is None else _channels_to_end(g)
@@ -84,7 +84,7 @@ def _each(formula: str, x: Array, g: Array | None, *vectors: Array) -> Array:
     if y.size:
         pixels, each = y.size // channels, max(_NUMBERS // channels, 1)
         words = Numbers(y, x, g, np.stack(vectors), channels, pixels, each)
-        run(each_number.of(y.dtype, formula), words, -(-pixels // each))
+        run(each_number.of(y.dtype, len(vectors)), words, -(-pixels // each))
     return np.moveaxis(y, -1, 1)
 
 
@@ -96,29 +96,19 @@ Numbers = namedtuple("Numbers", "y x g vectors channels pixels each")
 
 
 @kernel
-def each_number(job: Numbers, first: int, last: int, *, FORMULA: str) -> None:
+def each_number(job: Numbers, first: int, last: int, *, VECTORS: int) -> None:
     channels, step = job.channels, job.channels * SIZE
     y, x, g, vectors = job.y, job.x, job.g, job.vectors
+    vector = registers()
     for pixel in range(first * job.each, min(last * job.each, job.pixels)):
         for k in range(0, channels, LANES):
             at, n = pixel * step + k * SIZE, channels - k
-            formula[FORMULA, branch(n < LANES, True, False)](
-                y + at, x + at, g + at, vectors + k * SIZE, step, n
-            )
-
-
-@template
-def formula(
-    y: int, x: int, g: int, v: int, step: int, n: int, *, FORMULA: str, PARTIAL: bool
-) -> None:
-    """One vector of channels of one pixel."""
-    vector = registers()
-    for k in unroll(range(3 if FORMULA == "forward" else 5)):
-        vector[k] = load_n(v + k * step, n, PARTIAL)
-    d = sub(load_n(x, n, PARTIAL), vector[0])
-    if static(FORMULA == "forward"):  # vectors mean, scale, shift
-        result = add(mul(d, vector[1]), vector[2])
-    else:  # vectors mean, r, scale, a, b
-        centred = sub(load_n(g, n, PARTIAL), vector[3])
-        result = mul(vector[2], sub(centred, mul(mul(d, vector[1]), vector[4])))
-    store_n(y, result, n, PARTIAL)
+            for i in unroll(range(VECTORS)):
+                vector[i] = load_n(vectors + k * SIZE + i * step, n)
+            d = load_n(x + at, n) - vector[0]
+            if VECTORS == 3:  # mean, scale, shift
+                result = d * vector[1] + vector[2]
+            else:  # mean, r, scale, a, b
+                centred = load_n(g + at, n) - vector[3]
+                result = vector[2] * (centred - d * vector[1] * vector[4])
+            store_n(y + at, result, n)

@@ -23,11 +23,11 @@ import numpy as np
 from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
 from minigrad.kernels.numba._segments import Axis, adjoint_taps, forward_taps
-from minigrad.kernels.numba._template import branch, entry, static, template
+from minigrad.kernels.numba._template import branch, entry, template
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, add, both, div, equal, load, load_n, narrow, not_at_most, places, splat,
-    store, store_n, where, wide, widen, word, zero,
+    BYTES, LANES, SIZE, load, load_n, narrow, places, splat, store, store_n, where, wide, widen,
+    word,
 )  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import both_words, column_sums, error
@@ -175,7 +175,7 @@ def windows(job: Windows, first: int, last: int, *, KIND: str) -> None:
             index, count = job.beside + to * 8, job.beside + job.each * (p * job.width + q) * 8
             for k in range(0, channels, LANES):
                 n = channels - k
-                if static(KIND == "mean"):
+                if KIND == "mean":
                     mean[branch(n < LANES, True, False)](job, y, count, x, p, q, n)
                 else:
                     largest[branch(n < LANES, True, False)](job, y, index, x, p, q, n)
@@ -187,6 +187,7 @@ def largest(
     job: Windows, y: int, index: int, x: int, p: int, q: int, n: int, *, PARTIAL: bool
 ) -> None:
     """The maximum of one window: greater, or the first NaN; -inf where it has no tap."""
+    lanes = n if PARTIAL else LANES
     best, at, pixel = splat(-math.inf), places(-1), job.channels * SIZE
     rows = entry(Taps, job.rows, p)
     cols = entry(Taps, job.cols, q)
@@ -197,11 +198,11 @@ def largest(
         row = word(job.row_reads + 8 * a) * job.x_width
         for b in range(cols.first, cols.end):
             k = row + word(job.col_reads + 8 * b)
-            seen = load_n(x + k * pixel, n, PARTIAL)
-            better = both(not_at_most(seen, best), equal(best, best))
+            seen = load_n(x + k * pixel, lanes)
+            better = ~(seen <= best) & (best == best)
             best, at = where(better, seen, best), where(better, places(k), at)
-    store_n(y, best, n, PARTIAL)
-    store_n(index, at, n, PARTIAL)
+    store_n(y, best, lanes)
+    store_n(index, at, lanes)
 
 
 @template
@@ -209,25 +210,21 @@ def mean(
     job: Windows, y: int, count: int, x: int, p: int, q: int, n: int, *, PARTIAL: bool
 ) -> None:
     """The sum of one window, in blocks of CHAIN taps, over its count."""
-    s, hi, lo = widen(zero()), widen(zero()), widen(zero())
+    lanes = n if PARTIAL else LANES
+    hi = lo = s = widen(splat(0))
     taps, pixel = 0, job.channels * SIZE
     rows = entry(Taps, job.rows, p)
     cols = entry(Taps, job.cols, q)
     for a in range(rows.first, rows.end):
         row = word(job.row_reads + 8 * a) * job.x_width
         for b in range(cols.first, cols.end):
-            at = x + (row + word(job.col_reads + 8 * b)) * pixel
-            s = add(s, widen(load_n(at, n, PARTIAL)))
+            s += widen(load_n(x + (row + word(job.col_reads + 8 * b)) * pixel, lanes))
             taps += 1
             if taps % CHAIN == 0:
-                total = add(hi, s)
-                lo = add(lo, error(hi, s, total))
-                hi = total
-                s = widen(zero())
-    total = add(hi, s)
-    lo = add(lo, error(hi, s, total))
-    result = narrow(div(both_words(total, lo), wide(word(count))))
-    store_n(y, result, n, PARTIAL)
+                hi, lo = hi + s, lo + error(hi, s, hi + s)
+                s = widen(splat(0))
+    both = both_words(hi + s, lo + error(hi, s, hi + s))
+    store_n(y, narrow(both / wide(word(count))), lanes)
 
 
 # The words of a job at places of maps of ``area`` pixels; pooled maps have ``windows``.
@@ -247,7 +244,7 @@ def at_places(job: Places, first: int, last: int, *, ADDS: bool) -> None:
                 k = q * job.channels + c
                 place = maps + (word(job.index + 8 * k) * job.channels + c) * SIZE
                 pooled = job.pooled + k * SIZE
-                if static(ADDS):
-                    store(place, add(load(place), load(pooled)))
+                if ADDS:
+                    store(place, load(place) + load(pooled))
                 else:
                     store(pooled, load(place))

@@ -18,11 +18,11 @@ import numpy as np
 from minigrad.kernels.contract import CHAIN, Array
 from minigrad.kernels.numba import elementwise
 from minigrad.kernels.numba._launch import kernel, kernel_of, lanes_of, run
-from minigrad.kernels.numba._template import branch, registers, static, template, unroll
+from minigrad.kernels.numba._template import branch, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, Like, add, down, equal, fma, load, load_n, load_wide, store, store_n, sub,
-    where, widen, zero,
+    BYTES, LANES, SIZE, Vec, down, fma, load, load_n, load_wide, splat, store, store_n, where,
+    widen,
 )  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
 
@@ -187,29 +187,26 @@ def chains(
     *, TERMS: str, V: int,
 ) -> None:  # fmt: skip
     """One chain for each column of V vectors; of a single one, the first n columns."""
-    s, t, d, gs, means = registers(5)
+    s, t, means = registers(3)
     for v in unroll(range(V)):
-        s[v] = widen(zero())
-        t[v] = widen(zero())
+        s[v] = t[v] = widen(splat(0))
         means[v] = load_wide(mean + v * LANES * 8)
     for _ in range(count):
         for v in unroll(range(V)):
-            d[v] = widen(load_n(x + v * BYTES, n, V == 1))
-            if static(TERMS != "plain"):
-                d[v] = sub(d[v], means[v])
-            if static(TERMS == "plain"):
-                s[v] = add(s[v], d[v])
-            if static(TERMS == "square"):
-                s[v] = fma(d[v], d[v], s[v])
-            if static(TERMS == "product"):
-                gs[v] = widen(load_n(g + v * BYTES, n, V == 1))
-                s[v] = add(s[v], gs[v])
-                t[v] = fma(gs[v], d[v], t[v])
+            d = widen(load_n(x + v * BYTES, n if V == 1 else LANES))
+            if TERMS == "plain":
+                s[v] += d
+            if TERMS == "square":
+                s[v] = fma(d - means[v], d - means[v], s[v])
+            if TERMS == "product":
+                h = widen(load_n(g + v * BYTES, n if V == 1 else LANES))
+                s[v] += h
+                t[v] = fma(h, d - means[v], t[v])
         x += step
         g += step
     for v in unroll(range(V)):
         store(y + v * LANES * 8, s[v])
-        if static(TERMS == "product"):
+        if TERMS == "product":
             store(y + result + v * LANES * 8, t[v])
 
 
@@ -226,23 +223,16 @@ def row_blocks(job: Rows, first: int, last: int, *, PRODUCT: bool) -> None:
         count = min(16 * CHAIN, job.length - start)
         x = job.x + (row * job.length + start) * SIZE
         g = job.g + (row * job.length + start) * SIZE
-        c = widen(zero())
-        for _ in range(count // 16):
-            if static(PRODUCT):
-                c = fma(widen(load(g)), widen(load(x)), c)
+        c = widen(splat(0))
+        for k in range(0, count, 16):
+            terms = widen(load_n(x + k * SIZE, count - k))
+            if PRODUCT:
+                c = fma(widen(load_n(g + k * SIZE, count - k)), terms, c)
             else:
-                c = add(c, widen(load(x)))
-            x += BYTES
-            g += BYTES
-        n = count % 16
-        if n > 0:
-            if static(PRODUCT):
-                c = fma(widen(load_n(g, n, True)), widen(load_n(x, n, True)), c)
-            else:
-                c = add(c, widen(load_n(x, n, True)))
+                c += terms
         for apart in unroll((8, 4, 2, 1)):
-            c = add(c, down(c, apart))
-        store_n(job.y + (block * job.padded + row) * 8, c, 1, True)
+            c += down(c, apart)
+        store_n(job.y + (block * job.padded + row) * 8, c, 1)
 
 
 # The words of a job that adds blocks: y (batch, width), sums (batch, blocks, width).
@@ -250,16 +240,16 @@ Blocks = namedtuple("Blocks", "y sums blocks width")
 
 
 @template
-def error(hi: Like, b: Like, s: Like) -> Like:
+def error(hi: Vec, b: Vec, s: Vec) -> Vec:
     """What s = hi + b has lost (TwoSum)."""
-    t = sub(s, hi)
-    return add(sub(hi, sub(s, t)), sub(b, t))
+    t = s - hi
+    return (hi - (s - t)) + (b - t)
 
 
 @template
-def both_words(hi: Like, lo: Like) -> Like:
+def both_words(hi: Vec, lo: Vec) -> Vec:
     """hi + lo; an infinite hi has a lo that is no number."""
-    return where(equal(lo, lo), add(hi, lo), hi)
+    return where(lo == lo, hi + lo, hi)
 
 
 @kernel_of(lanes=16)
@@ -269,11 +259,10 @@ def join(job: Blocks, first: int, last: int) -> None:
     for task in range(first, last):
         batch, part = divmod(task, parts)
         place = job.sums + (batch * job.blocks * job.width + part * 16) * 8
-        hi, lo = load(place), zero()
-        for _ in range(1, job.blocks):
-            place += job.width * 8
-            b = load(place)
-            s = add(hi, b)
-            lo = add(lo, error(hi, b, s))
+        hi, lo = load(place), splat(0)
+        for block in range(1, job.blocks):
+            b = load(place + block * job.width * 8)
+            s = hi + b
+            lo += error(hi, b, s)
             hi = s
         store(job.y + task * BYTES, both_words(hi, lo))
