@@ -10,13 +10,13 @@ import numpy as np
 from minigrad.arguments import quoted
 from minigrad.arrays import Array
 from minigrad.engine.graph import Graph, Value
-from minigrad.engine.scaling import Scaling
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.kernels.cython.layout import has_no_gaps, nchw
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from minigrad.engine.scaling import Scaling
     from minigrad.tensor import Tensor
 
 __all__ = ["LAYOUTS", "Batches", "as_given"]

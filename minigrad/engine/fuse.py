@@ -25,18 +25,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from minigrad.arrays import Array
-from minigrad.engine.flat import Cut, columns_of, without_flat_parts
-from minigrad.engine.formulas import channel_vector, recognise_formulas
 from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
 from minigrad.engine.lift import lift, wastes_registers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import classify
 from minigrad.kernels.tables import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from minigrad.engine.flat import Cut
+
+# ``formulas`` and ``flat`` are imported by who folds: a plan from a file was folded before.
 
 __all__ = ["FOLDS", "RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
 
@@ -140,6 +143,8 @@ def _scaled(
 
 def fold_affine(graph: Graph, number: int, uses: Uses, fold: Fold | None = None) -> Verdict:
     """A number for each channel, added to a convolution or multiplied with it."""
+    from minigrad.engine.formulas import channel_vector
+
     step = graph.steps[number]
     if step.op not in ("add", "sub", "mul", "div"):
         return None
@@ -302,7 +307,7 @@ def rewrite(
     graph: Graph,
     leave_out: tuple[str, ...] = (),
     fold: Callable[..., Folded] = folded,
-    cut: Cut = columns_of,
+    cut: Cut | None = None,
 ) -> tuple[Graph, list[Note]]:
     """Apply every rule, one after the other, to every step, and say what each did.
 
@@ -324,6 +329,8 @@ def rewrite(
     notes: list[Note] = []
     graph = graph.with_steps(graph.steps)
     if "fold formulas" not in leave_out:
+        from minigrad.engine.formulas import recognise_formulas
+
         graph = recognise_formulas(graph)
     graph = lift(graph)
     folding = partial(fold_batch_norm, fold=partial(fold, room=Slab(_foldable(graph))))
@@ -338,7 +345,9 @@ def rewrite(
     if "fold affine" in folds:  # again, behind what was a batch norm
         _apply_rules(graph, {"fold affine": folds["fold affine"]}, notes)
     if "fold flat parts" not in leave_out:
-        graph, layers = without_flat_parts(graph, cut)
+        from minigrad.engine.flat import columns_of, without_flat_parts
+
+        graph, layers = without_flat_parts(graph, cut or columns_of)
         notes += [Note("fold flat parts", layer, True, "") for layer in layers]
     _apply_rules(graph, {k: r for k, r in rules.items() if k not in (*FOLDS, *leave_out)}, notes)
     return graph.with_steps(needed(graph.steps, graph.outputs)), notes

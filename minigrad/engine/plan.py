@@ -25,7 +25,6 @@ from minigrad.engine.bind import PackedWeights
 from minigrad.engine.design import Design, classifier_input, design
 from minigrad.engine.execute import Execution
 from minigrad.engine.graph import Graph, Value, needed
-from minigrad.engine.scaling import Scaling
 from minigrad.engine.schedule import Schedule
 from minigrad.errors import BackendError, GraphError, listing
 from minigrad.kernels.cython.core import REASON, current_level
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from minigrad.engine.describe import Profile
     from minigrad.engine.fuse import Note
+    from minigrad.engine.scaling import Scaling
     from minigrad.tensor import Tensor
 
 __all__ = ["About", "Plan"]

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,11 +21,13 @@ from minigrad.engine.loading_weights import check_read_as_filters, filters_of
 from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, is_name, outlined
 from minigrad.engine.packing import REGISTERS
 from minigrad.engine.plan import Plan
-from minigrad.engine.scaling import Scaling, scaling_of
 from minigrad.engine.schedule import with_batch
 from minigrad.errors import FormatError, MinigradError, quote
 from minigrad.formats.state_dict import StateDict
 from minigrad.resources import check_memory
+
+if TYPE_CHECKING:
+    from minigrad.engine.scaling import Scaling
 
 __all__ = ["Saved"]
 
@@ -74,6 +77,8 @@ class Saved:
 
     def _scaling(self, described: list[object]) -> Scaling:
         """How bytes become numbers."""
+        from minigrad.engine.scaling import Scaling, scaling_of  # few plans take bytes
+
         match described:
             case [list(mean), list(std), str(order)] if self.dtype == "float32":
                 if len(self.shape) == 4 and self.shape[1] == len(mean):
