@@ -34,8 +34,6 @@ class Design(NamedTuple):
         What each rewrite did or did not do, and why.
     schedule : Schedule
         Which steps see one image of a batch at a time, and which several.
-    scratch_bytes : int
-        Memory that each thread needs for the rows of streamed blocks.
     """
 
     name: str
@@ -43,7 +41,11 @@ class Design(NamedTuple):
     graph: Graph
     notes: Sequence[Note]
     schedule: Schedule
-    scratch_bytes: int
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that each thread needs for the rows of streamed blocks."""
+        return scratch_bytes(self.graph)
 
     @property
     def one_image(self) -> Graph:
@@ -54,14 +56,7 @@ class Design(NamedTuple):
 def design(unfused: Graph, notes: Sequence[Note], name: str) -> Design:
     """Decide about steps that have been rewritten."""
     graph, blocks = _with_blocks(unfused)
-    return Design(
-        name,
-        unfused,
-        graph,
-        [*notes, *blocks],
-        schedule(graph, has_kernel),
-        scratch_bytes(graph),
-    )
+    return Design(name, unfused, graph, [*notes, *blocks], schedule(graph, has_kernel))
 
 
 CLASSIFIERS = ("linear", "conv2d")
