@@ -42,6 +42,7 @@ and the files that stand by themselves:
     interrupts           Ctrl-C while the command line is still being imported
     columns              tables of text that fit their page
     sizes                bytes in words: KiB, MiB and GiB
+    records              named tuples that are made quickly
     version              the name and the version
     __main__             ``python -m minigrad``
 

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from minigrad.arguments import LARGEST, index, integer, quoted
 from minigrad.errors import ShapeError
+from minigrad.records import NamedTuple
 
 __all__ = [
     "KINDS",

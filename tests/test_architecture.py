@@ -21,6 +21,7 @@ PACKAGE = Path(minigrad.__file__).parent
 FLOORS = (
     (
         "version",
+        "records",
         "errors",
         "demand",
         "arrays",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from minigrad.arrays import Array
 from minigrad.engine.graph import Graph, Value
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.kernels.cython.layout import has_no_gaps, nchw
+from minigrad.records import NamedTuple
 
 if TYPE_CHECKING:
     import numpy.typing as npt

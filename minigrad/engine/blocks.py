@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from minigrad.engine.schedule import has_numbers
 from minigrad.geometry import ConvSpec, classify
 from minigrad.kernels.cython.blocks import Stage, block_bytes, ghost
 from minigrad.kernels.tables import CACHES
+from minigrad.records import NamedTuple
 
 __all__ = ["BLOCKS", "gated_stages", "recognise", "scratch_bytes", "stages_of"]
 

@@ -7,7 +7,6 @@ goes through them, and where each value lies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise, scratch_bytes
@@ -15,6 +14,7 @@ from minigrad.engine.fuse import Note
 from minigrad.engine.graph import Graph, needed
 from minigrad.engine.schedule import Schedule, schedule, with_batch
 from minigrad.errors import GraphError
+from minigrad.records import NamedTuple
 
 __all__ = ["Design", "classifier_input", "design"]
 

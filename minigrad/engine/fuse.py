@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from minigrad.engine.lift import lift, wastes_registers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import classify
 from minigrad.kernels.tables import ACTIVATIONS
+from minigrad.records import NamedTuple
 
 if TYPE_CHECKING:
     from minigrad.engine.flat import Cut

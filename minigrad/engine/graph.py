@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minigrad.arrays import Array, Shape
+from minigrad.records import NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np

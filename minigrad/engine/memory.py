@@ -18,9 +18,9 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 from minigrad.engine.graph import Graph, Ref, Step, Value, is_conv
+from minigrad.records import NamedTuple
 
 __all__ = [
     "ALIGNMENT", "Inside", "Life", "Placement", "in_order", "is_alias", "keeps_order", "live_peak",

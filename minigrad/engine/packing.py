@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from minigrad.engine.graph import Constant
 from minigrad.engine.slab import LINE, Slab
 from minigrad.geometry import ConvSpec, classify
 from minigrad.kernels.cython.core import core, current_level
+from minigrad.records import NamedTuple
 
 if TYPE_CHECKING:
     import numpy.typing as npt

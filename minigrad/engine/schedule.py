@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from minigrad.arrays import Shape
 from minigrad.engine.graph import Block, Constant, Graph, Ref, Step, Value
 from minigrad.engine.memory import Placement, placement
+from minigrad.records import NamedTuple
 
 __all__ = ["Part", "Schedule", "has_numbers", "macs", "schedule", "with_batch"]
 

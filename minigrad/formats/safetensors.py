@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import BinaryIO, NamedTuple, NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from minigrad.formats.metadata import RESERVED, checked_metadata
 from minigrad.formats.numbers import Array, numbers_from, widen_bfloat16
 from minigrad.formats.source import Source
 from minigrad.formats.state_dict import StateDict
+from minigrad.records import NamedTuple
 
 __all__ = ["read_safetensors", "write_safetensors"]
 

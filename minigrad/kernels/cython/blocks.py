@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from minigrad.geometry import ConvSpec, PoolWindow, conv_output_shape
 from minigrad.kernels.cython._convolution import epilogue, pack
 from minigrad.kernels.cython.core import core
 from minigrad.kernels.tables import CACHES
+from minigrad.records import NamedTuple
 
 __all__ = ["Stage", "bind_block", "block_bytes", "ghost"]
 
