@@ -6,7 +6,7 @@ templates in ext/.  ``contract`` says what the functions mean.
 
 from __future__ import annotations
 
-from minigrad.records import NamedTuple
+from typing import NamedTuple
 
 __all__ = [
     "ACTIVATIONS",
