@@ -5,6 +5,7 @@ checks       what a call must fulfil
 tables       constants, element types, functions of one number, which ext/ reads too
 dispatch     which backend's function runs
 reference    the definition, in plain loops
+softmax      softmax and its gradients, of a backend's exp, log and sums
 numpy, numba, cython    the others, in files of the same names (that of cython calls ext/)
 
 What may be changed: ``contract`` and ``tables`` say what results are: a change there is a

@@ -19,7 +19,7 @@ if numba_backend.UNAVAILABLE is None:
     from minigrad.kernels.numba._template import entry, registers, template, unroll
 
     from minigrad.kernels.numba._vectors import (  # isort: skip
-        BYTES, LANES, SIZE, Vec, fma, load, load_n, splat, store, store_n, where, widen,
+        BYTES, LANES, SIZE, Vec, fma, load, splat, store, where, widen,
     )  # fmt: skip
 
     class Place(NamedTuple):
@@ -66,8 +66,8 @@ if numba_backend.UNAVAILABLE is None:
         for k in range(first * LANES, job.count, LANES):
             place = entry(Place, job.places, 0)
             left = job.count - k
-            x, y = load_n(place.x + k * SIZE, left), load_n(place.y + k * SIZE, left)
-            store_n(place.y + k * SIZE, signs(x, y), left)
+            x, y = load(place.x + k * SIZE, left), load(place.y + k * SIZE, left)
+            store(place.y + k * SIZE, signs(x, y), left)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

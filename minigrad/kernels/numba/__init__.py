@@ -40,31 +40,10 @@ bits of the compiled core (tests/kernels/test_numba_order.py).
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from typing import Any
 
+from minigrad.demand import on_demand
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
-
-_FILES = {
-    "_convolution": (
-        "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "linear",
-    ),
-    "elementwise": (
-        *(f.name for f in FUNCTIONS_OF_ONE), *(f.input_grad for f in FUNCTIONS_OF_ONE if f.slope),
-    ),
-    "normalisation": (
-        "batch_norm", "batch_norm_input_grad", "batch_norm_statistics", "batch_norm_sums",
-    ),
-    "pooling": (
-        "avg_pool2d", "avg_pool2d_input_grad", "global_avg_pool", "max_pool2d",
-        "max_pool2d_gather", "max_pool2d_input_grad",
-    ),
-    "reductions": (
-        "log_softmax", "log_softmax_input_grad", "softmax", "softmax_input_grad", "sum",
-    ),
-}  # fmt: skip
-_HOMES = {name: file for file, names in _FILES.items() for name in names}
 
 UNAVAILABLE: str | None = (
     None
@@ -72,14 +51,22 @@ UNAVAILABLE: str | None = (
     else "the backend 'numba' needs the package numba: pip install 'minigrad-cpu[numba]'"
 )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    function = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = function  # found at once the next time
-    return function
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+on_demand(
+    __name__,
+    {
+        f"{__name__}._convolution": "conv2d conv2d_input_grad conv2d_weight_grad linear",
+        f"{__name__}.elementwise": " ".join(
+            name for f in FUNCTIONS_OF_ONE for name in (f.name, f.input_grad if f.slope else "")
+        ),
+        f"{__name__}.normalisation": (
+            "batch_norm batch_norm_input_grad batch_norm_statistics batch_norm_sums"
+        ),
+        f"{__name__}.pooling": (
+            "avg_pool2d avg_pool2d_input_grad global_avg_pool max_pool2d max_pool2d_gather "
+            "max_pool2d_input_grad"
+        ),
+        f"{__name__}.reductions": (
+            "log_softmax log_softmax_input_grad softmax softmax_input_grad sum"
+        ),
+    },
+)

@@ -15,7 +15,7 @@ from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._launch import Job, empty, kernel
 from minigrad.kernels.numba._segments import Sweep
 from minigrad.kernels.numba._template import Template, entry, template
-from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, splat, store_n
+from minigrad.kernels.numba._vectors import LANES, SIZE, load, splat, store
 from minigrad.kernels.numba.reductions import both_words, error
 from minigrad.threads import num_threads
 
@@ -76,15 +76,15 @@ def carry(job: Sums, at: int, rows: int, step: int, lanes: int, block: int) -> N
     for m in range(rows):
         for v in range(0, lanes, LANES):
             k, n = at + m * step + v * SIZE, lanes - v
-            b, rest = load_n(job.chain + k, n), splat(0)
+            b, rest = load(job.chain + k, n), splat(0)
             if block > 0:
-                before = load_n(job.hi + k, n)
+                before = load(job.hi + k, n)
                 s = before + b
-                rest = load_n(job.lo + k, n) + error(before, b, s)
+                rest = load(job.lo + k, n) + error(before, b, s)
                 b = both_words(s, rest) if block == last else s
-            store_n(job.chain + k, splat(0), n)
-            store_n(job.hi + k, b, n)
-            store_n(job.lo + k, rest, n)
+            store(job.chain + k, splat(0), n)
+            store(job.hi + k, b, n)
+            store(job.lo + k, rest, n)
 
 
 class WeightGrad:

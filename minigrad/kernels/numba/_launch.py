@@ -113,11 +113,10 @@ class Job:
         self._table = np.array(numbers, np.int64)
         self.long = _bytes_of(words) >= _LONG
 
-    def on(self, *arrays: Array, tasks: int | None = None) -> Job:
+    def on(self, *arrays: Array) -> Job:
         """The same job on other arrays, which are its first words."""
         job = object.__new__(Job)
-        job._kernel, job._words = self._kernel, (self._words, arrays)
-        job.tasks = self.tasks if tasks is None else tasks
+        job._kernel, job._words, job.tasks = self._kernel, (self._words, arrays), self.tasks
         job._table = self._table.copy()
         job._table[: len(arrays)] = [address(array) for array in arrays]
         job.long = self.long or _bytes_of(arrays) >= _LONG

@@ -13,7 +13,6 @@ h modulo s).  Within a segment a kernel needs no test: every position does the s
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -79,60 +78,47 @@ class Sweep(NamedTuple):
     @property
     def segments(self) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
         """Of the rows and columns of ``out``."""
-        segments = adjoint_segments if self.adjoint else forward_segments
-        return segments(self.rows), segments(self.cols)
+        return segments(self.rows, self.adjoint), segments(self.cols, self.adjoint)
 
 
-def forward_taps(axis: Axis, p: int) -> TapPlaces:
-    """The taps of output position p: (tap a, the h that it reads)."""
-    reads = ((a, p * axis.stride - axis.before + a * axis.dilation) for a in range(axis.kernel))
-    return tuple((a, h) for a, h in reads if 0 <= h < axis.size)
-
-
-def adjoint_taps(axis: Axis, h: int) -> TapPlaces:
-    """The taps of input position h: (tap a, the p that it reads)."""
-    steps = ((a, h + axis.before - a * axis.dilation) for a in range(axis.kernel))
-    reads = ((a, *divmod(ps, axis.stride)) for a, ps in steps)
-    return tuple((a, p) for a, p, rest in reads if rest == 0 and 0 <= p < axis.out)
+def taps_of(axis: Axis, adjoint: bool, position: int) -> TapPlaces:
+    """The taps of an output position p, (a, the h that it reads), or of an input position h."""
+    if adjoint:
+        steps = ((a, position + axis.before - a * axis.dilation) for a in range(axis.kernel))
+        reads = [(a, step // axis.stride) for a, step in steps if step % axis.stride == 0]
+    else:
+        start = position * axis.stride - axis.before
+        reads = [(a, start + a * axis.dilation) for a in range(axis.kernel)]
+    size = axis.out if adjoint else axis.size
+    return tuple((a, read) for a, read in reads if 0 <= read < size)
 
 
 @functools.lru_cache(maxsize=1024)
-def forward_segments(axis: Axis) -> tuple[Segment, ...]:
-    """The segments of the output positions p, which read x at h.
+def segments(axis: Axis, adjoint: bool) -> tuple[Segment, ...]:
+    """The segments of the output positions p, which read x at h; or of h, which read g at p.
 
-    >>> for s in forward_segments(Axis(size=5, out=5, kernel=3, stride=1, before=1, dilation=1)):
+    >>> axis = Axis(size=5, out=5, kernel=3, stride=1, before=1, dilation=1)
+    >>> for s in segments(axis, adjoint=False):
     ...     print(s.first, s.length, s.taps)
     0 1 ((1, 0), (2, 1))
     1 3 ((0, 0), (1, 1), (2, 2))
     4 1 ((0, 3), (1, 4))
-    """
-    return _segments(axis.out, 1, axis.stride, functools.partial(forward_taps, axis))
-
-
-@functools.lru_cache(maxsize=1024)
-def adjoint_segments(axis: Axis) -> tuple[Segment, ...]:
-    """The segments of the input positions h, which read g at p.
-
-    >>> for s in adjoint_segments(Axis(size=6, out=3, kernel=3, stride=2, before=1, dilation=1)):
+    >>> axis = Axis(size=6, out=3, kernel=3, stride=2, before=1, dilation=1)
+    >>> for s in segments(axis, adjoint=True):
     ...     print(s.first, s.length, s.taps)
     0 3 ((1, 0),)
     1 2 ((0, 1), (2, 0))
     5 1 ((2, 2),)
     """
-    return _segments(axis.size, axis.stride, 1, functools.partial(adjoint_taps, axis))
-
-
-def _segments(
-    n: int, step: int, advance: int, taps_of: Callable[[int], TapPlaces]
-) -> tuple[Segment, ...]:
-    segments: list[Segment] = []
+    n, step, advance = (axis.size, axis.stride, 1) if adjoint else (axis.out, 1, axis.stride)
+    result: list[Segment] = []
     for start in range(min(step, n)):
-        segment = Segment(start, step, 0, taps_of(start), advance)
+        segment = Segment(start, step, 0, taps_of(axis, adjoint, start), advance)
         for position in range(start, n, step):
-            taps = taps_of(position)
+            taps = taps_of(axis, adjoint, position)
             if taps != tuple((a, read + segment.length * advance) for a, read in segment.taps):
-                segments.append(segment)
+                result.append(segment)
                 segment = Segment(position, step, 0, taps, advance)
             segment = segment._replace(length=segment.length + 1)
-        segments.append(segment)
-    return tuple(segments)
+        result.append(segment)
+    return tuple(result)

@@ -13,8 +13,8 @@ stand for the type of a result:
 A number beside vectors stands in every lane.  fma rounds once, nothing is reassociated, and the
 compiler contracts nothing, so the bits are what the source says.  max(a, b) is a > b ? a : b,
 and min(a, b) is a < b ? a : b: with a NaN the SECOND operand comes out, and it compares as
-false.  load_n(at, n) and store_n touch the first n lanes only, or all if n is larger, and load_n
-fills the others with zero.
+false.  load(at, n) and store(at, a, n) touch the first n lanes only, or all if n is larger or not
+given; load fills the others with zero.  load_masked does so without a branch, for inner loops.
 """
 
 from __future__ import annotations
@@ -277,31 +277,35 @@ def _first(e: Emitter, n: Value, like: ir.VectorType) -> Value:
     return e.builder.icmp_signed("<", lanes, e.spread(count, lanes.type))
 
 
-def _load_n(e: Emitter, address: Value, n: Value | int) -> Value:
+def _load(e: Emitter, address: Value, n: Value | int | None = None) -> Value:
     builder, like = e.builder, e.vector
-    if n == like.count:
+    if n is None or n == like.count:
         return e.load(address, like)
     (n,) = e.alike(n)
     with builder.if_else(builder.icmp_signed(">=", n, _I64(like.count))) as (whole, part):
         with whole:
             all_lanes, from_whole = e.load(address, like), builder.block
         with part:
-            pointer = builder.inttoptr(address, like.as_pointer())
-            mask, zero = _first(e, n, like), e.number(0, like)
-            rest = (_I32(_bytes(like)), mask, zero)
-            lanes, from_part = (
-                e.call("masked.load", like, pointer, *rest, suffix=".p0"),
-                builder.block,
-            )
+            lanes, from_part = _load_masked(e, address, n), builder.block
     result = builder.phi(like)
     result.add_incoming(all_lanes, from_whole)
     result.add_incoming(lanes, from_part)
     return result
 
 
-def _store_n(e: Emitter, address: Value, value: Value, n: Value | int) -> None:
-    builder, like = e.builder, value.type
+def _load_masked(e: Emitter, address: Value, n: Value | int) -> Value:
+    like = e.vector
     if n == like.count:
+        return e.load(address, like)
+    (n,) = e.alike(n)
+    pointer = e.builder.inttoptr(address, like.as_pointer())
+    rest = _I32(_bytes(like)), _first(e, n, like), e.number(0, like)
+    return e.call("masked.load", like, pointer, *rest, suffix=".p0")
+
+
+def _store(e: Emitter, address: Value, value: Value, n: Value | int | None = None) -> None:
+    builder, like = e.builder, value.type
+    if n is None or n == like.count:
         e.store(address, value)
         return
     (n,) = e.alike(n)
@@ -351,10 +355,9 @@ def _call(e: Emitter, kernel: Value, *arguments: Value | int) -> None:
 
 
 # -- memory; addresses are in bytes
-load = Operation("v", lambda e, at: e.load(at, e.vector))
-load_n = Operation("v", _load_n)
-store = Operation("-", lambda e, at, a: e.store(at, a))
-store_n = Operation("-", _store_n)
+load = Operation("v", _load)
+load_masked = Operation("v", _load_masked)
+store = Operation("-", _store)
 load_wide = Operation("w", lambda e, at: e.load(at, _wide(e)))
 broadcast = Operation("v", lambda e, at: e.spread(e.load(at, e.vector.element), e.vector))
 word = Operation("n", _word)

@@ -31,7 +31,7 @@ from minigrad.kernels.numba._segments import Segment, Sweep
 from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, broadcast, fma, load, load_n, put, stack, store_n, word,
+    BYTES, LANES, SIZE, broadcast, fma, load, load_masked, put, stack, store, word,
 )  # fmt: skip
 from minigrad.kernels.numba.layout import Pack, pack_depthwise
 
@@ -302,11 +302,11 @@ def tile(
                 ws[v] = load(w_i + v * BYTES)
             for m in unroll(range(M)):
                 at = xs[m] + i * SIZE
-                s = broadcast(at) if MIXES else load_n(at, left[0])  # one vector
+                s = broadcast(at) if MIXES else load_masked(at, left[0])  # one vector
                 for v in unroll(range(PANEL.v)):
                     acc[m, v] = fma(s, ws[v], acc[m, v])
             w_i += PANEL.v * BYTES
     for m in unroll(range(M)):
         at = y + word(to + m * 8)
         for v in unroll(range(PANEL.v)):
-            store_n(at + v * BYTES, acc[m, v], left[v])
+            store(at + v * BYTES, acc[m, v], left[v])

@@ -27,10 +27,7 @@ from minigrad.kernels.numba._blocks import WeightGrad, blocks_of, carry, over_bl
 from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis, Sweep
 from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
-
-from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, broadcast, fma, load_n, store_n,
-)  # fmt: skip
+from minigrad.kernels.numba._vectors import BYTES, LANES, SIZE, broadcast, fma, load_masked, store
 from minigrad.kernels.numba.dense import Panel, table_of
 
 __all__ = ["dense_weight_grad", "tapwise_weight_grad", "valid_ranges"]
@@ -202,21 +199,21 @@ def product(
     for m in unroll(range(M)):
         to[m] = y + m * step
         for v in unroll(range(PANEL.v)):
-            acc[m, v] = load_n(to[m] + v * BYTES, n[v])
+            acc[m, v] = load_masked(to[m] + v * BYTES, n[v])
     for line in range(lines):
         a_pixel, b_pixel = a + line * job.a_down, b + line * job.b_down
         for _ in range(pixels):
             for v in unroll(range(PANEL.v)):
-                bs[v] = load_n(b_pixel + v * BYTES, n[v])
+                bs[v] = load_masked(b_pixel + v * BYTES, n[v])
             for m in unroll(range(M)):
                 if MIXES:
                     s = broadcast(a_pixel + m * SIZE)
                 for v in unroll(range(PANEL.v)):
                     if not MIXES:
-                        s = load_n(a_pixel + v * BYTES, n[v])
+                        s = load_masked(a_pixel + v * BYTES, n[v])
                     acc[m, v] = fma(s, bs[v], acc[m, v])
             a_pixel += a_along
             b_pixel += b_along
     for m in unroll(range(M)):
         for v in unroll(range(PANEL.v)):
-            store_n(to[m] + v * BYTES, acc[m, v], n[v])
+            store(to[m] + v * BYTES, acc[m, v], n[v])

@@ -28,10 +28,7 @@ from minigrad.kernels.numba._launch import Job, kernel, lanes_of
 from minigrad.kernels.numba._segments import Segment, Sweep
 from minigrad.kernels.numba._strips import Kind, Strip, strips_of
 from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
-
-from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, fma, load, load_n, step, store_n,
-)  # fmt: skip
+from minigrad.kernels.numba._vectors import BYTES, LANES, SIZE, fma, load, load_masked, step, store
 from minigrad.kernels.numba.dense import TapSum, gathered_sum, table_of
 from minigrad.kernels.numba.layout import pack_depthwise
 
@@ -147,9 +144,9 @@ def walk(
             ws[b] = load(w + read.w + b * BYTES)
         column = step(row + (KIND.high - 1 if KIND.adjoint else KIND.low) * pixel, 0)
         for outputs in unroll(KIND.outputs):
-            v = load_n(column, lanes)
+            v = load_masked(column, lanes)
             for m, b in unroll(outputs):
                 acc[m] = fma(v, ws[b], acc[m])
             column = step(column, -pixel if KIND.adjoint else pixel)
     for m in unroll(range(KIND.columns)):
-        store_n(y + m * pixel, acc[m], lanes)
+        store(y + m * pixel, acc[m], lanes)

@@ -27,7 +27,7 @@ from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Axis, Sweep
 from minigrad.kernels.numba._strips import Kind, is_small
 from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
-from minigrad.kernels.numba._vectors import BYTES, LANES, fma, load_n, step, store_n
+from minigrad.kernels.numba._vectors import BYTES, LANES, fma, load_masked, step, store
 from minigrad.kernels.numba.dense import table_of
 from minigrad.kernels.numba.dense_gradients import tapwise_weight_grad, valid_ranges
 
@@ -169,21 +169,21 @@ def sweep(
         beside[j] = j * pixel
     for k in unroll(range(R * TILE.line.many.kernel)):
         tap[k] = y + k * pixel
-        acc[k] = load_n(tap[k], vector)
+        acc[k] = load_masked(tap[k], vector)
     for line in range(lines):
         x_pixel, g_pixel = x + line * job.x_down, g + line * job.g_down
         for name, strip in unroll(TILE.line.parts):
             for _ in range(many if name == "many" else one if name == "one" else 1):
                 for j in unroll(range(strip.columns)):
-                    gs[j] = load_n(g_pixel + beside[j], vector)
+                    gs[j] = load_masked(g_pixel + beside[j], vector)
                 for a in unroll(range(R)):
                     column = step(x_pixel + a * x_row + strip.low * pixel, 0)
                     for readers in unroll(strip.outputs):
-                        c = load_n(column, vector)
+                        c = load_masked(column, vector)
                         for j, b in unroll(readers):
                             acc[a * strip.kernel + b] = fma(gs[j], c, acc[a * strip.kernel + b])
                         column = step(column, pixel)
                 x_pixel += strip.columns * x_along
                 g_pixel += strip.columns * pixel
     for k in unroll(range(R * TILE.line.many.kernel)):
-        store_n(tap[k], acc[k], vector)
+        store(tap[k], acc[k], vector)

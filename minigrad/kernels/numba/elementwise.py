@@ -15,7 +15,7 @@ from minigrad.kernels.contract import Array, functions_of_one, in_one_order
 from minigrad.kernels.numba import _vmath
 from minigrad.kernels.numba._launch import kernel, run
 from minigrad.kernels.numba._template import Template
-from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, store_n
+from minigrad.kernels.numba._vectors import LANES, SIZE, load, store
 
 NUMBERS = 16_384  # of one task
 
@@ -68,6 +68,6 @@ def each_number(
     y, x, g = job.y, job.x, job.g
     for k in range(first * NUMBERS, end, LANES):
         at, n = k * SIZE, end - k
-        v = load_n(x + at, n)
-        w = FUNCTION(v) if ARGUMENTS == 1 else FUNCTION(load_n(g + at, n), v)
-        store_n(y + at, w, n)
+        v = load(x + at, n)
+        w = FUNCTION(v) if ARGUMENTS == 1 else FUNCTION(load(g + at, n), v)
+        store(y + at, w, n)

@@ -16,11 +16,7 @@ import numpy as np
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, run
 from minigrad.kernels.numba._template import registers, template, unroll
-
-from minigrad.kernels.numba._vectors import (  # isort: skip
-    LANES, SIZE, exchange, load_n, put, stack, store_n, word,
-)  # fmt: skip
-
+from minigrad.kernels.numba._vectors import LANES, SIZE, exchange, load, put, stack, store, word
 
 # The words of a job: ``parts`` columns of ``part`` lanes of each group.  Steps are in bytes.
 # Element i along the source becomes row (i % period) major + i // period of the result.
@@ -114,7 +110,7 @@ def turn(job: Turn, first: int, last: int) -> None:
             if job.lane_step == SIZE:
                 for lane in range(0, meant, LANES):
                     n, at = min(meant - lane, LANES), lane * SIZE
-                    store_n(to + at, load_n(fro + at, n), n)
+                    store(to + at, load(fro + at, n), n)
                 continue
             for column in range(0, job.length, LANES):
                 columns = min(LANES, job.length - column)
@@ -133,11 +129,11 @@ def square(to: int, places: int, fro: int, step: int, rows: int, columns: int) -
     """Read up to LANES rows and columns, and store each column at its place."""
     line = registers()
     for r in unroll(range(LANES)):
-        line[r] = load_n(fro + min(r, rows - 1) * step, columns)
+        line[r] = load(fro + min(r, rows - 1) * step, columns)
     for s in unroll([2**i for i in range(LANES.bit_length() - 1)]):
         for r in unroll([r for r in range(LANES) if not r & s]):
             low = exchange(line[r], line[r + s], s, 0)
             line[r + s] = exchange(line[r], line[r + s], s, 1)
             line[r] = low
     for c in unroll(reversed(range(LANES))):
-        store_n(to + word(places + 8 * c), line[c], rows)
+        store(to + word(places + 8 * c), line[c], rows)

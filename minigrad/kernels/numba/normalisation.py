@@ -19,7 +19,7 @@ import numpy as np
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import kernel, run
 from minigrad.kernels.numba._template import registers, unroll
-from minigrad.kernels.numba._vectors import LANES, SIZE, load_n, store_n
+from minigrad.kernels.numba._vectors import LANES, SIZE, load, store
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import column_sums
 
@@ -104,11 +104,11 @@ def each_number(job: Numbers, first: int, last: int, *, VECTORS: int) -> None:
         for k in range(0, channels, LANES):
             at, n = pixel * step + k * SIZE, channels - k
             for i in unroll(range(VECTORS)):
-                vector[i] = load_n(vectors + k * SIZE + i * step, n)
-            d = load_n(x + at, n) - vector[0]
+                vector[i] = load(vectors + k * SIZE + i * step, n)
+            d = load(x + at, n) - vector[0]
             if VECTORS == 3:  # mean, scale, shift
                 result = d * vector[1] + vector[2]
             else:  # mean, r, scale, a, b
-                centred = load_n(g + at, n) - vector[3]
+                centred = load(g + at, n) - vector[3]
                 result = vector[2] * (centred - d * vector[1] * vector[4])
-            store_n(y + at, result, n)
+            store(y + at, result, n)

@@ -22,12 +22,11 @@ import numpy as np
 
 from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
-from minigrad.kernels.numba._segments import Axis, adjoint_taps, forward_taps
+from minigrad.kernels.numba._segments import Axis, taps_of
 from minigrad.kernels.numba._template import branch, entry, template
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, load, load_n, narrow, places, splat, store, store_n, where, wide, widen,
-    word,
+    BYTES, LANES, SIZE, load, load_masked, narrow, places, splat, store, where, wide, widen, word,
 )  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import both_words, column_sums, error
@@ -133,8 +132,8 @@ def _windows(
 @functools.lru_cache(maxsize=512)
 def _reads(axis: Axis, adjoint: bool) -> tuple[Array, Array]:
     """The taps of each position, and where they read, taps ascending: all in one list."""
-    taps_of, positions = (adjoint_taps, axis.size) if adjoint else (forward_taps, axis.out)
-    lists = [[read for _, read in taps_of(axis, position)] for position in range(positions)]
+    positions = range(axis.size if adjoint else axis.out)
+    lists = [[read for _, read in taps_of(axis, adjoint, position)] for position in positions]
     begin = np.cumsum([0, *map(len, lists)], dtype=np.int64)
     taps = np.stack([begin[:-1], begin[1:]], axis=1)
     return taps, np.array([*itertools.chain(*lists), 0], np.int64)  # never empty
@@ -198,11 +197,11 @@ def largest(
         row = word(job.row_reads + 8 * a) * job.x_width
         for b in range(cols.first, cols.end):
             k = row + word(job.col_reads + 8 * b)
-            seen = load_n(x + k * pixel, lanes)
+            seen = load_masked(x + k * pixel, lanes)
             better = ~(seen <= best) & (best == best)
             best, at = where(better, seen, best), where(better, places(k), at)
-    store_n(y, best, lanes)
-    store_n(index, at, lanes)
+    store(y, best, lanes)
+    store(index, at, lanes)
 
 
 @template
@@ -218,13 +217,13 @@ def mean(
     for a in range(rows.first, rows.end):
         row = word(job.row_reads + 8 * a) * job.x_width
         for b in range(cols.first, cols.end):
-            s += widen(load_n(x + (row + word(job.col_reads + 8 * b)) * pixel, lanes))
+            s += widen(load_masked(x + (row + word(job.col_reads + 8 * b)) * pixel, lanes))
             taps += 1
             if taps % CHAIN == 0:
                 hi, lo = hi + s, lo + error(hi, s, hi + s)
                 s = widen(splat(0))
     both = both_words(hi + s, lo + error(hi, s, hi + s))
-    store_n(y, narrow(both / wide(word(count))), lanes)
+    store(y, narrow(both / wide(word(count))), lanes)
 
 
 # The words of a job at places of maps of ``area`` pixels; pooled maps have ``windows``.

@@ -21,10 +21,10 @@ from minigrad.kernels.numba._launch import kernel, kernel_of, lanes_of, run
 from minigrad.kernels.numba._template import branch, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, Vec, down, fma, load, load_n, load_wide, splat, store, store_n, where,
-    widen,
+    BYTES, LANES, SIZE, Vec, down, fma, load, load_wide, splat, store, where, widen,
 )  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
+from minigrad.kernels.softmax import Softmax
 
 WIDE = 4  # vectors of a task of columns
 _F64 = np.dtype(np.float64)
@@ -112,42 +112,16 @@ def _joined(sums: Array) -> Array:
 # -- softmax
 
 
-def softmax(x: Array) -> Array:
-    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
-    return _softmax(x, logarithm=False)
-
-
-def log_softmax(x: Array) -> Array:
-    """(x - m) - ln sum e^(x - m) along the last axis, m its maximum."""
-    return _softmax(x, logarithm=True)
-
-
-def _softmax(x: Array, logarithm: bool) -> Array:
-    if not x.size:
-        return np.empty_like(x)
-    shifted = np.ascontiguousarray(x - x.max(axis=-1, keepdims=True))
-    e = elementwise.exp(shifted)
-    total = _along_the_last(e)
-    y: Array = shifted - elementwise.log(total) if logarithm else e / total
-    return y
-
-
-def softmax_input_grad(g: Array, y: Array) -> Array:
-    """y (g - sum g y), the products summed as a row."""
-    return np.asarray(y * (g - _along_the_last(y, g)))
-
-
-def log_softmax_input_grad(g: Array, y: Array) -> Array:
-    """g - e^y sum g, summed as a row."""
-    e = elementwise.exp(np.ascontiguousarray(y))
-    return np.asarray(g - e * _along_the_last(g))
-
-
 def _along_the_last(x: Array, g: Array | None = None) -> Array:
     """The sums of x, or of g x, along the last axis, which is kept."""
     rows = [np.ascontiguousarray(a).reshape(math.prod(a.shape[:-1]), a.shape[-1])
             for a in ((x,) if g is None else (x, g))]  # fmt: skip
     return row_sums(*rows).astype(x.dtype).reshape(*x.shape[:-1], 1)
+
+
+_softmax = Softmax(elementwise.exp, elementwise.log, _along_the_last, _along_the_last)
+softmax, softmax_input_grad = _softmax.softmax, _softmax.softmax_input_grad
+log_softmax, log_softmax_input_grad = _softmax.log_softmax, _softmax.log_softmax_input_grad
 
 
 # -- compiled
@@ -193,13 +167,13 @@ def chains(
         means[v] = load_wide(mean + v * LANES * 8)
     for _ in range(count):
         for v in unroll(range(V)):
-            d = widen(load_n(x + v * BYTES, n if V == 1 else LANES))
+            d = widen(load(x + v * BYTES, n if V == 1 else LANES))
             if TERMS == "plain":
                 s[v] += d
             if TERMS == "square":
                 s[v] = fma(d - means[v], d - means[v], s[v])
             if TERMS == "product":
-                h = widen(load_n(g + v * BYTES, n if V == 1 else LANES))
+                h = widen(load(g + v * BYTES, n if V == 1 else LANES))
                 s[v] += h
                 t[v] = fma(h, d - means[v], t[v])
         x += step
@@ -224,15 +198,22 @@ def row_blocks(job: Rows, first: int, last: int, *, PRODUCT: bool) -> None:
         x = job.x + (row * job.length + start) * SIZE
         g = job.g + (row * job.length + start) * SIZE
         c = widen(splat(0))
-        for k in range(0, count, 16):
-            terms = widen(load_n(x + k * SIZE, count - k))
-            if PRODUCT:
-                c = fma(widen(load_n(g + k * SIZE, count - k)), terms, c)
-            else:
-                c += terms
+        for k in range(0, count - 15, 16):
+            c = more[PRODUCT, False](c, x + k * SIZE, g + k * SIZE, count - k)
+        if count % 16 > 0:
+            k = count - count % 16
+            c = more[PRODUCT, True](c, x + k * SIZE, g + k * SIZE, count - k)
         for apart in unroll((8, 4, 2, 1)):
             c += down(c, apart)
-        store_n(job.y + (block * job.padded + row) * 8, c, 1)
+        store(job.y + (block * job.padded + row) * 8, c, 1)
+
+
+@template
+def more(c: Vec, x: int, g: int, n: int, *, PRODUCT: bool, PARTIAL: bool) -> Vec:
+    """c and the next term of every chain, or of the first n."""
+    lanes = n if PARTIAL else LANES
+    terms = widen(load(x, lanes))
+    return fma(widen(load(g, lanes)), terms, c) if PRODUCT else c + terms
 
 
 # The words of a job that adds blocks: y (batch, width), sums (batch, blocks, width).

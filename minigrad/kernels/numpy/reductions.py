@@ -2,10 +2,6 @@
 
 Every sum is kept in float64 and pairwise, and rounded once at its end: a float32 sum has
 the accuracy of float64, and a float64 sum loses less than one number after another would.
-
-    f            dx
-    softmax      y (g - sum g y)
-    log_softmax  g - e^y sum g
 """
 
 from __future__ import annotations
@@ -18,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrad.kernels.contract import INNER, Array
+from minigrad.kernels.softmax import Softmax
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -72,29 +69,11 @@ def _along(x: Array) -> Array:
     return sum(x, (x.ndim - 1,), keepdims=True)
 
 
-def _below_maximum(x: Array) -> Array:
-    """x - m, m the maximum along the last axis."""
-    return np.asarray(x - x.max(axis=-1, keepdims=True)) if x.size else x.copy()
+def _product_along(g: Array, y: Array) -> Array:
+    """The sum of g y along the last axis, which is kept."""
+    return rounded(_along(g.astype(np.float64) * y), g.dtype)
 
 
-def softmax(x: Array) -> Array:
-    """e^(x - m) / sum e^(x - m) along the last axis, m its maximum."""
-    e = np.exp(_below_maximum(x))
-    return np.asarray(e / _along(e))
-
-
-def log_softmax(x: Array) -> Array:
-    """x - m - log sum e^(x - m) along the last axis, m its maximum."""
-    z = _below_maximum(x)
-    return np.asarray(z - np.log(_along(np.exp(z)))) if x.size else z
-
-
-def softmax_input_grad(g: Array, y: Array) -> Array:
-    """y (g - sum g y), the sum along the last axis."""
-    products = g.astype(np.float64) * y
-    return np.asarray(y * (g - rounded(_along(products), g.dtype)))
-
-
-def log_softmax_input_grad(g: Array, y: Array) -> Array:
-    """g - e^y sum g, the sum along the last axis."""
-    return np.asarray(g - np.exp(y) * _along(g))
+_softmax = Softmax(np.exp, np.log, _along, _product_along)
+softmax, softmax_input_grad = _softmax.softmax, _softmax.softmax_input_grad
+log_softmax, log_softmax_input_grad = _softmax.log_softmax, _softmax.log_softmax_input_grad
