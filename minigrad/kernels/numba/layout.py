@@ -15,8 +15,11 @@ import numpy as np
 
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, run
-from minigrad.kernels.numba._template import registers, template, unroll
-from minigrad.kernels.numba._vectors import LANES, SIZE, exchange, load, put, stack, store, word
+from minigrad.kernels.numba._template import branch, registers, template, unroll
+
+from minigrad.kernels.numba._vectors import (  # isort: skip
+    LANES, SIZE, exchange, load, load_masked, put, stack, store, word,
+)  # fmt: skip
 
 # The words of a job: ``parts`` columns of ``part`` lanes of each group.  Steps are in bytes.
 # Element i along the source becomes row (i % period) major + i // period of the result.
@@ -121,19 +124,24 @@ def turn(job: Turn, first: int, last: int) -> None:
                 for lane in range(0, meant, LANES):
                     at = fro + lane * job.lane_step + column * SIZE
                     rows = min(meant - lane, LANES)
-                    square(to + lane * SIZE, places, at, job.lane_step, rows, columns)
+                    square[branch(columns + rows < 2 * LANES, True, False)](
+                        to + lane * SIZE, places, at, job.lane_step, rows, columns
+                    )
 
 
 @template
-def square(to: int, places: int, fro: int, step: int, rows: int, columns: int) -> None:
+def square(
+    to: int, places: int, fro: int, step: int, rows: int, columns: int, *, PARTIAL: bool
+) -> None:
     """Read up to LANES rows and columns, and store each column at its place."""
     line = registers()
     for r in unroll(range(LANES)):
-        line[r] = load(fro + min(r, rows - 1) * step, columns)
+        row = min(r, rows - 1) if PARTIAL else r
+        line[r] = load_masked(fro + row * step, columns if PARTIAL else LANES)
     for s in unroll([2**i for i in range(LANES.bit_length() - 1)]):
         for r in unroll([r for r in range(LANES) if not r & s]):
             low = exchange(line[r], line[r + s], s, 0)
             line[r + s] = exchange(line[r], line[r + s], s, 1)
             line[r] = low
     for c in unroll(reversed(range(LANES))):
-        store(to + word(places + 8 * c), line[c], rows)
+        store(to + word(places + 8 * c), line[c], rows if PARTIAL else LANES)
