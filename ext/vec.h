@@ -135,9 +135,44 @@ static const int64_t VEC_ONES_f64[8] = {-1, -1, -1, -1};
 #define VEC_MASK(T, n) _mm256_loadu_si256((const __m256i *)(VEC_ONES_##T + LANES_##T - (n)))
 #define VEC_PARTIAL(T, real, suffix)                                                    \
     VEC_INLINE vec_##T load_n_##T(const real *p, ptrdiff_t n) {                               \
-        return _mm256_maskload_##suffix(p, VEC_MASK(T, n)); }                                 \
-    VEC_INLINE void store_n_##T(real *p, vec_##T v, ptrdiff_t n) {                            \
-        _mm256_maskstore_##suffix(p, VEC_MASK(T, n), v); }
+        return n == LANES_##T ? load_##T(p) : (vec_##T)_mm256_maskload_##suffix(p, VEC_MASK(T, n)); }
+
+/* A masked store takes 15 cycles on Zen 3, as long as 30 FMAs, whatever the mask: whole registers
+ * are written whole, and of others four numbers, two and one. */
+VEC_INLINE void store_few_f32(float *p, __m128 v, ptrdiff_t n) {
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)p, v);
+        v = _mm_movehl_ps(v, v);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, v);
+}
+VEC_INLINE void store_n_f32(float *p, vec_f32 v, ptrdiff_t n) {
+    if (n == LANES_f32) {
+        store_f32(p, v);
+        return;
+    }
+    __m128 low = _mm256_castps256_ps128(v);
+    if (n & 4) {
+        _mm_storeu_ps(p, low);
+        low = _mm256_extractf128_ps(v, 1);
+        p += 4;
+    }
+    store_few_f32(p, low, n);
+}
+VEC_INLINE void store_n_f64(double *p, vec_f64 v, ptrdiff_t n) {
+    if (n == LANES_f64) {
+        store_f64(p, v);
+        return;
+    }
+    __m128d low = _mm256_castpd256_pd128(v);
+    if (n & 2) {
+        _mm_storeu_pd(p, low);
+        low = _mm256_extractf128_pd(v, 1);
+        p += 2;
+    }
+    if (n & 1) _mm_store_sd(p, low);
+}
 #else
 #define VEC_PARTIAL(T, real, suffix)                                                    \
     VEC_INLINE vec_##T load_n_##T(const real *p, ptrdiff_t n) {                               \
@@ -181,7 +216,9 @@ VEC_INLINE vec_f64 wide_f32(vec_f32 v, int half) {
     return _mm256_cvtps_pd(half ? _mm256_extractf128_ps(v, 1) : _mm256_castps256_ps128(v)); }
 VEC_INLINE void store_narrow_f32(float *p, vec_f64 v) { _mm_storeu_ps(p, _mm256_cvtpd_ps(v)); }
 VEC_INLINE void store_narrow_n_f32(float *p, vec_f64 v, ptrdiff_t n) {
-    _mm_maskstore_ps(p, HALF_MASK(n), _mm256_cvtpd_ps(v)); }
+    __m128 low = _mm256_cvtpd_ps(v);
+    if (n == LANES_f64) _mm_storeu_ps(p, low);
+    else store_few_f32(p, low, n); }
 #else
 VEC_INLINE vec_f64 load_wide_f32(const float *p) { return (vec_f64){p[0], p[1]}; }
 VEC_INLINE vec_f64 load_wide_n_f32(const float *p, ptrdiff_t n) {
