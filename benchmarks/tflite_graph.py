@@ -185,11 +185,12 @@ class _Network(TFLite):
         before = step.source.shape
         if before == step.shape:
             return self.values[step.source.number]
-        if before[2:] != (1, 1) and step.source.number not in self.last:
+        pixels = len(step.shape) == 4 and before[:2] == step.shape[:2]  # rows of them, joined
+        if before[2:] != (1, 1) and not pixels and step.source.number not in self.last:
             raise GraphError("LiteRT: a reshape of a map would need its layout changed")
-        y = self.new(step.shape)
-        to = self.constant("shape", np.array(step.shape, np.int32))
-        options = self.schema.ReshapeOptionsT(newShape=list(step.shape))
+        y, shape = self.new(step.shape), nhwc(step.shape)
+        to = self.constant("shape", np.array(shape, np.int32))
+        options = self.schema.ReshapeOptionsT(newShape=list(shape))
         self.operator(
             "RESHAPE", [self.values[step.source.number], to], y, "ReshapeOptions", options
         )

@@ -20,7 +20,7 @@ from minigrad.cli import stopwatch
 from minigrad.engine import interpret
 from minigrad.geometry import conv_spec
 from minigrad.kernels import unavailable
-from minigrad.models import create
+from minigrad.models import create, detection
 from minigrad.nn.blocks import InvertedResidual, SqueezeNeXtBlock
 
 sys.path.append(str(Path(__file__).parents[1]))  # after the installed minigrad
@@ -197,6 +197,7 @@ OPERATORS = {
     "RELU6": lambda o, x: np.clip(x, 0, 6),
     "MEAN": lambda o, x, axes: x.mean(tuple(axes), keepdims=o.keepDims),
     "RESHAPE": lambda o, x, shape: x.reshape(shape),
+    "CONCATENATION": lambda o, *several: np.concatenate(several, o.axis),
     "FULLY_CONNECTED": lambda o, x, w, b: x @ w.T + b,
     "MAX_POOL_2D": tflite_pool,
 }
@@ -206,6 +207,15 @@ def test_the_tflite_graph_computes_the_network(job, tflite):
     tflite_network(job.graph)
     y = run_tflite(Model.last, job.x)
     assert job.difference(y) < (SIXTH if "v3" in job.name else 1e-11)
+
+
+def test_the_heads_of_a_detector_are_rows_of_its_maps_in_tflite_too(tflite):
+    shape, name = (1, 3, 96, 96), "ssdlite320_mobilenet_v3_large"
+    model = recorded.ordinary(detection.create(name, num_classes=5, rng=0), (2, *shape[1:]))
+    job = recorded.Job.make(name, model, shape)
+    tflite_network(job.graph)
+    assert {"RESHAPE", "CONCATENATION"} <= set(Model.last.codes)
+    assert job.difference(run_tflite(Model.last, job.x)) < SIXTH
 
 
 def test_relu_is_inside_the_convolutions_as_a_converter_writes_it(tflite):
