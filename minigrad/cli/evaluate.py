@@ -38,6 +38,8 @@ from minigrad.training.evaluation import cross_entropies
 __all__ = ["configure", "run"]
 
 OF_CLASSES = ("plan", "preset", "preparation")  # what only a classifier has
+OF_FRAMES = ("size", "mean", "std", "known")  # and what it has not
+WHOLE = "a network that names a whole photograph"
 
 
 class Answer(NamedTuple):
@@ -100,13 +102,17 @@ def run(args: argparse.Namespace) -> int:
     if not args.folder.is_dir():
         raise MinigradError(f"{args.folder}: there is no such folder")
     if args.masks is not None:
-        _refuse(args, OF_CLASSES, "and --masks is for one that names pixels")
+        _refuse(args, OF_CLASSES, f"{WHOLE}, and --masks is for one that names pixels")
+        _refuse(args, ["known"], "--annotations")
         return evaluate_masks(args)
     if args.annotations is not None:
-        _refuse(args, OF_CLASSES, "and --annotations is for one that finds objects")
+        _refuse(args, OF_CLASSES, f"{WHOLE}, and --annotations is for one that finds objects")
     if (annotated := annotations_of(args)) is not None:
-        _refuse(args, OF_CLASSES, "and the folder has annotations for one that finds objects")
+        _refuse(args, OF_CLASSES, f"{WHOLE}, and the folder has annotations for one that finds "
+                                  "objects")  # fmt: skip
         return evaluate_boxes(args, annotated)
+    _refuse(args, OF_FRAMES, f"one that names pixels or finds objects, and {args.folder} has "
+                             "neither masks nor annotations")  # fmt: skip
     photos = ImageFolder(args.folder)
     failed: list[tuple[Path, Exception]] = []
     with classifier(args, len(photos)) as network:
@@ -128,11 +134,12 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _refuse(args: argparse.Namespace, words: Sequence[str], why: str) -> None:
+def _refuse(args: argparse.Namespace, words: Sequence[str], owner: str) -> None:
     """Refuse arguments that the job would not look at."""
     for word in words:
-        if getattr(args, word):
-            raise MinigradError(f"--{word} is for a network that names a whole photograph, {why}")
+        value = getattr(args, word)
+        if value is not None and value is not False:
+            raise MinigradError(f"--{word} is for {owner}")
 
 
 def class_of(folder: str, labels: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ __all__ = ["Installed", "Viewer", "add_framing", "add_viewer", "check_pictures",
 
 LARGEST_SIDE = 4096
 FREE_SIDE = 512  # of a file whose input may have any size
+HALF = 127.5  # pixels from 0 to 255 become -1 to 1
 
 
 class Installed(NamedTuple):
@@ -101,9 +102,9 @@ def add_framing(parser: argparse.ArgumentParser) -> None:
     """Declare --size, --mean and --std."""
     add = parser.add_argument
     add("--size", type=positive, metavar="N", help="of the frame that the network sees, in pixels")
-    add("--mean", type=finite, default=127.5,
-        help="for an .onnx or .tflite file: taken from the pixels; default: 127.5")  # fmt: skip
-    add("--std", type=finite, default=127.5, help="which then divides them; default: 127.5")
+    add("--mean", type=finite,
+        help=f"for an .onnx or .tflite file: taken from the pixels; default: {HALF}")  # fmt: skip
+    add("--std", type=finite, help=f"which then divides them; default: {HALF}")
 
 
 @contextmanager
@@ -143,6 +144,7 @@ def _of_catalogue(
     name, weights, labels = given
     state = read_weights(weights)
     name = catalogue.identify(state) if name is None else name
+    _refuse_scale(args, f"{name} has one of its own")
     model = catalogue.create(name, state, None, None, np.float32, {})
     framing = model.framing if args.size is None else model.framing._replace(size=args.size)
     return name, model, framing, labels or model.labels
@@ -172,8 +174,15 @@ def _of_file(args: argparse.Namespace) -> tuple[str, AnyModule, Framing]:
 def _scale(args: argparse.Namespace, model: ImportedGraph, name: str) -> tuple[float, float]:
     """Mean and deviation: of an input in integers, what makes the pixels its integers."""
     if name not in model.quantization:
-        return args.mean, args.std
+        return HALF if args.mean is None else args.mean, HALF if args.std is None else args.std
+    _refuse_scale(args, f"the integers of {args.weights} have one of their own")
     return (128.0 if model.quantization[name].dtype == "int8" else 0.0), 1.0
+
+
+def _refuse_scale(args: argparse.Namespace, why: str) -> None:
+    """Refuse a mean and a deviation that would not be looked at."""
+    if args.mean is not None or args.std is not None:
+        raise MinigradError(f"--mean and --std give a file's input its scale: {why}")
 
 
 def _call(model: AnyModule) -> Callable[[npt.NDArray[np.float32]], list[Array]]:

@@ -154,3 +154,11 @@ def test_what_only_a_classifier_has_is_refused_beside_masks_and_objects(
     assert main(argv) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"minigrad: --{word} is for a network that names a whole photograph")
+
+
+@pytest.mark.parametrize("words", [["--size", "64"], ["--mean", "0"], ["--std", "1"], ["--known"]])
+def test_what_a_classifier_has_not_is_refused(given, words, capsys):
+    root, _ = given
+    assert main([*arguments(root), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"minigrad: {words[0]} is for one that names pixels or finds objects")
