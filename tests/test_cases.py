@@ -19,6 +19,11 @@ DTYPES = (np.float32, np.float64)
 each_case = pytest.mark.parametrize("case", TABLE, ids=str)
 BACKENDS = [name for name in ("reference", "numpy", "cython") if not unavailable(name)]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)  # numba: tests/kernels
+# Derivatives are composed by the same rules on each: the slow one waits for --full.
+each_fast_backend = pytest.mark.parametrize(
+    "backend",
+    [pytest.param(b, marks=pytest.mark.full if b == "reference" else ()) for b in BACKENDS],
+)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
 
 
@@ -52,7 +57,7 @@ def test_a_case_reaches_the_primitive_of_its_row(case):
 
 
 @pytest.mark.newest
-@each_backend
+@each_fast_backend
 @each_case
 def test_gradients_to_second_order(case, backend):
     with mg.backend(backend):

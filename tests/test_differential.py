@@ -9,7 +9,7 @@ from tests.differential import calls, differences
 
 
 @pytest.mark.newest
-@settings(max_examples=6 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
 @given(calls)
 def test_every_backend_is_within_its_bound_of_float64(call):
     found = list(differences(call))

@@ -96,6 +96,7 @@ def verdicts(samples, numbers):
     return passed, dict(refused), failed
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("backend", [name for name in AVAILABLE if name != "numba"])
 def test_pytorchs_operator_samples(backend):
     numbers, samples, _ = read_samples()

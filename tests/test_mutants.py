@@ -23,6 +23,8 @@ from minigrad.tensor import PRIMITIVES
 from minigrad.verify import bounds
 from minigrad.verify.cases import CASES, CONVOLUTIONS
 
+pytestmark = pytest.mark.newest
+
 RULES = [(name, argument) for name, op in PRIMITIVES.items() for argument in op.rules]
 PLANTED = {
     "1 per cent too much": lambda g: g * 1.01,

@@ -23,7 +23,6 @@ from minigrad.kernels.cython.core import LEVEL, levels
 from minigrad.threads import threads
 
 REASONS = {"cython": cython.UNAVAILABLE, "numba": numba_backend.UNAVAILABLE}
-DTYPES = [np.float32, np.float64]
 
 
 def needs(*names):
@@ -71,14 +70,16 @@ def assert_same_bits(got, expected):
 
 
 training = pytest.mark.parametrize("build", BLOCKS)
-dtypes = pytest.mark.parametrize("dtype", DTYPES)
+BACKENDS = [pytest.param(np.float32, name, marks=needs(name)) for name in REASONS]
+BACKENDS += [pytest.param(np.float64, "cython", marks=needs("cython"))]
+# Numba compiles all of it once more for float64.
+BACKENDS += [pytest.param(np.float64, "numba", marks=[needs("numba"), pytest.mark.full])]
 
 
 @pytest.mark.newest
 @training
-@dtypes
 @pytest.mark.parametrize("workers", [2, 4])
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in REASONS])
+@pytest.mark.parametrize(("dtype", "name"), BACKENDS)
 def test_a_training_step_knows_nothing_of_the_threads(build, dtype, name, workers):
     assert_same_bits(trained(build, dtype, name, workers), trained(build, dtype, name, 1))
 
@@ -86,7 +87,7 @@ def test_a_training_step_knows_nothing_of_the_threads(build, dtype, name, worker
 @pytest.mark.newest
 @needs("cython", "numba")
 @training
-@dtypes
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.full)])
 @pytest.mark.fma
 def test_both_compiled_backends_train_to_the_same_bits(build, dtype):
     assert_same_bits(trained(build, dtype, "numba", 2), trained(build, dtype, "cython", 2))

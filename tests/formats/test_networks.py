@@ -10,6 +10,8 @@ from minigrad.formats import load, save
 
 DTYPES = ("float32", "float64", "float16")
 SUFFIXES = (".npz", ".pth", ".safetensors")
+HUGE = {"efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "efficientnet_b8"}
+HUGE |= {"efficientnet_v2_l", "efficientnet_v2_xl"}
 LARGE = 15_000_000  # numbers
 
 
@@ -32,7 +34,10 @@ def check(path, state):
 
 
 @pytest.mark.newest
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.full if n in HUGE else ()) for n in models.names()],
+)
 def test_the_names_and_ranks_of_every_network(name, tmp_path, state_of):
     """With arrays cut short: headers of .safetensors take every length, and bytes every place."""
     state = {

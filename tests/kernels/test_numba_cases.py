@@ -15,11 +15,16 @@ compiled = pytest.mark.skipif(unavailable("cython") is not None, reason=str(unav
 
 TABLE = [case for row in CASES.values() for case in row]
 each_case = pytest.mark.parametrize("case", TABLE, ids=str)
+each_third_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.full if k % 3 else ()) for k, case in enumerate(TABLE)],
+    ids=str,
+)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 
 @pytest.mark.newest
-@each_case
+@each_third_case
 def test_gradients_to_second_order(case):
     with mg.backend("numba"):
         mg.check_grads(case, *case.arrays(), order=2)

@@ -20,6 +20,8 @@ from minigrad.verify.examine import evidence
 from minigrad.verify.normwise import winograd_matrices
 from minigrad.verify.verdict import RATE, USUAL
 
+pytestmark = pytest.mark.newest
+
 HERE = Path(__file__).parent
 
 

@@ -20,6 +20,8 @@ from minigrad.verify.comparison import compare_dump, compare_onnx
 from minigrad.verify.networks import layer_outputs
 from minigrad.verify.onnx_runs import run_onnx
 
+pytestmark = pytest.mark.newest
+
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 NETWORKS = ("mobilenet_v2", "efficientnet_b0", "squeezenext_1_0_23")
@@ -157,7 +159,6 @@ def test_batch_norms_may_be_kept(exported: Exported) -> None:
     assert exported.compare(to_onnx(exported.model, exported.x.shape, fold=False)).first is None
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize("kind", PLANTED)
 @pytest.mark.parametrize(
     "place", [0.5, *(pytest.param(p, marks=pytest.mark.full) for p in (0.1, 0.3, 0.7, 0.9))]

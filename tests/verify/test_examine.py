@@ -61,6 +61,7 @@ def test_an_exception_is_told_in_one_line() -> None:
     assert examine(kernel, "relu").failures[0].fault == "ValueError: a message of two lines"
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("op", [op for op in GEOMETRIES if op not in ("conv2d", "batch_norm")])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_our_own_functions_and_gradients_pass(op: str, dtype: str) -> None:
@@ -79,6 +80,7 @@ def test_every_case_has_a_name_of_its_own_and_the_same_values_again(op: str) -> 
         assert all(np.array_equal(first[k], second[k]) for k in first)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "tf32"])
 def test_exact_cases_are_exact_in_every_format(dtype: str) -> None:
     """Any order of the sum gives the same bits: here backwards, each step rounded."""

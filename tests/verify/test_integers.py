@@ -79,6 +79,7 @@ def test_exact_sums_pass(op: str, layout: str, kernel: Kernel) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("order", ["channels", "taps, channels", "channels, taps"])
 def test_saturation_of_pairs_is_named_in_every_order_of_the_terms(order: str) -> None:
     few = ("3x3, padding 1", "1x1, prime channels", "2 groups", "dilation 2")
