@@ -108,7 +108,7 @@ class RandomCrop:
         if min(top, left) >= 0 and top + size <= h and left + size <= w:
             return picture[top : top + size, left : left + size]
         window = np.full((size, size, picture.shape[2]), self.fill, picture.dtype)
-        inside = picture[max(top, 0) : top + size, max(left, 0) : left + size]
+        inside = picture[max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)]
         y, x = max(-top, 0), max(-left, 0)
         window[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
         return window
