@@ -9,6 +9,7 @@ import pytest
 from golden_dense import weights
 
 import minigrad as mg
+from minigrad.kernels import unavailable
 from minigrad.models import detection, segmentation
 from minigrad.tensor import evaluate, interpreting
 
@@ -50,6 +51,23 @@ def test_an_image_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(na
         for threads in (1, 3):
             expect_bits(plan(x, threads=threads), both)
             expect_bits(single(x[1:], threads=threads), apart[1])
+
+
+COMPILED = ("cython", "numba")
+MISSING = [str(unavailable(name)) for name in COMPILED if unavailable(name)]
+
+
+@pytest.mark.newest
+@pytest.mark.fma
+@pytest.mark.skipif(bool(MISSING), reason=" and ".join(MISSING))
+@pytest.mark.parametrize("name", SIDES)
+def test_both_compiled_backends_have_the_same_bits(name):
+    model, x = made(name)
+    bits = []
+    for backend in COMPILED:
+        with mg.backend(backend, strict=True), mg.no_grad():
+            bits.append(model(mg.Tensor(x)).numpy().tobytes())
+    assert bits[0] == bits[1]
 
 
 # EfficientDet's stand in test_efficientdet.py.
