@@ -21,7 +21,7 @@ from hypothesis import settings
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(
     str(Path(__file__).parent)
-)  # for what tests share (fuzzing, measured, golden_dense)
+)  # for what tests share (fuzzing, measured, judged_steps)
 
 import minigrad
 from minigrad.kernels.cython.core import LEVEL

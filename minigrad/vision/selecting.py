@@ -156,7 +156,7 @@ def select(some: Candidates, boxes: Numbers, how: Selection, threshold: float) -
 def _looked_at(some: Candidates, most: int) -> Iterator[Places]:
     """The places of the candidates, best first, at most so many of a class, in pieces."""
     left, count = np.arange(len(some.marks)), FIRST
-    seen = np.bincount(some.classes) * 0
+    seen = np.zeros_like(np.bincount(some.classes))
     while left.size:
         now = some.marks[left] >= _best_of(some.marks[left], count)
         these, left, count = left[now], left[~now], 4 * count

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 from golden_dense import CASES, expect_output, weights
+from judged_steps import judged
 
 import minigrad as mg
 from minigrad import nn
@@ -17,7 +18,6 @@ from minigrad.models.detection.boxes import PLAIN
 from minigrad.models.detection.heads import SharedHead
 from minigrad.models.detection.matching import match
 from minigrad.models.network import Style
-from minigrad.tensor import evaluate, interpreting
 from minigrad.vision.finding import found
 from minigrad.vision.frames import Frame
 
@@ -100,19 +100,8 @@ def test_the_names_are_effdets_and_lead_back(name):
 def test_every_step_is_within_its_bound():
     state = weights.state(CASES["tf_efficientdet_d0"]["keys"])
     model = detection.create("tf_efficientdet_d0", weights=state).to(np.float32)
-    steps = set()
-
-    def judged(op, inputs, params):
-        y = evaluate(op, inputs, params)
-        arrays = [None if x is None else x.array for x in inputs]
-        verdict = mg.verify.judge_step(op.name, y.array, arrays, params)
-        assert verdict, f"{op.name}: {verdict.worst} of its bound"
-        steps.add(op.name)
-        return y
-
-    with mg.no_grad(), interpreting(judged):
-        model(mg.from_numpy(weights.image(64).astype(np.float32)))
-    assert {"conv2d", "batch_norm_eval", "max_pool2d", "resample", "concat"} <= steps
+    steps = judged(model, weights.image(64).astype(np.float32))
+    assert {"conv2d", "batch_norm_eval", "max_pool2d", "resample", "concat"} <= set(steps)
 
 
 def test_fewer_classes_are_read_from_the_weights():

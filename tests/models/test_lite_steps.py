@@ -1,61 +1,25 @@
-"""A network is judged step by step, each from the very inputs that the judged run gave it.
-
-A bound carried through fifty layers would be true and useless; a bound per step says of
-every kernel, on real weights and a real photograph, whether its error is allowed.
-"""
+"""Every step of EfficientNet-Lite0 with real weights, on a real photograph, is within its bound."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from judged_steps import judged
 
 import minigrad as mg
 from minigrad import vision
 from minigrad.cli.packages import installed_weights
 from minigrad.kernels import unavailable
 from minigrad.nn import InvertedResidual
-from minigrad.tensor import Primitive, Tensor, evaluate, interpreting
 
 COFFEE = Path(mg.__file__).parent / "data" / "coffee.png"
 
 
 def coffee() -> Any:
     return vision.preprocess([COFFEE], vision.preparation_for("efficientnet_lite0"))
-
-
-class Judge:
-    """An interpreter that evaluates a step and holds it to its bound.
-
-    ``spoil`` is added to every convolution, for the negative control.
-    """
-
-    def __init__(self, spoil: float = 0.0) -> None:
-        self.spoil = spoil
-        self.steps: Counter[str] = Counter()
-
-    def __call__(
-        self, op: Primitive, inputs: Sequence[Tensor | None], params: dict[str, Any]
-    ) -> Tensor:
-        y = evaluate(op, inputs, params)
-        if op.name == "conv2d" and self.spoil:
-            y = mg.from_numpy(y.array + np.float32(self.spoil))
-        verdict = mg.verify.judge_step(
-            op.name, y.array, [None if x is None else x.array for x in inputs], params
-        )
-        assert verdict, f"{op.name}: {verdict.worst} of its bound"
-        self.steps[op.name] += 1
-        return y
-
-
-def judged(model: Any, x: Any, judge: Judge) -> Judge:
-    with mg.no_grad(), interpreting(judge):
-        model(mg.from_numpy(x))
-    return judge
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +36,14 @@ def test_every_step_of_lite0_is_within_its_bound(lite0: Any, backend: str) -> No
     if reason:
         pytest.skip(f"{backend}: {reason}")
     with mg.backend(backend):
-        steps = judged(lite0, coffee(), Judge()).steps
+        steps = judged(lite0, coffee())
     assert steps["conv2d"] == steps["batch_norm_eval"] == 49
     assert steps["relu6"] == 33
 
 
 def test_an_error_of_a_thousandth_in_one_step_is_seen(lite0: Any) -> None:
     with mg.backend("numpy"), pytest.raises(AssertionError, match="conv2d: .* of its bound"):
-        judged(lite0, coffee(), Judge(spoil=1e-3))
+        judged(lite0, coffee(), spoil=1e-3)
 
 
 def test_the_reference_agrees_with_numpy_on_one_block() -> None:
@@ -91,9 +55,9 @@ def test_the_reference_agrees_with_numpy_on_one_block() -> None:
     with mg.no_grad(), mg.backend("reference"):
         slow = block(x).numpy()
     with mg.backend("numpy"):
-        judge = judged(block, x.array, Judge())
+        steps = judged(block, x.array)
         with mg.no_grad():
             fast = block(x).numpy()
-    assert judge.steps["conv2d"] == 3
+    assert steps["conv2d"] == 3
     scale = np.abs(slow).max()
     assert np.abs(fast - slow).max() <= 1e-13 * scale
