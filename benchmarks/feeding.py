@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.cli.training_data import varied
+from minigrad.cli.training_data import shift_at, varied
 from minigrad.data import ArrayDataset, Loader
 from minigrad.models import create
 from minigrad.ops import cross_entropy
@@ -51,7 +51,7 @@ def row(task: Task, workers: int, threads: int, steps: int) -> dict[str, object]
     dataset = ArrayDataset(pictures[np.arange(count) % len(pictures)], np.arange(count) % 10)
     model = create(task.network, num_classes=10, rng=0).train()
     assert model.preparation is not None
-    change = varied(model.preparation._replace(size=task.size), small=task.size <= 64)
+    change = varied(model.preparation._replace(size=task.size), shift_at(task.size))
     loader = Loader(dataset, task.batch, change, shuffle=True, workers=workers)
     shape = (task.batch, 3, task.size, task.size)
     step = compile_training(model, cross_entropy, SGD(model.parameters(), 1e-3, 0.9), shape)

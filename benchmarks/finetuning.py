@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.timing import interleave
 from minigrad.cli import train
-from minigrad.cli.training_data import evaluated, read_parts, varied
+from minigrad.cli.training_data import evaluated, read_parts, shift_at, varied
 from minigrad.cli.training_setup import make_network, make_run
 from minigrad.data import Batch, ImageFolder, Loader
 from minigrad.models import Network
@@ -56,8 +56,8 @@ class Task:
         preparation = self.network.preparation
         assert preparation is not None
         self.loader = Loader(
-            self.parts.training, args.batch, varied(preparation, small=False), shuffle=True,
-            seed=seed, workers=1, drop_last=True,
+            self.parts.training, args.batch, varied(preparation, shift_at(preparation.size)),
+            shuffle=True, seed=seed, workers=1, drop_last=True,
         )  # fmt: skip
         tested = ImageFolder(args.data / "test", self.parts.training.classes)
         self.test = Loader(tested, args.batch, evaluated(preparation), workers=1)

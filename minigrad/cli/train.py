@@ -27,7 +27,16 @@ from minigrad import formats
 from minigrad.cli.arguments import add_json, file_name, positive
 from minigrad.cli.arguments import threads as thread_number
 from minigrad.cli.terminal import print_json, print_lines
-from minigrad.cli.training_data import evaluated, read_parts, varied
+from minigrad.cli.training_data import (
+    LARGEST_SHIFT,
+    SHIFT,
+    SMALL,
+    evaluated,
+    read_parts,
+    shift,
+    shift_at,
+    varied,
+)
 from minigrad.cli.training_setup import (
     OPTIMIZERS,
     WARMUP,
@@ -58,7 +67,6 @@ from minigrad.training import fit as train
 __all__ = ["configure", "run"]
 
 RUN = "run.safetensors"
-SMALL = 64  # pixels a side, up to which a picture is moved and mirrored but not cut
 SHOWN_CLASSES = 12
 
 
@@ -91,6 +99,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _configure_learning(parser)
     add("--size", type=positive, metavar="N", help="pixels a side (default: the network's)")
+    add("--shift", type=shift, metavar="PIXELS",
+        help=f"by how much pictures of at most {SMALL} pixels a side are moved, 0 to "
+        f"{LARGEST_SHIFT} (default: {SHIFT})")  # fmt: skip
     add("--no-flip", action="store_true", help="do not mirror pictures: digits and letters")
     add("--seed", type=_seed, default=0, metavar="N", help="default: 0")
     add("--eager", action="store_true", help="do not record the step for the batches' shape")
@@ -159,10 +170,10 @@ class _Training:
         self.network = make_network(self.options, self.parts)
         preparation = self.network.preparation
         assert preparation is not None
-        small = preparation.size <= SMALL
+        moved = shift_at(preparation.size, self.options.shift)
         seed, batch = self.options.seed, self.options.batch
         self.loader = Loader(
-            self.parts.training, batch, varied(preparation, small, not self.options.no_flip),
+            self.parts.training, batch, varied(preparation, moved, not self.options.no_flip),
             shuffle=True, seed=seed, workers=self.options.workers,
             drop_last=len(self.parts.training) > batch,
         )  # fmt: skip

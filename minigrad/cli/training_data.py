@@ -8,6 +8,7 @@ DIR/train-images-idx3-ubyte[.gz] and its relatives          MNIST and the like, 
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,20 @@ from minigrad.data import (
 from minigrad.errors import MinigradError
 from minigrad.models import Preparation
 
-__all__ = ["Parts", "evaluated", "read_parts", "varied"]
+__all__ = [
+    "LARGEST_SHIFT",
+    "SHIFT",
+    "SMALL",
+    "Parts",
+    "evaluated",
+    "read_parts",
+    "shift",
+    "shift_at",
+    "varied",
+]
+
+SMALL = 64  # pixels a side, up to which a picture is moved and mirrored but not cut
+SHIFT, LARGEST_SHIFT = 2, 16  # pixels by which it is moved, unless told, and at most
 
 VALIDATION = ("validation", "val", "valid", "test")
 IDX = {  # MNIST, Fashion-MNIST, EMNIST and KMNIST; some copies write a dot for the dash
@@ -98,15 +112,35 @@ def _apart(dataset: Dataset) -> Parts:
     return Parts(Subset(dataset, training), Subset(dataset, validation))
 
 
-def varied(preparation: Preparation, small: bool, flip: bool = True) -> Transform:
+def shift_at(size: int, given: int | None = None) -> int | None:
+    """By how many pixels pictures of this size are moved; None if they are cut instead."""
+    if size <= SMALL:
+        return SHIFT if given is None else given
+    if given is not None:
+        raise MinigradError(
+            f"--shift moves pictures of at most {SMALL} pixels a side; these have {size}, and are "
+            "cut at random"
+        )
+    return None
+
+
+def shift(text: str) -> int:
+    """A number of pixels, 0 to 16."""
+    if not (text.isdecimal() and len(text) <= 2 and int(text) <= LARGEST_SHIFT):
+        raise ArgumentTypeError(f"expected an integer of 0 to {LARGEST_SHIFT}, got {text!r}")
+    return int(text)
+
+
+def varied(preparation: Preparation, shift: int | None, flip: bool = True) -> Transform:
     """What a training picture goes through: another part, mirrored or not, in other light.
 
-    Small pictures keep their size: they are moved by two pixels and mirrored.
+    Small pictures have a ``shift`` and keep their size: they are moved by up to so many pixels
+    and mirrored.
     """
     size = preparation.size
     mirrored = [HorizontalFlip()] if flip else []
-    if small:
-        return Compose([Resize(size), RandomCrop(size, 2), *mirrored, ToRGB(),
+    if shift is not None:
+        return Compose([Resize(size), RandomCrop(size, shift), *mirrored, ToRGB(),
                         _normalized(preparation)])  # fmt: skip
     return Compose([ToRGB(), RandomResizedCrop(size, (0.35, 1.0)), *mirrored,
                     ColorJitter(0.2, 0.2, 0.2), _normalized(preparation)])  # fmt: skip

@@ -17,6 +17,7 @@ from PIL import Image
 import minigrad as mg
 from minigrad.cli import main
 from minigrad.errors import MinigradError
+from minigrad.models.preparation import SIGNED
 
 CLASSES = ("above", "below")
 
@@ -233,6 +234,8 @@ def test_pretrained_weights_get_a_new_head_and_frozen_parts_stay(pictures, tmp_p
         (("--label-smoothing", "1.5"), "from 0 to 1"),
         (("--learning-rate", "1e30", "--epochs", "1"), "lower the rate"),
         (("--model", "squeezenext_1_0_23", "--size", "32"), "reads? BGR|read BGR"),
+        (("--shift", "17"), "an integer of 0 to 16, got '17'"),
+        (("--shift", "1", "--size", "96"), "at most 64 pixels a side; these have 96"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(pictures, tmp_path, capsys, options, message):
@@ -249,6 +252,20 @@ def test_data_that_is_none_is_one_sentence(tmp_path, capsys):
     assert "no folder with photographs" in capsys.readouterr().err
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert "arguments.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shift", [0, 1, 3])
+def test_a_training_picture_is_moved_by_up_to_the_pixels_that_are_asked_for(shift):
+    from minigrad.cli.training_data import varied
+
+    dot = np.zeros((16, 16, 1), np.uint8)
+    dot[8, 8] = 255
+    change = varied(SIGNED._replace(size=16), shift, flip=False)
+    rng = np.random.default_rng(0)
+    places = [np.argwhere(change(dot, rng)[0] == 1) for _ in range(60 * (shift + 1) ** 2)]
+    moved = {(int(y) - 8, int(x) - 8) for ((y, x),) in places}
+    steps = range(-shift, shift + 1)
+    assert moved == {(y, x) for y in steps for x in steps}
 
 
 def test_idx_files_and_parts_of_a_folder_are_found(pictures, tmp_path):

@@ -75,7 +75,7 @@ HOSTILE = {
     "twice the same": frozen(*[constant("a/biases", np.ones(2))] * 2),
     "no value": frozen(message((1, "a/biases"), (2, "Const"))),
     "a name that is no text": frozen(message((1, b"\xff/biases"), (2, "Const"))),
-    "a million nodes": frozen(*[message((2, "Const"))] * 1_000_000),
+    "a million nodes": frozen(message((2, "Const"))) * 1_000_000,
 }
 
 
