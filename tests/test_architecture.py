@@ -223,3 +223,13 @@ def test_import_minigrad_imports_numpy_and_the_standard_library_alone(run_python
     strangers = set(imported) - sys.stdlib_module_names - {"numpy", "minigrad"}
     assert strangers == set()
     assert not {"dataclasses", "inspect", "pathlib"} & set(imported), "these take milliseconds"
+
+
+def test_setup_py_can_read_the_tables_before_there_is_a_package():
+    tree = ast.parse((PACKAGE / "kernels" / "tables.py").read_text("utf-8"))
+    named = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+             for name in node.names}  # fmt: skip
+    named |= {f"{'.' * node.level}{node.module or ''}" for node in ast.walk(tree)
+              if isinstance(node, ast.ImportFrom)}  # fmt: skip
+    assert named, "nothing was looked at"
+    assert {name.partition(".")[0] for name in named} <= sys.stdlib_module_names

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from needs import needs
 
 from minigrad import Tensor, kernels, no_grad
 from minigrad.cli import stopwatch
 from minigrad.engine import interpret
 from minigrad.geometry import conv_spec
-from minigrad.kernels import unavailable
 from minigrad.models import create, detection
 from minigrad.nn.blocks import InvertedResidual, SqueezeNeXtBlock
 
@@ -347,9 +347,6 @@ class Wrong(Right):
     factor = 1.03
 
 
-needs_core = pytest.mark.skipif(unavailable("cython") is not None, reason="a plan needs the core")
-
-
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(stopwatch, "settle", lambda: None)
@@ -368,7 +365,7 @@ def use(monkeypatch, **builds):
     return ",".join(made)
 
 
-@needs_core
+@needs("cython")
 def test_the_command_writes_the_rows_it_prints(small, monkeypatch, tmp_path, capsys):
     names = use(monkeypatch, litert=Right, ncnn=Right, openvino_bf16=Wrong)
     file = tmp_path / "rows.json"
@@ -384,7 +381,7 @@ def test_the_command_writes_the_rows_it_prints(small, monkeypatch, tmp_path, cap
     assert "1 thread, batch 1: " in out
 
 
-@needs_core
+@needs("cython")
 def test_bfloat16_is_shown_and_never_the_best_peer(small, monkeypatch, tmp_path):
     names = use(monkeypatch, openvino_bf16=Wrong)
     file = tmp_path / "rows.json"
@@ -394,7 +391,7 @@ def test_bfloat16_is_shown_and_never_the_best_peer(small, monkeypatch, tmp_path)
     assert row["peers"]["openvino-bf16"]["difference"] == pytest.approx(0.03, rel=0.01)
 
 
-@needs_core
+@needs("cython")
 def test_a_counted_peer_that_is_wrong_fails_the_run_and_gets_no_time(
     small, monkeypatch, tmp_path, capsys
 ):
@@ -407,7 +404,7 @@ def test_a_counted_peer_that_is_wrong_fails_the_run_and_gets_no_time(
     assert "FAILED mobilenet_v2, forward, 1 thread, batch 1, torch: wrong by 3.0e-02" in told
 
 
-@needs_core
+@needs("cython")
 def test_our_own_wrong_plan_fails_the_run(small, monkeypatch, capsys):
     monkeypatch.setattr(whole, "Plan", Wrong)
     assert networks.main([*small, "--peers", ""]) == 1

@@ -11,17 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from minigrad.kernels import unavailable
+from needs import needs
 
 sys.path.append(str(Path(__file__).with_name("golden")))
 make_bits = importlib.import_module("make_bits")
 GOLDEN = json.loads(make_bits.FILE.read_text())
 
 pytestmark = [
-    pytest.mark.skipif(
-        bool(unavailable("cython")), reason=f"no compiled core: {unavailable('cython')}"
-    ),
+    needs("cython"),
     pytest.mark.fma,
 ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs
 
 import minigrad as mg
 from minigrad.kernels import BACKENDS, unavailable
@@ -109,7 +110,7 @@ def test_pytorchs_operator_samples(backend):
 
 
 @pytest.mark.newest
-@pytest.mark.skipif("numba" not in AVAILABLE, reason=str(unavailable("numba")))
+@needs("numba")
 @pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.full)])
 def test_pytorchs_operator_samples_on_numba(every):
     """It compiles for each kind of call first."""

@@ -14,21 +14,12 @@ import sys
 import numpy as np
 import pytest
 from block_networks import BLOCKS, CLASSES
+from needs import needs
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.kernels import cython
-from minigrad.kernels import numba as numba_backend
 from minigrad.kernels.cython.core import LEVEL, levels
 from minigrad.threads import threads
-
-REASONS = {"cython": cython.UNAVAILABLE, "numba": numba_backend.UNAVAILABLE}
-
-
-def needs(*names):
-    """Skip where a backend cannot be had, with its own reason."""
-    missing = [REASONS[name] for name in names if REASONS[name]]
-    return pytest.mark.skipif(bool(missing), reason=" and ".join(map(str, missing)))
 
 
 def sgd_step(network, x, labels, rate):
@@ -70,7 +61,7 @@ def assert_same_bits(got, expected):
 
 
 training = pytest.mark.parametrize("build", BLOCKS)
-BACKENDS = [pytest.param(np.float32, name, marks=needs(name)) for name in REASONS]
+BACKENDS = [pytest.param(np.float32, name, marks=needs(name)) for name in ("cython", "numba")]
 BACKENDS += [pytest.param(np.float64, "cython", marks=needs("cython"))]
 # Numba compiles all of it once more for float64.
 BACKENDS += [pytest.param(np.float64, "numba", marks=[needs("numba"), pytest.mark.full])]

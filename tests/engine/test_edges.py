@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 import minigrad as mg
 from minigrad.engine import execute, slab
 from minigrad.errors import ArgumentError, DtypeError, GraphError, NotEnoughMemory, ShapeError
 
-needs_core = pytest.mark.skipif(
-    mg.kernels.unavailable("cython") is not None, reason=str(mg.kernels.unavailable("cython"))
-)
+needs_core = needs("cython")
 Network = Callable[[mg.Tensor], mg.Tensor]
 
 
@@ -443,9 +442,7 @@ def test_a_child_forked_during_the_first_import_imports_anew(delay: float, run_p
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is Unix's")
-@pytest.mark.skipif(
-    mg.kernels.unavailable("numba") is not None, reason=str(mg.kernels.unavailable("numba"))
-)
+@needs("numba")
 def test_a_child_forked_while_numba_compiles_compiles_too(run_python: Any, tmp_path: Any) -> None:
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     done = run_python("-c", FIRST_USE, "numba", "0.1", "0.4", **cache)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 import minigrad as mg
 from minigrad.engine.memory import lives, parts, placement
-from minigrad.kernels import unavailable
 
-pytestmark = pytest.mark.skipif(unavailable("cython") is not None, reason="no compiled core")
+pytestmark = needs("cython")
 
 
 def weights(rng, *shape):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from needs import needs
 
 import minigrad as mg
 from minigrad.engine import interpret
@@ -18,9 +19,7 @@ from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.models import Preparation
 from minigrad.nn.blocks import InvertedResidual, SqueezeNeXtBlock
 
-needs_core = pytest.mark.skipif(
-    mg.kernels.unavailable("cython") is not None, reason=str(mg.kernels.unavailable("cython"))
-)
+needs_core = needs("cython")
 RNG = np.random.default_rng(0)
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 import minigrad as mg
 from minigrad import nn
 from minigrad.engine.bind import has_kernel
-from minigrad.kernels import unavailable
 from minigrad.ops.resampling import take
 
-pytestmark = pytest.mark.skipif(unavailable("cython") is not None, reason="no compiled core")
+pytestmark = needs("cython")
 SHAPES = ((2, 3, 4, 5), (1, 17, 3, 2), (3, 1, 5, 4), (2, 33, 1, 1), (1, 5, 1, 7), (2, 7), (3, 4, 5))
 rng = np.random.default_rng(3)
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import needs
 
 import minigrad as mg
 from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
 
-pytestmark = pytest.mark.skipif(
-    mg.kernels.unavailable("cython") is not None, reason=str(mg.kernels.unavailable("cython"))
-)
+pytestmark = needs("cython")
 SHAPES = ((1, 3, 32, 32), (3, 3, 32, 32), (9, 3, 32, 32), (2, 3, 40, 33), (0, 3, 32, 32))
 
 

@@ -16,16 +16,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 import minigrad as mg
 from minigrad.engine.graph import Constant, Step
 from minigrad.nn import FusedMBConv, InvertedResidual, Module, SqueezeNeXtBlock
 from minigrad.tensor import PRIMITIVES
 
-pytestmark = pytest.mark.skipif(
-    bool(mg.kernels.unavailable("cython")),
-    reason=f"no compiled core: {mg.kernels.unavailable('cython')}",
-)
+pytestmark = needs("cython")
 FAMILIES = (
     "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small_minimalistic", "mnasnet_a1",
     "mnasnet_b1", "efficientnet_b0", "efficientnet_lite0", "efficientnet_v2_b0",

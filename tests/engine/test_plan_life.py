@@ -7,13 +7,9 @@ import sys
 from typing import Any
 
 import pytest
+from needs import needs
 
-import minigrad as mg
-
-pytestmark = pytest.mark.skipif(
-    bool(mg.kernels.unavailable("cython")),
-    reason=f"no compiled core: {mg.kernels.unavailable('cython')}",
-)
+pytestmark = needs("cython")
 
 PLAN = """
 import gc, multiprocessing, os, resource, sys, warnings

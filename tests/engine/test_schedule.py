@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 import minigrad as mg
 from minigrad.engine import fuse, interpret
@@ -20,9 +21,7 @@ from minigrad.engine.trace import trace
 from minigrad.nn.parameter import shapes_only
 from minigrad.sizes import size_text
 
-needs_core = pytest.mark.skipif(
-    mg.kernels.unavailable("cython") is not None, reason=str(mg.kernels.unavailable("cython"))
-)
+needs_core = needs("cython")
 FAMILIES = (
     "mobilenet_v2_0_35",
     "squeezenext_1_0_23",

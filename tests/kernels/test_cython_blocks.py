@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels import unavailable
 from minigrad.kernels.cython import blocks
 from minigrad.kernels.cython._convolution import bind_conv2d, pack
 from minigrad.kernels.cython.blocks import Stage, bind_block, block_bytes
 from minigrad.kernels.cython.layout import empty_channels_last
 from minigrad.kernels.cython.program import new_scratch
 
-pytestmark = pytest.mark.skipif(
-    bool(unavailable("cython")), reason=f"no compiled core: {unavailable('cython')}"
-)
+pytestmark = needs("cython")
 NETWORKS = ((24, 144, 24, 56, 3, 1), (16, 96, 24, 57, 3, 2), (40, 240, 40, 28, 5, 1),
             (160, 960, 160, 7, 3, 1))  # fmt: skip
 ACTIVATIONS = (None, "relu", "relu6", "hardswish", "silu")

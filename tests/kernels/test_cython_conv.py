@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 from minigrad.errors import BackendError, ShapeError
 from minigrad.geometry import ConvSpec, conv_output_shape
@@ -18,9 +19,7 @@ from minigrad.kernels.cython.core import level as at_level
 from minigrad.kernels.cython.core import levels
 from minigrad.kernels.cython.layout import channels_last
 
-pytestmark = pytest.mark.skipif(
-    cython.UNAVAILABLE is not None, reason="the compiled core is not built"
-)
+pytestmark = needs("cython")
 LEVELS = levels()
 FMA_LEVELS = tuple(level for level in LEVELS if level != "baseline")
 KINDS = ("pointwise", "dense", "depthwise", "general")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from needs import needs
 from order import weight
 
 import minigrad as mg
@@ -25,7 +26,7 @@ from minigrad.kernels.cython.core import level as at_level
 from minigrad.verify.bounds import conv2d_input_grad_roundings, conv2d_weight_grad_roundings
 from minigrad.verify.strategies import LAYOUTS, ConvProblem, conv_problems, laid_out
 
-pytestmark = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
+pytestmark = needs("cython")
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -136,9 +137,7 @@ def test_every_element_is_within_its_bound(p):
     assert (np.abs(dw - exact) <= steps.bound(p.dtype) + steps.bound(np.float64)).all()
 
 
-numba = pytest.mark.skipif(
-    numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
-)
+numba = needs("numba")
 
 
 @numba

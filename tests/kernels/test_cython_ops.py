@@ -15,6 +15,7 @@ import pytest
 from drawing import pools
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 from order import cut, fma_chain, in_two_words, product, row_of_chains, sum_by_the_rule
 
 from minigrad import threads
@@ -26,7 +27,7 @@ from minigrad.kernels.cython.core import level as on
 from minigrad.kernels.cython.core import levels
 from minigrad.kernels.cython.pooling import max_pool2d_values
 
-pytestmark = pytest.mark.skipif(ops.UNAVAILABLE is not None, reason=str(ops.UNAVAILABLE))
+pytestmark = needs("cython")
 
 LEVELS = levels()
 WITH_FMA = [level for level in LEVELS if level != "baseline"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from needs import needs
 
 import minigrad as mg
-from minigrad.kernels import unavailable
 from minigrad.tensor import evaluate, interpreting
 from minigrad.verify.cases import CASES
 
-pytestmark = pytest.mark.skipif(unavailable("numba") is not None, reason=str(unavailable("numba")))
-compiled = pytest.mark.skipif(unavailable("cython") is not None, reason=str(unavailable("cython")))
+pytestmark = needs("numba")
+compiled = needs("cython")
 
 TABLE = [case for row in CASES.values() for case in row]
 each_case = pytest.mark.parametrize("case", TABLE, ids=str)

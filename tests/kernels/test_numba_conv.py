@@ -21,16 +21,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 from minigrad.geometry import conv_output_shape, conv_spec, valid_range
-from minigrad.kernels import backend, classify, cython, find
+from minigrad.kernels import backend, classify, find
 from minigrad.kernels import numba as numba_backend
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.threads import threads
 
-pytestmark = pytest.mark.skipif(
-    numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
-)
+pytestmark = needs("numba")
 
 _libm = ctypes.CDLL(ctypes.util.find_library("m"))
 _libm.fma.restype, _libm.fma.argtypes = ctypes.c_double, [ctypes.c_double] * 3
@@ -282,7 +281,7 @@ def test_each_element_is_within_the_bound(name):
         assert (np.abs(got - exact) <= 1.01 * unit / (1 - unit) * size + 1e-300).all(), function
 
 
-compiled = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
+compiled = needs("cython")
 
 
 def both_compiled_backends_agree(x, w, bias, spec):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 from minigrad.geometry import conv_output_shape, conv_spec
 from minigrad.kernels import numba as numba_backend
@@ -18,9 +19,7 @@ from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.contract import PoolWindow
 from minigrad.verify.strategies import LAYOUTS, laid_out
 
-pytestmark = pytest.mark.skipif(
-    numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
-)
+pytestmark = needs("numba")
 
 DTYPES = (np.float32, np.float64)
 

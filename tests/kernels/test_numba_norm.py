@@ -6,20 +6,18 @@ import ctypes
 import ctypes.util
 
 import numpy as np
-import pytest
 from drawing import DTYPES, SEEDS, THREADS, batches, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 from minigrad.kernels import cython
 from minigrad.kernels import numba as numba_backend
 from minigrad.kernels.contract import CHAIN
 from minigrad.threads import threads
 
-pytestmark = pytest.mark.skipif(
-    numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
-)
-compiled = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
+pytestmark = needs("numba")
+compiled = needs("cython")
 
 EPS = 1e-5
 

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 from minigrad.kernels import cython
 from minigrad.kernels import numba as numba_backend
 from minigrad.threads import threads
 
-pytestmark = pytest.mark.skipif(
-    numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
-)
-compiled = pytest.mark.skipif(cython.UNAVAILABLE is not None, reason=str(cython.UNAVAILABLE))
+pytestmark = needs("numba")
+compiled = needs("cython")
 
 FUNCTIONS = ["relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "tanh", "exp", "log"]
 DTYPES = [np.float32, np.float64]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 from order import product, sum_by_the_rule, weight
 
 from minigrad.geometry import conv_output_shape, conv_spec
@@ -16,9 +17,7 @@ from minigrad.kernels import numba as numba_backend
 from minigrad.threads import threads
 
 pytestmark = [
-    pytest.mark.skipif(
-        numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
-    ),
+    needs("numba"),
     pytest.mark.fma,
 ]
 DTYPES = st.sampled_from([np.float32, np.float64])

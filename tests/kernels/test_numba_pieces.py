@@ -7,16 +7,15 @@ import threading
 
 import numpy as np
 import pytest
+from needs import needs
 
 import minigrad as mg
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import classify, find, unavailable
+from minigrad.kernels import classify, find
 from minigrad.kernels.contract import PoolWindow
 from minigrad.threads import threads
 
-pytestmark = pytest.mark.skipif(
-    unavailable("numba") is not None, reason=str(unavailable("numba"))
-)  # the tests that need it ask for ``launch``
+pytestmark = needs("numba")  # the tests that need it ask for ``launch``
 THREADS = [1, 2]
 
 

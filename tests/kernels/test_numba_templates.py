@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from needs import needs
 
 from minigrad.kernels import numba as numba_backend
 
-pytestmark = pytest.mark.skipif(
-    numba_backend.UNAVAILABLE is not None, reason=str(numba_backend.UNAVAILABLE)
-)
+pytestmark = needs("numba")
 
 if numba_backend.UNAVAILABLE is None:
     from minigrad.kernels.numba import _vmath

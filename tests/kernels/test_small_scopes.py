@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from needs import needs
 
 from minigrad.errors import ShapeError
 from minigrad.geometry import ConvSpec, output_size
-from minigrad.kernels import backend, find, unavailable
+from minigrad.kernels import backend, find
 from minigrad.kernels.contract import PoolWindow, classify
 
 
@@ -139,16 +140,12 @@ def two_axes(every=1):
     return itertools.islice(itertools.product(scope, repeat=2), 0, None, every)
 
 
-def on(name):
-    return pytest.mark.skipif(unavailable(name) is not None, reason=str(unavailable(name)))
-
-
 SHARES = [
     pytest.param("numpy", 11, id="numpy"),
-    pytest.param("cython", 5, id="cython", marks=on("cython")),
-    pytest.param("cython", 1, id="all of cython", marks=[on("cython"), pytest.mark.full]),
-    pytest.param("numba", 37, id="numba", marks=on("numba")),
-    pytest.param("numba", 1, id="all of numba", marks=[on("numba"), pytest.mark.full]),
+    pytest.param("cython", 5, id="cython", marks=needs("cython")),
+    pytest.param("cython", 1, id="all of cython", marks=[needs("cython"), pytest.mark.full]),
+    pytest.param("numba", 37, id="numba", marks=needs("numba")),
+    pytest.param("numba", 1, id="all of numba", marks=[needs("numba"), pytest.mark.full]),
     pytest.param("reference", 101, id="reference"),
 ]
 

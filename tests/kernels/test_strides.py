@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from needs import needs
 from numpy.lib.stride_tricks import as_strided
 
 from minigrad.geometry import ConvSpec, conv_output_shape
-from minigrad.kernels import backend, classify, find, unavailable
+from minigrad.kernels import backend, classify, find
 from minigrad.kernels.contract import PoolWindow
 
-pytestmark = pytest.mark.skipif(bool(unavailable("cython")), reason=str(unavailable("cython")))
+pytestmark = needs("cython")
 
 WINDOW = PoolWindow((3, 2), (2, 1), ((1, 1), (0, 1)))
 X = (2, 5, 6, 7)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from golden_dense import weights
 from judged_steps import judged
+from needs import needs
 
 import minigrad as mg
-from minigrad.kernels import unavailable
 from minigrad.models import detection, segmentation
 
 SIDES = {
@@ -54,12 +54,11 @@ def test_an_image_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(na
 
 
 COMPILED = ("cython", "numba")
-MISSING = [str(unavailable(name)) for name in COMPILED if unavailable(name)]
 
 
 @pytest.mark.newest
 @pytest.mark.fma
-@pytest.mark.skipif(bool(MISSING), reason=" and ".join(MISSING))
+@needs(*COMPILED)
 @pytest.mark.parametrize("name", SIDES)
 def test_both_compiled_backends_have_the_same_bits(name):
     model, x = made(name)

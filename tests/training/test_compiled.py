@@ -8,21 +8,19 @@ import tracemalloc
 import numpy as np
 import pytest
 from block_networks import BLOCKS, CLASSES, inverted_residuals, squeezenexts
+from needs import needs
 
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.engine.stepping import Interpreted
 from minigrad.engine.tape import record_step
 from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
-from minigrad.kernels import cython
 from minigrad.sizes import size_text
 from minigrad.training.compiled import CompiledTraining, compile_training
 from minigrad.training.criterion import bound_loss
 
 SHAPE = (3, 3, 25, 21)
-compiled = pytest.mark.skipif(
-    cython.UNAVAILABLE is not None, reason=cython.UNAVAILABLE or "the core is there"
-)
+compiled = needs("cython")
 
 
 def network(build, dtype=np.float32, seed=5):

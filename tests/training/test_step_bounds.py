@@ -13,6 +13,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from block_networks import BLOCKS, CLASSES
+from needs import needs
 
 import minigrad as mg
 from minigrad import nn
@@ -21,10 +22,7 @@ from minigrad.engine.stepping import Compiled
 from minigrad.engine.tape import carry_out, record_step
 from minigrad.tensor import PRIMITIVES
 
-pytestmark = pytest.mark.skipif(
-    bool(mg.kernels.unavailable("cython")),
-    reason=f"no compiled core: {mg.kernels.unavailable('cython')}",
-)
+pytestmark = needs("cython")
 SHAPE = (3, 3, 25, 21)
 ROUNDED = 2.0**-23  # of a sum that is kept in float64 and rounded once
 MEASURED = {"row", "running", "noise", "max_pool2d_where", "batch_norm_statistics"}

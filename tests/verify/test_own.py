@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import needs
 
 import minigrad as mg
 from minigrad.geometry import ConvSpec
-from minigrad.kernels import unavailable
 from minigrad.kernels.contract import CHAIN, INNER, PIXELS
 from minigrad.tensor import PRIMITIVES, Primitive, Tensor, evaluate, interpreting
 from minigrad.verify.bounds import step_bound
@@ -18,10 +18,7 @@ from minigrad.verify.cases import CASES
 from minigrad.verify.own import own_bound
 from minigrad.verify.verdict import widened
 
-BACKENDS = [
-    pytest.param(n, marks=pytest.mark.skipif(bool(unavailable(n)), reason=str(unavailable(n))))
-    for n in ("cython", "numba")
-]  # fmt: skip
+BACKENDS = [pytest.param(name, marks=needs(name)) for name in ("cython", "numba")]
 
 
 def share(op: str, inputs: Sequence[Any], params: dict[str, Any], y: Any) -> float:
