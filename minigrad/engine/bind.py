@@ -32,6 +32,8 @@ from minigrad.threads import threads as using_threads
 
 __all__ = ["BINDERS", "Packed", "PythonCall", "as_maps", "has_kernel"]
 
+PLAIN = ConvSpec()  # that of a linear map
+
 
 class Bound(Protocol):
     """What a step is bound to: where values lie, packed weights, and rows of blocks."""
@@ -84,7 +86,7 @@ class Packed:
 
     def _missing(self, step: Step) -> int:
         """The bytes that the weights of a step take, unless they are packed already."""
-        size, spec = _packed_bytes(step), step.params.get("spec", ConvSpec())
+        size, spec = _packed_bytes(step), step.params.get("spec", PLAIN)
         if not size or step.filters.ready(spec.groups) is not None:
             return 0
         return size if self._home(step.filters, spec) is None else 0
@@ -94,7 +96,7 @@ def _packed_bytes(step: Step) -> int:
     """What the weights of a convolution that is not depthwise take, packed."""
     if step.op not in ("conv2d", "linear") or not has_constants(step):
         return 0
-    w, spec = step.filters, step.params.get("spec", ConvSpec())
+    w, spec = step.filters, step.params.get("spec", PLAIN)
     shape = w.shape if len(w.shape) == 4 else (*w.shape, 1, 1)
     return 64 + packed_bytes(shape, spec, w.dtype)
 
@@ -131,7 +133,7 @@ def _bind_conv2d(step: Step, bound: Bound, y: Array) -> Any:
 
 def _bind_linear(step: Step, bound: Bound, y: Array) -> Any:
     """A pointwise convolution on a map of one pixel: the same sum, in the same order."""
-    return _bind_linear_map(step, bound, y, ConvSpec())
+    return _bind_linear_map(step, bound, y, PLAIN)
 
 
 def _bind_linear_map(step: Step, bound: Bound, y: Array, spec: ConvSpec) -> Any:
