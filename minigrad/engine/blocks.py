@@ -27,8 +27,7 @@ from itertools import takewhile
 import numpy as np
 
 from minigrad.arrays import Array
-from minigrad.engine.fuse import Note
-from minigrad.engine.graph import Block, Constant, Graph, Ref, Step, Value, is_conv
+from minigrad.engine.graph import Block, Constant, Graph, Note, Ref, Step, Value, is_conv
 from minigrad.engine.schedule import has_numbers
 from minigrad.geometry import ConvSpec, classify
 from minigrad.kernels.cython.blocks import Stage, block_bytes, ghost

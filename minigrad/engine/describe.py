@@ -9,8 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from minigrad.engine.design import Design
-from minigrad.engine.fuse import Note
-from minigrad.engine.graph import Block, Graph, Step, is_conv
+from minigrad.engine.graph import Block, Graph, Note, Step, is_conv
 from minigrad.engine.memory import is_alias, live_peak, lives
 from minigrad.engine.schedule import macs, map_bytes, weight_bytes
 from minigrad.geometry import classify

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from minigrad.engine.bind import has_kernel
 from minigrad.engine.blocks import recognise, scratch_bytes
-from minigrad.engine.fuse import Note
-from minigrad.engine.graph import Graph, needed
+from minigrad.engine.graph import Graph, Note, needed
 from minigrad.engine.schedule import Schedule, schedule, with_batch
 from minigrad.errors import GraphError
 from minigrad.records import NamedTuple

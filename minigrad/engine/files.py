@@ -4,20 +4,22 @@ A plan file is a safetensors file.  Its tensors are the constants, batch norms f
 them, and its metadata hold the steps as JSON:
 
     {"input": [1, 3, 224, 224], "dtype": "float32", "layout": "NCHW", "name": "mobilenet_v2",
-     "steps": [["conv2d", ["0", "w0", "w1"], {"spec": [...]}, "stem.conv", "stem.bn"], ...],
+     "steps": [["conv2d", ["0", "w0", "w1"], {"spec": [...]}, "stem.conv", "stem.act",
+                {"activation": "relu6"}], ...],
      "outputs": ["151"], "returns_one": true,
      "isa": "avx512", "register": 64, "packed": {"w0": [[32, 3, 3, 3], 1], ...},
      "preparation": null, "inputs": []}
 
 A step names what it reads, the number of a value (0 is the input) or a tensor, its layer, and
-the last layer whose work it does.  Each is one primitive; what was fused into it is written as
-steps of its own.  A gate is broadcast to the shape of a second value, so that the steps serve any
-size.  "preparation" has the mean, the deviation and the order of the channels, if the plan takes
-bytes; "inputs" the name and shape of each of several (``several``).  A tensor under "packed" has
-filters of this shape and number of groups in the order of ``packing``, for registers of so many
-bytes, and begins with a page of the file.  Beside "minigrad.plan", the version of the format,
-and "minigrad.steps", the metadata have what the network's own weights say of it: its name,
-labels, and the preparation of photographs.
+the last layer whose work it does.  Each is one primitive, and last, if there is any, what was
+fused into it: the fields of ``graph.Epilogue``.  Blocks, and where values lie in memory, are
+decided by who reads the file: that takes no longer than to check it would.  "preparation" has the
+mean, the deviation and the order of the channels, if the plan takes bytes; "inputs" the name and
+shape of each of several (``several``).  A tensor under "packed" has filters of this shape and
+number of groups in the order of ``packing``, for registers of so many bytes, and begins with a
+page of the file.  Beside "minigrad.plan", the version of the format, and "minigrad.steps", the
+metadata have what the network's own weights say of it: its name, labels, and the preparation of
+photographs.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from minigrad.arrays import Array, Shape
 from minigrad.engine.design import Design
 from minigrad.engine.graph import Constant, Graph, Ref, Step, Value
-from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, VERSION
+from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, VERSION, size
 from minigrad.engine.packing import PAGE, Order, register_bytes
 from minigrad.engine.scaling import Scaling
 from minigrad.errors import GraphError
@@ -65,10 +67,10 @@ def save_plan(
     for step in plan.unfused.steps.values():
         writer.step(step)
     outputs = [writer.ref(value) for value in plan.unfused.outputs]
-    if len(writer.steps) > MOST_STEPS or len(outputs) > MOST_OUTPUTS:
+    if (count := size(writer.steps)) > MOST_STEPS or len(outputs) > MOST_OUTPUTS:
         raise GraphError(
             f"save: a plan in a file has at most {MOST_STEPS:,} steps and {MOST_OUTPUTS:,} "
-            f"outputs, not {len(writer.steps)} and {len(outputs)}"
+            f"outputs, not {count} and {len(outputs)}"
         )
     text = json.dumps(
         {
@@ -145,31 +147,23 @@ class _Writer:
         pages = {name: order.pack(self.arrays[name]) for name, (_, order) in self.packed.items()}
         return pages | {name: array for name, array in self.arrays.items() if name not in pages}
 
-    def add(
-        self, op: str, inputs: list[str | None], params: Mapping[str, object], layer: str, last: str
-    ) -> str:
-        """One primitive; returns the name of its value."""
-        if op not in OPERATIONS:
-            raise GraphError(f"save: the step {layer or op} is a {op}, which no plan file can hold")
-        self.steps.append([op, [*inputs], _encoded(dict(params)), layer, last])
-        return str(len(self.steps))
-
     def step(self, step: Step) -> None:
-        """A step, and what was fused into it as steps of their own; none for a mere name."""
+        """A step, with what was fused into it; none for a mere name."""
         if step.op == "reshape" and step.source.shape == step.shape:
             self.names[step.number] = self.names[step.source.number]
             return
-        inputs, epilogue = [self.ref(ref) for ref in step.inputs], step.epilogue
-        first, last = step.layer, step.last_layer
-        if epilogue.gate:
-            gate, layer = [self.ref(epilogue.gate), inputs[0]], step.absorbed[0]
-            wide = self.add("broadcast_to", gate, {}, layer, layer)
-            inputs[0] = self.add("mul", [inputs[0], wide], {}, layer, layer)
-        after = list(epilogue.after())
-        y = self.add(step.op, inputs, dict(step.params), first, first if after else last)
-        for op, others in after:
-            y = self.add(op, [y, *map(self.ref, others)], {}, last, last)
-        self.names[step.number] = y
+        if step.op not in OPERATIONS:
+            name = step.layer or step.op
+            raise GraphError(f"save: the step {name} is a {step.op}, which no plan file can hold")
+        inputs, params = [self.ref(ref) for ref in step.inputs], _encoded(dict(step.params))
+        made = [step.op, inputs, params, step.layer, step.last_layer]
+        fused = {
+            name: self.ref(part) if isinstance(part, (Value, Constant)) else part
+            for name, part in step.epilogue._asdict().items()
+            if part is not None and part is not False
+        }
+        self.steps.append([*made, fused] if fused else made)
+        self.names[step.number] = str(len(self.steps))
 
 
 def _encoded(value: object) -> object:

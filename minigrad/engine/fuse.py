@@ -30,7 +30,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrad.arrays import Array
-from minigrad.engine.graph import Constant, Epilogue, Graph, Ref, Step, Value, is_conv, needed
+from minigrad.engine.graph import (
+    ACTIVATION_NAMES,
+    CLAMPS,
+    Constant,
+    Epilogue,
+    Graph,
+    Note,
+    Ref,
+    Step,
+    Value,
+    is_conv,
+    needed,
+)
 from minigrad.engine.lift import lift, wastes_registers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import classify
@@ -42,22 +54,10 @@ if TYPE_CHECKING:
 
 # ``formulas`` and ``flat`` are imported by who folds: a plan from a file was folded before.
 
-__all__ = ["FOLDS", "RULES", "Folded", "Note", "Rule", "folded", "rewrite"]
+__all__ = ["FOLDS", "RULES", "Folded", "Rule", "folded", "rewrite"]
 
-ACTIVATION_NAMES = frozenset(f.name for f in ACTIVATIONS)
 NOT_NEGATIVE = frozenset(f.name for f in ACTIVATIONS if f.never_negative)
-# What an epilogue clamps in registers.
-CLAMPS = frozenset(f.name for f in ACTIVATIONS if f.high is not None)
 LINEAR = ("conv2d", "linear")
-
-
-class Note(NamedTuple):
-    """What a rule did, or why it did not, at one layer."""
-
-    rule: str
-    layer: str
-    applied: bool
-    why: str
 
 
 class Match(NamedTuple):

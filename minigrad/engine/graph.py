@@ -17,16 +17,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minigrad.arrays import Array, Shape
+from minigrad.kernels.tables import ACTIVATIONS
 from minigrad.records import NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "ACTIVATION_NAMES",
+    "CLAMPS",
     "Block",
     "Constant",
     "Epilogue",
     "Graph",
+    "Note",
     "Ref",
     "Step",
     "Value",
@@ -34,6 +38,10 @@ __all__ = [
     "is_conv",
     "needed",
 ]
+
+ACTIVATION_NAMES = frozenset(f.name for f in ACTIVATIONS)
+# What an epilogue clamps in registers.
+CLAMPS = frozenset(f.name for f in ACTIVATIONS if f.high is not None)
 
 
 class Value(NamedTuple):
@@ -328,6 +336,15 @@ class Graph(NamedTuple):
     def with_steps(self, steps: Mapping[int, Step]) -> Graph:
         """The same graph with other steps."""
         return self._replace(steps=dict(steps))
+
+
+class Note(NamedTuple):
+    """What a rule did, or why it did not, at one layer."""
+
+    rule: str
+    layer: str
+    applied: bool
+    why: str
 
 
 def is_conv(step: Step | None) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import ops
 from minigrad.engine.build import recorded
 from minigrad.engine.files import PLAIN
-from minigrad.engine.graph import Constant, Graph, Value
+from minigrad.engine.graph import Constant, Epilogue, Graph, Value
 from minigrad.engine.loading_moves import MOVES, Inputs, Params, given
 from minigrad.engine.outline import is_name
 from minigrad.engine.trace import Symbol
@@ -92,8 +92,9 @@ class _Saved:
     def __call__(self, x: Tensor) -> Tensor | list[Tensor]:
         values = {**self.constants, "0": x}
         for number, described in enumerate(self.steps, 1):
-            y, last = _called(described, values, f"step {number}")
-            values[str(number)], self.last[y.value.number] = y, last
+            for name, part in _parts(described, str(number)):
+                y, last = _called(part, values, f"step {number}")
+                values[name], self.last[y.value.number] = y, last
         made = [values[name] for name in _names(self.outputs, values, "the outputs")]
         return made[0] if self.returns_one and len(made) == 1 else made
 
@@ -120,6 +121,29 @@ def called(
             for number, step in graph.steps.items()
         }
     )
+
+
+def _parts(described: object, name: str) -> Iterator[tuple[str, object]]:
+    """A step as primitives, each with the name of its value: what was fused into it apart."""
+    match described:
+        case [op, [x, *others], params, layer, last, dict(words)]:
+            pass
+        case _:
+            yield name, described
+            return
+    for word, value in words.items():
+        if word not in Epilogue._fields or type(value) not in (str, bool, type(None)):
+            raise FormatError(f"step {name} has {quote(word)} fused into it, which is nothing")
+    epilogue = Epilogue(**words)  # of names, where that of a step has values
+    if epilogue.gate is not None:
+        yield f"{name} wide", ["broadcast_to", [epilogue.gate, x], {}, layer, layer]
+        yield f"{name} scaled", ["mul", [x, f"{name} wide"], {}, layer, layer]
+        x = f"{name} scaled"
+    after = list(epilogue.after())
+    names = [*(f"{name} part {k}" for k in range(len(after))), name]
+    yield names[0], [op, [x, *others], params, layer, layer if after else last]
+    for k, (function, read) in enumerate(after):
+        yield names[k + 1], [function, [names[k], *read], {}, last, last]
 
 
 def _names(names: Any, values: dict[str, Tensor], place: str) -> Iterator[str]:

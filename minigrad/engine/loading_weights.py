@@ -36,9 +36,11 @@ def check_read_as_filters(packed: Mapping[str, object], steps: Sequence[object])
     """Packed numbers are the filters of convolutions and linear maps, and nothing else."""
     for number, step in enumerate(steps, 1):
         match step:
-            case [str(op), list(names), *_]:
+            case [str(op), list(names), *rest]:
                 filters = 1 if op in ("conv2d", "linear") else -1
-                others = {n for k, n in enumerate(names) if k != filters and type(n) is str}
+                fused = [n for words in rest if isinstance(words, dict) for n in words.values()]
+                read = [*(n for k, n in enumerate(names) if k != filters), *fused]
+                others = {n for n in read if type(n) is str}
                 if others & packed.keys():
                     raise FormatError(
                         f"step {number}, {quote(op)}, reads packed filters as other numbers"

@@ -14,14 +14,23 @@ from typing import Any, TypeAlias
 
 from minigrad.arguments import LARGEST
 from minigrad.arrays import Shape
-from minigrad.engine.graph import Constant, Ref, Step, Value
+from minigrad.engine.graph import (
+    ACTIVATION_NAMES,
+    CLAMPS,
+    Constant,
+    Epilogue,
+    Ref,
+    Step,
+    Value,
+    is_conv,
+)
 from minigrad.errors import MinigradError
-from minigrad.geometry import PoolWindow, conv_output_shape, conv_spec, pair
+from minigrad.geometry import PoolWindow, classify, conv_output_shape, conv_spec, pair
 from minigrad.kernels.tables import FUNCTIONS_OF_ONE
 
-__all__ = ["MOST_OUTPUTS", "MOST_STEPS", "RULES", "VERSION", "is_name", "outlined"]
+__all__ = ["MOST_OUTPUTS", "MOST_STEPS", "RULES", "VERSION", "is_name", "outlined", "size"]
 
-VERSION = "3"  # of the format
+VERSION = "4"  # of the format
 LONGEST_NAME = 200
 MOST_STEPS, MOST_OUTPUTS = 1500, 1000  # of a plan in a file: so that reading any takes little time
 MOST_NUMBERS = 1 << 60
@@ -139,6 +148,12 @@ def is_name(text: str) -> bool:
     return len(text) <= LONGEST_NAME and text.isprintable()
 
 
+def size(steps: Sequence[object]) -> int:
+    """How many steps there are, all that is fused into others counted."""
+    fused = [s[5] for s in steps if isinstance(s, list) and len(s) > 5]
+    return len(steps) + sum(len(words) for words in fused if isinstance(words, dict))
+
+
 def outlined(
     steps: Sequence[object], constants: Mapping[str, Constant], start: Value
 ) -> dict[int, Step] | None:
@@ -172,12 +187,48 @@ def _outlined(
     described: object, values: Mapping[object, Ref], number: int, start: Value
 ) -> Step | None:
     match described:
-        case [str(op), list(names), dict(params), str(layer), str(last)] if op in RULES:
+        case [str(op), list(names), dict(params), str(layer), str(last), *fused] if op in RULES:
             refs = tuple([values[name] for name in names])
             alike = all(ref is None or ref.dtype == start.dtype for ref in refs)
             found = RULES[op](refs, params) if alike and is_name(layer) and is_name(last) else None
             if found is not None:
                 value = Value(number, found[1], start.dtype)
                 read = refs[:1] if op == "broadcast_to" else refs  # the other gives its shape
-                return Step(op, read, found[0], layer, value, absorbed=(last,))
+                step = Step(op, read, found[0], layer, value, absorbed=(last,))
+                return _fused(step, fused, values) if fused else step
     return None
+
+
+def _fused(step: Step, described: Sequence[object], values: Mapping[object, Ref]) -> Step | None:
+    """The step with what was fused into it, if that is a sum, a gate and no prelu."""
+    match described:
+        case [dict(words)] if is_conv(step):
+            read = {name: values[words[name]] for name in ("residual", "gate") if name in words}
+            epilogue = Epilogue(**{**words, **read})
+            return step._replace(epilogue=epilogue) if _fits(epilogue, step) else None
+    return None
+
+
+def _fits(epilogue: Epilogue, step: Step) -> bool:
+    """Whether a convolution can have this epilogue, as the rules of ``fuse`` would make it."""
+    first, residual, gate, slope, last, clamp = epilogue
+    return (
+        (first is None or first in ACTIVATION_NAMES)
+        and (residual is None or _is_like(residual, step.output, step.shape))
+        and (gate is None or _is_gate(gate, step))
+        and slope is None
+        and (last is False or (last is True and first is not None and residual is not None))
+        and (clamp is None or (clamp in CLAMPS and first in CLAMPS and not last))
+        and (clamp is None or residual is not None)
+    )
+
+
+def _is_gate(gate: Ref, step: Step) -> bool:
+    """Whether a value has one number for each channel that a pointwise convolution reads."""
+    pointwise = classify(step.params["spec"], step.filters.shape) == "pointwise"
+    return pointwise and _is_like(gate, step.source, (*step.source.shape[:2], 1, 1))
+
+
+def _is_like(ref: Ref, other: Value, shape: Shape) -> bool:
+    """Whether a reference is a value of this shape and the other's dtype."""
+    return isinstance(ref, Value) and ref.shape == shape and ref.dtype == other.dtype

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from minigrad.engine.describe import Profile
-    from minigrad.engine.fuse import Note
+    from minigrad.engine.graph import Note
     from minigrad.engine.scaling import Scaling
     from minigrad.tensor import Tensor
 

@@ -15,10 +15,9 @@ from minigrad.arrays import FLOATS, Array, Shape
 from minigrad.engine.batches import LAYOUTS
 from minigrad.engine.bind import PackedWeights
 from minigrad.engine.design import design
-from minigrad.engine.fuse import FOLDS, rewrite
-from minigrad.engine.graph import Constant, Graph, Value, needed
+from minigrad.engine.graph import Constant, Graph, Note, Value, needed
 from minigrad.engine.loading_weights import check_read_as_filters, filters_of
-from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, is_name, outlined
+from minigrad.engine.outline import MOST_OUTPUTS, MOST_STEPS, is_name, outlined, size
 from minigrad.engine.packing import REGISTERS
 from minigrad.engine.plan import Plan
 from minigrad.engine.schedule import with_batch
@@ -53,10 +52,10 @@ class Saved:
             raise FormatError(f"{quote(name)} or {quote(isa)} is no name of a network or its CPU")
         if layout not in LAYOUTS:
             raise FormatError(f"the layout {quote(layout)} is none")
-        if not 0 < len(steps) <= MOST_STEPS or not 0 < len(outputs) <= MOST_OUTPUTS:
+        if not 0 < (count := size(steps)) <= MOST_STEPS or not 0 < len(outputs) <= MOST_OUTPUTS:
             raise FormatError(
                 f"a plan in a file has 1 to {MOST_STEPS:,} steps and 1 to {MOST_OUTPUTS:,} "
-                f"outputs, not {len(steps)} and {len(outputs)}"
+                f"outputs, not {count} and {len(outputs)}"
             )
         if not all(type(n) is int and 0 <= n <= LARGEST for n in shape) or len(shape) > 8:
             raise FormatError(f"the input's shape {quote(str(shape))} is none")
@@ -111,7 +110,7 @@ class Saved:
         """The plan for the saved shape, or for another number of images of a recordable one."""
         at = self.shape if shape is None else shape
         try:
-            graph, notes = rewrite(self.recorded((*self.shape[:1], *at[1:])), FOLDS)
+            graph, notes = self._fused((*self.shape[:1], *at[1:]))
             if at != graph.shape:
                 graph = _with_images(graph, at[0])
             about = partial(dict[str, str], self.metadata)
@@ -126,18 +125,35 @@ class Saved:
         return {**self.__dict__, "packed": {}}
 
     def recorded(self, shape: Shape) -> Graph:
-        """The recorded steps for an input of this shape."""
+        """The steps for an input of this shape."""
+        return self._outlined(shape) or self._called(shape)
+
+    def _fused(self, shape: Shape) -> tuple[Graph, list[Note]]:
+        """The steps with all that is fused into them; what the public functions record is not."""
+        if (graph := self._outlined(shape)) is not None:
+            return graph, []
+        from minigrad.engine.fuse import FOLDS, rewrite
+
+        return rewrite(self._called(shape), FOLDS)
+
+    def _outlined(self, shape: Shape) -> Graph | None:
+        """The steps as arithmetic alone gives them, or None."""
         start = Value(0, shape, np.dtype(self.dtype))
         made = outlined(self.steps, self.constants, start)
         known = {str(number): step.output for number, step in (made or {}).items()}
         outputs = tuple([known[n] for n in self.outputs if isinstance(n, str) and n in known])
         if made is None or len(outputs) < max(len(self.outputs), 1):
-            from minigrad.engine.loading_calls import called  # few plans have use for it
-
-            return called(self.steps, self.constants, self.outputs, self.returns_one, start)
+            return None
         check_memory(start.nbytes, f"an input of shape {start.shape}")
         check_memory(sum(y.nbytes for y in outputs), f"the output for an input of {start.shape}")
         return Graph(start, needed(made, outputs), outputs, self.returns_one and len(outputs) == 1)
+
+    def _called(self, shape: Shape) -> Graph:
+        """The steps as the public functions record them, what was fused apart."""
+        from minigrad.engine.loading_calls import called  # few plans have use for it
+
+        start = Value(0, shape, np.dtype(self.dtype))
+        return called(self.steps, self.constants, self.outputs, self.returns_one, start)
 
 
 def _with_images(graph: Graph, count: int) -> Graph:

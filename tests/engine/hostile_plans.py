@@ -17,6 +17,7 @@ __all__ = ["HOSTILE", "load_and_run", "plan_file"]
 
 Step = list[Any]
 LONGEST = 50
+CONV = {"spec": [[1, 1], [[0, 0], [0, 0]], [1, 1], 1]}
 
 
 def plan_file(
@@ -39,12 +40,14 @@ def step(op: str, *inputs: str | None, **params: Any) -> Step:
     return [op, list(inputs), params, "", ""]
 
 
+def fused(x: str, **words: Any) -> Step:
+    """A pointwise convolution with what is fused into it."""
+    return [*step("conv2d", x, "w0", None, **CONV), words]
+
+
 def chain(op: str, more: Sequence[str | None] = (), **params: Any) -> list[Step]:
     """The most steps that a file may have, each reading the one before."""
     return [step(op, str(k), *more, **params) for k in range(MOST_STEPS)]
-
-
-CONV = {"spec": [[1, 1], [[0, 0], [0, 0]], [1, 1], 1]}
 
 
 def all_alive() -> bytes:
@@ -106,6 +109,17 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a chain of other functions": lambda: plan_file(chain("silu")),
     "a chain of sums": lambda: plan_file([step("add", str(k), str(k)) for k in range(MOST_STEPS)]),
     "a chain of convolutions": lambda: plan_file(chain("conv2d", ["w0", None], **CONV)),
+    "a chain of fused convolutions": lambda: plan_file(
+        [fused(str(k), activation="silu", residual=str(k)) for k in range(MOST_STEPS // 3)]),
+    "a chain of fused parts": lambda: plan_file(
+        [fused(str(k), activation="silu", residual=str(k), slope=None, clamp="relu")
+         for k in range(MOST_STEPS // 5)]),
+    "more fused than there may be steps": lambda: plan_file(
+        [fused(str(k), activation="relu", residual=str(k)) for k in range(MOST_STEPS // 2)]),
+    "a million things fused": lambda: plan_file(
+        [fused("0", **{f"word {k}": k for k in range(100_000)})]),
+    "a function of a million letters fused": lambda: plan_file(
+        [fused("0", activation="relu" * 250_000)]),
     "a chain of slices": lambda: plan_file(
         chain("getitem", index=[{"slice": [None, None, None]}] * 4)),
     "a chain of pools": lambda: plan_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hostile_plans import CONV, fused, plan_file, step
 
 import minigrad as mg
 from minigrad.engine import outline
 from minigrad.engine import saved as saving
 from minigrad.engine.files import OPERATIONS
+from minigrad.engine.graph import Epilogue
 from minigrad.engine.loading_calls import CALLS
 from minigrad.engine.packing import PAGE, PackedConstant
 from minigrad.errors import FormatError, GraphError, MinigradError
@@ -203,7 +206,7 @@ def test_a_plan_of_another_version_says_which(tmp_path: Path) -> None:
     path = tmp_path / "net.plan"
     with path.open("wb") as file:
         write_safetensors(file, {"w0": np.zeros(1, np.float32)}, {"minigrad.plan": "1"})
-    with pytest.raises(FormatError, match="plan of version '1', and this .* reads version '3'"):
+    with pytest.raises(FormatError, match="plan of version '1', and this .* reads version '4'"):
         mg.load_plan(path)
 
 
@@ -553,6 +556,52 @@ def test_a_plan_of_huge_maps_is_refused_at_once(saved: Saved) -> None:
     for shape in ([2, 3, 2**31 - 1, 2**31 - 1], [65_536, 3, 2**20, 2**20], [2**30, 3, 1, 1]):
         with pytest.raises(MinigradError):
             saved.load({**saved.steps, "input": shape})
+
+
+FUSED = (
+    ("activation", (None, "relu", "silu")), ("residual", (None, "1")), ("gate", (None, "2")),
+    ("last", (False, True)), ("clamp", (None, "relu6")),
+)  # fmt: skip
+
+
+def test_what_is_fused_into_a_step_means_the_steps_that_it_stands_for(tmp_path: Path) -> None:
+    path, x = tmp_path / "net.plan", np.random.default_rng(0).normal(size=(9, 4, 8, 8))
+    before = [step("relu", "0"), step("global_avg_pool", "0")]
+
+    def outcome(*steps: Any) -> Any:
+        path.write_bytes(plan_file([*before, *steps]))
+        plan = mg.load_plan(path)
+        return plan(x.astype(np.float32)), len(plan.unfused.steps)
+
+    few = 0
+    for values in itertools.product(*(values for _, values in FUSED)):
+        words = dict(zip((name for name, _ in FUSED), values, strict=True))
+        epilogue = Epilogue(**words)
+        scaled = [step("broadcast_to", "2", "0"), step("mul", "0", "3")] if epilogue.gate else []
+        parts = [*scaled, step("conv2d", "4" if scaled else "0", "w0", None, **CONV)]
+        for op, others in epilogue.after():
+            parts.append(step(op, str(len(before) + len(parts)), *others))
+        y, count = outcome(fused("0", **words))
+        assert np.array_equal(y, outcome(*parts)[0]), words
+        few += count <= 3
+    assert few > 10, "they were not taken apart"
+
+
+NOTHING_FUSED = (
+    {"activation": "nothing"}, {"activation": 3}, {"activation": ["relu"]}, {"activation": []},
+    {"residual": "99"}, {"residual": "3"}, {"residual": 0}, {"gate": "w0"}, {"gate": "\x1b[31m"},
+    {"clamp": "add"}, {"clamp": {}}, {"last": 0}, {"tangent": None}, {"": "relu"}, [], "relu",
+)  # fmt: skip
+
+
+def test_what_cannot_be_fused_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.plan"
+    before = [step("relu", "0"), step("global_avg_pool", "0")]
+    for words in NOTHING_FUSED:
+        path.write_bytes(plan_file([*before, [*fused("0")[:5], words]]))
+        with pytest.raises(FormatError) as told:
+            mg.load_plan(path)
+        assert str(told.value).isprintable()
 
 
 def test_what_can_be_written_can_be_read() -> None:

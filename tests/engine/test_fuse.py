@@ -9,8 +9,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.engine import interpret
-from minigrad.engine.fuse import Note, rewrite
-from minigrad.engine.graph import Constant
+from minigrad.engine.fuse import rewrite
+from minigrad.engine.graph import Constant, Note
 from minigrad.engine.trace import trace
 
 RNG = np.random.default_rng(0)
