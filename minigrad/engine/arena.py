@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from itertools import groupby
@@ -31,8 +30,6 @@ class Bound:
         Of each step that is more than a name for the memory of another.
     programs : list of (numbers, program)
         The steps in order: runs of the core, and single steps of Python.
-    order : list of int
-        The numbers of ``calls``, ascending.
     """
 
     def __init__(self, part: Part, memory: Array, scratch: Any, packed: Packed) -> None:
@@ -48,7 +45,6 @@ class Bound:
         for number, (whole, index) in part.place.parts.items():
             self.values[number] = self.values[whole][index]
         self.programs = list(self._programs())
-        self.order = sorted(self.calls)
 
     def crowded(self, edges: Iterable[Value]) -> set[int]:
         """The places in which several of these values lie, the edges of this part."""
@@ -71,8 +67,8 @@ class Bound:
         if root in crowded:
             return bind_edge(buffer, None)
         life = self.place.lives[root]
-        first, end = bisect_left(self.order, life.first), bisect_right(self.order, life.last)
-        return bind_edge(buffer, [self.calls[k] for k in self.order[first:end]])
+        calls = [call for k, call in self.calls.items() if life.first <= k <= life.last]
+        return bind_edge(buffer, calls)
 
     @property
     def program(self) -> Any:

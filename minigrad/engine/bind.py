@@ -71,9 +71,10 @@ class Packed:
         return self.made[key][1]
 
     def _pack(self, w: Constant, spec: ConvSpec) -> object:
-        ready, home = w.ready(spec.groups), self._home(w, spec)
+        ready = w.ready(spec.groups)
         if ready is not None:
             return adopt(as_maps(w.key), spec, ready)
+        home = self._home(w, spec)
         return pack(as_maps(w.array), spec, self.room if home is None else lambda size: home)
 
     def _home(self, w: Constant, spec: ConvSpec) -> Array | None:

@@ -15,7 +15,6 @@ once.  A slice of a map that convolutions and concatenations alone read is read 
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -74,10 +73,12 @@ class Placement(NamedTuple):
 
 def placement(graph: Graph) -> Placement:
     """A place for every value of a graph, by lifetime."""
-    needed, roots = lives(graph), _roots(graph)
+    inside = parts(graph)
+    roots = _roots(graph, inside)
+    needed = _lives(graph, roots)
     offsets, size = place(needed)
     places = {k: offsets[root] for k, root in roots.items() if root in offsets}
-    return Placement(live_peak(needed), size, places, parts(graph), roots, needed)
+    return Placement(live_peak(needed), size, places, inside, roots, needed)
 
 
 def parts(graph: Graph) -> dict[int, Inside]:
@@ -137,9 +138,14 @@ def _writes_anywhere(step: Step) -> bool:
 
 def lives(graph: Graph) -> dict[int, Life]:
     """From when to when each value with memory of its own is needed, and how large it is."""
+    return _lives(graph, _roots(graph, parts(graph)))
+
+
+def _lives(graph: Graph, roots: Mapping[int, int]) -> dict[int, Life]:
+    """The same, of values that lie in the memory of these roots."""
     last: dict[int, int] = {}
     first: dict[int, int] = {}
-    end, roots = max(graph.steps, default=0) + 1, _roots(graph)
+    end = max(graph.steps, default=0) + 1
     for number, readers in graph.uses().items():
         root = roots[number]
         first[root] = min(first.get(root, number), number)
@@ -152,9 +158,8 @@ def lives(graph: Graph) -> dict[int, Life]:
     }
 
 
-def _roots(graph: Graph) -> dict[int, int]:
+def _roots(graph: Graph, inside: Mapping[int, Inside]) -> dict[int, int]:
     """For each value the one in whose memory it lies: mostly itself."""
-    inside = parts(graph)
     roots = {0: 0}
     for number, step in graph.steps.items():
         whole = inside[number].whole if number in inside else number
@@ -219,7 +224,8 @@ def place(lives: Mapping[int, Life]) -> tuple[dict[int, int], int]:
     for key in sorted(lives, key=lambda k: (-lives[k].size, lives[k].first)):
         life = lives[key]
         offsets[key] = at = _lowest_gap(life, placed)
-        insort(placed, (at, at + aligned(life.size), life.first, life.last))
+        placed.append((at, at + aligned(life.size), life.first, life.last))
+        placed.sort()
     return offsets, max((end for _, end, _, _ in placed), default=0)
 
 

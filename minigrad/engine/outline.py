@@ -194,7 +194,7 @@ def _outlined(
             if found is not None:
                 value = Value(number, found[1], start.dtype)
                 read = refs[:1] if op == "broadcast_to" else refs  # the other gives its shape
-                step = Step(op, read, found[0], layer, value, absorbed=(last,))
+                step = Step(op, read, found[0], layer, value, Epilogue(), (last,), ())
                 return _fused(step, fused, values) if fused else step
     return None
 

@@ -33,6 +33,7 @@ __all__ = ["PAGE", "REGISTERS", "Order", "PackedConstant", "aligned", "register_
 
 PAGE = 4096  # bytes
 SLACK = 4  # registers
+ZERO = bytes(16)  # what stands for numbers that nobody reads
 REGISTERS = (16, 32, 64)  # bytes that a register may have
 
 
@@ -167,7 +168,7 @@ class PackedConstant(Constant):
     __slots__ = ("_order", "_packed", "_unpacked")
 
     def __init__(self, shape: Shape, order: Order, packed: Array) -> None:
-        super().__init__(np.broadcast_to(np.zeros((), packed.dtype), shape))
+        super().__init__(np.ndarray(shape, packed.dtype, ZERO, strides=(0,) * len(shape)))
         self._order, self._packed = order, packed
         self._unpacked: Array | None = None
 

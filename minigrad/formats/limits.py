@@ -46,24 +46,24 @@ class Budget:
         self.values = MAX_VALUES
         self.steps = MAX_STEPS
 
-    def spend_memory(self, nbytes: int, what: str) -> None:
+    def spend_memory(self, nbytes: int, what: object) -> None:
         """Pay for memory that arrays will lie in."""
         self.memory -= nbytes
         self._check(self.memory, nbytes, what)
 
-    def spend_elements(self, nbytes: int, what: str) -> None:
+    def spend_elements(self, nbytes: int, what: object) -> None:
         """Pay for an array as if it were contiguous: elements may share memory (a stride of 0)."""
         self.elements -= nbytes
         self._check(self.elements, nbytes, what)
 
-    def _check(self, left: int, nbytes: int, what: str) -> None:
+    def _check(self, left: int, nbytes: int, what: object) -> None:
         if left < 0:
             raise FormatError(
                 f"{what} needs {nbytes:,} bytes, more than the budget of {self.limit:,} bytes "
                 f"leaves for this file; if the file is sound, pass a larger budget="
             )
 
-    def spend_values(self, nbytes: int, what: str) -> None:
+    def spend_values(self, nbytes: int, what: object) -> None:
         """Pay for what describes the arrays: headers, pickles and the strings in them."""
         self.values -= nbytes
         if self.values < 0:
@@ -81,7 +81,7 @@ class Budget:
             )
 
 
-def byte_count(shape: Sequence[object], itemsize: int, what: str) -> int:
+def byte_count(shape: Sequence[object], itemsize: int, what: object) -> int:
     """Bytes of an array, after checking that NumPy can hold its shape at all."""
     sizes = [n for n in shape[: MAX_NDIM + 1] if type(n) is int and n >= 0]
     if len(sizes) != len(shape) or len(sizes) > MAX_NDIM:

@@ -10,7 +10,7 @@ from minigrad.errors import FormatError
 __all__ = ["Array", "numbers_from", "widen_bfloat16"]
 
 
-def numbers_from(raw: memoryview, dtype: np.dtype[np.generic], what: str) -> Array:
+def numbers_from(raw: memoryview, dtype: np.dtype[np.generic], what: object) -> Array:
     """The numbers as a flat array of the machine's byte order, over ``raw`` itself.
 
     Bytes that lie askew, as in a mapped file they may, are copied.

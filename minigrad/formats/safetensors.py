@@ -47,8 +47,20 @@ class Tensor(NamedTuple):
     end: int
 
     @property
-    def what(self) -> str:
+    def what(self) -> Named:
         """The tensor in a message."""
+        return Named(self.name)
+
+
+class Named:
+    """A tensor in a message, put into words only where there is one."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __str__(self) -> str:
         return f"tensor {quote(self.name)}"
 
 
@@ -107,7 +119,7 @@ def _no_number(text: str) -> NoReturn:
 
 def _tensor(name: str, entry: object, budget: Budget) -> Tensor:
     """The tensor that an entry describes, if its size is that of its shape."""
-    what = f"tensor {quote(name)}"
+    what = Named(name)
     budget.work(STEPS)
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]}:
