@@ -95,16 +95,20 @@ def pair(value: object, name: str, least: int = 1) -> Pair:
     """
     if type(value) is int and least <= value <= LARGEST:  # nearly always
         return value, value
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        v, h = value
+        if type(v) is type(h) is int and least <= min(v, h) and max(v, h) <= LARGEST:
+            return v, h
     try:
         two: Any = value if _is_sequence(value) else (value, value)
         first, second = two
-        v = index(first), index(second)
+        found = index(first), index(second)
     except (TypeError, ValueError):
-        v = least - 1, least - 1
-    if min(v) < least or max(v) > LARGEST:
-        limits = f">= {least}" if max(v) <= LARGEST else f"<= {LARGEST}"
+        found = least - 1, least - 1
+    if min(found) < least or max(found) > LARGEST:
+        limits = f">= {least}" if max(found) <= LARGEST else f"<= {LARGEST}"
         raise ShapeError(f"{name} must be an integer {limits} or two of them, not {quoted(value)}")
-    return v
+    return found
 
 
 def _is_sequence(value: object) -> bool:

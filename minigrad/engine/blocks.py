@@ -38,81 +38,90 @@ __all__ = ["BLOCKS", "gated_stages", "recognise", "scratch_bytes", "stages_of"]
 
 WEIGHTS_BESIDE_ROWS = CACHES["WEIGHTS_BESIDE_ROWS"]
 
-Uses = dict[int, list[int]]
+
+class Known(NamedTuple):
+    """What the rules look at: a graph, who reads its values, what sort of stage each step is."""
+
+    graph: Graph
+    uses: dict[int, list[int]]
+    kinds: dict[int, str]
 
 
 class Pattern(NamedTuple):
     """A block's name, and the rule that finds the steps of one that ends with a given step."""
 
     name: str
-    find: Callable[[Graph, int, Uses], list[int] | None]
+    find: Callable[[Known, int], list[int] | None]
 
 
-def kind(step: Step | None) -> str:
+def kind(step: Step) -> str:
     """What sort of stage a step can be: pointwise, depthwise, dense, general, pool, or ""."""
-    if step is not None and step.op == "max_pool2d":
+    if step.op == "max_pool2d":
         return "pool"
-    if step is None or not is_conv(step) or step.epilogue.gate is not None:
+    if not is_conv(step) or step.epilogue.gate is not None:
         return ""
     return classify(step.params["spec"], step.filters.shape)
 
 
-def _made_for(graph: Graph, number: int, uses: Uses) -> int | None:
+def _made_for(known: Known, number: int) -> int | None:
     """The step whose output this step reads, if nothing else reads it."""
-    ref = graph.steps[number].inputs[0]
-    return ref.number if isinstance(ref, Value) and uses[ref.number] == [number] else None
+    ref = known.graph.steps[number].inputs[0]
+    only = isinstance(ref, Value) and known.uses[ref.number] == [number]
+    return ref.number if isinstance(ref, Value) and only else None
 
 
-def _chain(graph: Graph, last: int, uses: Uses, kinds: Sequence[Sequence[str]]) -> list[int] | None:
+def _chain(known: Known, last: int, kinds: Sequence[Sequence[str]]) -> list[int] | None:
     """The chain of single-reader steps of the given kinds, first to last, that ends here."""
     chain, at = [last], last
-    if kind(graph.steps[last]) not in kinds[-1]:
+    if known.kinds[last] not in kinds[-1]:
         return None
     for allowed in reversed(kinds[:-1]):
-        made = _made_for(graph, at, uses)
-        if made is None or kind(graph.steps.get(made)) not in allowed:
+        made = _made_for(known, at)
+        if made is None or known.kinds.get(made) not in allowed:
             return None
         chain.append(made)
         at = made
     return chain[::-1]
 
 
-def _widened(graph: Graph, depthwise: int, uses: Uses) -> list[int]:
+def _widened(known: Known, depthwise: int) -> list[int]:
     """The depthwise step, and before it the expansion or the stem, if there is one."""
-    return _chain(graph, depthwise, uses, [("pointwise", "dense"), ("depthwise",)]) or [depthwise]
+    return _chain(known, depthwise, [("pointwise", "dense"), ("depthwise",)]) or [depthwise]
 
 
-def inverted_residual(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+def inverted_residual(known: Known, number: int) -> list[int] | None:
     """[expand,] depthwise, project."""
-    chain = _chain(graph, number, uses, [("depthwise",), ("pointwise",)])
-    return [*_widened(graph, chain[0], uses), number] if chain else None
+    chain = _chain(known, number, [("depthwise",), ("pointwise",)])
+    return [*_widened(known, chain[0]), number] if chain else None
 
 
-def expand_depthwise(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+def expand_depthwise(known: Known, number: int) -> list[int] | None:
     """Expand and depthwise, of a block whose projection cannot begin before they end."""
-    if kind(graph.steps[number]) != "depthwise" or len(uses[number]) < 2:
+    if known.kinds[number] != "depthwise" or len(known.uses[number]) < 2:
         return None
-    chain = _widened(graph, number, uses)
+    chain = _widened(known, number)
     return chain if len(chain) == 2 else None
 
 
-def squeezenext(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+def squeezenext(known: Known, number: int) -> list[int] | None:
     """The shortcut's convolution, reduce, reduce, 3x1 and 1x3 in either order, expand."""
-    last = graph.steps[number]
+    last = known.graph.steps[number]
     one, window = ("pointwise", "general"), ("dense", "general")
-    chain = _chain(graph, number, uses, [one, one, window, window, one])
+    chain = _chain(known, number, [one, one, window, window, one])
     if chain is None or last.epilogue.residual is None:
         return None
-    shortcut = graph.maker(last.epilogue.residual)
-    if shortcut is None or kind(shortcut) != "pointwise" or shortcut.epilogue.residual:
+    shortcut = known.graph.maker(last.epilogue.residual)
+    if shortcut is None or known.kinds[shortcut.number] != "pointwise":
         return chain  # the identity: what it adds is the block's input
-    readers = set(uses[shortcut.number])
+    if shortcut.epilogue.residual:
+        return chain
+    readers = set(known.uses[shortcut.number])
     return [shortcut.number, *chain] if readers <= {number, chain[0]} else chain
 
 
-def stem_pool(graph: Graph, number: int, uses: Uses) -> list[int] | None:
+def stem_pool(known: Known, number: int) -> list[int] | None:
     """A dense convolution, and the pool that alone reads its map."""
-    return _chain(graph, number, uses, [("dense",), ("pool",)])
+    return _chain(known, number, [("dense",), ("pool",)])
 
 
 BLOCKS = (
@@ -126,10 +135,11 @@ BLOCKS = (
 def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
     """The graph in which blocks that gain from streaming are single steps, and what was done."""
     notes: list[Note] = []
-    steps, uses = dict(graph.steps), graph.uses()
+    steps = dict(graph.steps)
+    known = Known(graph, graph.uses(), {number: kind(step) for number, step in steps.items()})
     for pattern in BLOCKS:
         for number in graph.steps:
-            chain = pattern.find(graph, number, uses) if number in steps else None
+            chain = pattern.find(known, number) if number in steps else None
             if chain is None or not all(_is_free(k, steps) for k in chain):
                 continue
             parts = [graph.steps[k] for k in sorted(chain)]
