@@ -13,7 +13,8 @@ them, and its metadata hold the steps as JSON:
 A step names what it reads, the number of a value (0 is the input) or a tensor, its layer, and
 the last layer whose work it does.  Each is one primitive, and last, if there is any, what was
 fused into it: the fields of ``graph.Epilogue``.  Blocks, and where values lie in memory, are
-decided by who reads the file: that takes no longer than to check it would.  "preparation" has the
+decided by who reads the file: to check what a file says of them would take half as long, of
+which little would be spared (benchmarks/README.md).  "preparation" has the
 mean, the deviation and the order of the channels, if the plan takes bytes; "inputs" the name and
 shape of each of several (``several``).  A tensor under "packed" has filters of this shape and
 number of groups in the order of ``packing``, for registers of so many bytes, and begins with a
