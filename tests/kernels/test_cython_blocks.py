@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,44 @@ def test_wide_blocks_of_the_networks_have_the_bits_of_their_stages() -> None:
                 Stage(1, weights(cout, e, 1, 1), ConvSpec(), weights(cout), x if same else None),
             ]
         )
+
+
+@pytest.mark.parametrize("cin", [20, 960, 3000])
+@pytest.mark.parametrize("side", [1, 7, 14])
+def test_a_convolution_behind_a_gate_has_its_bits(cin: int, side: int) -> None:
+    """By rows, or by channels where the gated map fits its buffer: not that of 3000 channels."""
+    weights = Weights(np.random.default_rng(0), np.float32)
+    x = channels_last(weights.rng, (2, cin, side, side), np.float32)
+    residual = channels_last(weights.rng, (2, 160, side, side), np.float32)
+    conv = Stage(0, weights(160, cin, 1, 1), ConvSpec(), weights(160), residual, "hardswish")
+    check([Stage(x, weights(2, cin), None), conv], (1, 2, 3, 4, 5))
+
+
+def test_lanes_that_take_from_one_another_leave_no_row_out() -> None:
+    """More lanes than CPUs, and callers that disturb them: who makes a row does not show in it."""
+    weights = Weights(np.random.default_rng(0), np.float32)
+    x = channels_last(weights.rng, (1, 16, 56, 56), np.float32)
+    window = ConvSpec((1, 1), ((2, 2), (2, 2)), (1, 1), 96)
+    stages = [
+        Stage(x, weights(96, 16, 1, 1), ConvSpec(), weights(96), None, "relu"),
+        Stage(0, weights(96, 1, 5, 5), window, weights(96), None, "relu"),
+        Stage(1, weights(16, 96, 1, 1), ConvSpec(), weights(16), x),
+    ]
+    made = [(some, one_by_one(some)[-1]) for some in (stages, stages[:2])]
+
+    def same(turn: int) -> bool:
+        some, expected = made[turn % 2]
+        y = empty_channels_last(expected.shape, np.float32)
+        call = bind_block(some, y, new_scratch())
+        for threads in range(2, 10):
+            y[...] = np.nan
+            call.run(threads)
+            if not np.array_equal(y, expected):
+                return False
+        return True
+
+    with ThreadPoolExecutor(3) as callers:
+        assert all(callers.map(same, range(12)))
 
 
 def test_nan_goes_where_its_windows_reach_and_nowhere_else() -> None:

@@ -31,6 +31,7 @@ __all__ = ["Stage", "bind_block", "block_bytes", "ghost"]
 Shape: TypeAlias = "tuple[int, ...]"
 
 CHUNK_BYTES, SPARE_BYTES = CACHES["CHUNK_BYTES"], CACHES["SPARE_BYTES"]
+SPAN_BYTES = 64  # of a lane, for what it has still to do
 
 
 class Stage(NamedTuple):
@@ -92,7 +93,8 @@ def block_bytes(stages: Sequence[Stage], dtype: np.dtype[np.generic]) -> int:
     """The size of the buffers that one thread needs for a block."""
     shapes, _, capacities = _layout(stages, dtype)
     rows = [c * w * dtype.itemsize for _, c, _, w in shapes]
-    return sum((n * row + 127) & ~63 for n, row in zip(capacities, rows[:-1], strict=True))
+    buffers = sum((n * row + 127) & ~63 for n, row in zip(capacities, rows[:-1], strict=True))
+    return SPAN_BYTES + buffers
 
 
 def _layout(
