@@ -28,7 +28,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
-TEMPLATES += ["depthwise_input_grad", "weight_grad", "depthwise_weight_grad"]
+TEMPLATES += ["depthwise_input_grad", "weight_grad", "weight_grad_packed", "depthwise_weight_grad"]
 TEMPLATES += ["elementwise", "reduce", "softmax", "normalize", "linear", "pooling"]
 TEMPLATES += ["copies", "pairs", "resample", "blocks", "edges", "executor"]
 TEMPLATES += ["batch_norm", "training"]
@@ -122,6 +122,7 @@ def namespace(level: str) -> dict:
         "WINDOWS": list(EDGES),
         "EDGES": EDGES,
         "TALLEST": config["TALLEST"],
+        "PACKED": level == "avx2",  # its L1 holds half of what a tile's block reads
         "MASKED": level == "avx512",  # loads and stores of part of a register cost nothing
         "PAIRED": PAIRED,
         "WALKS": [

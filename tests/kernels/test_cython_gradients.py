@@ -36,7 +36,8 @@ def problem(x_shape, w_shape, dtype=FLOAT32, **window):
 
 
 # Wider than a tile in every direction, with a rest: several panels of registers and tiles of
-# rows, blocks of pixels, bands, merged taps; more than the random problems have room for.
+# rows, blocks of pixels, bands, merged taps, operands that AVX2 copies; more than the random
+# problems have room for.
 LARGE = {
     "pointwise, lanes from x": problem((2, 70, 23, 19), (33, 70, 1, 1)),
     "pointwise, lanes from g": problem((1, 17, 31, 20), (97, 17, 1, 1)),
@@ -48,6 +49,12 @@ LARGE = {
     "stem 7x7": problem((1, 3, 29, 31), (64, 3, 7, 7), stride=2, padding=((3, 2), (2, 3))),
     "grouped": problem((2, 24, 9, 11), (40, 12, 3, 3), padding=1, groups=2),
     "dilated": problem((1, 18, 15, 14), (35, 18, 3, 3), padding=2, dilation=2),
+    "copied, strips of rows": problem((9, 81, 7, 7), (130, 81, 1, 1)),
+    "copied, 1x3": problem((3, 70, 11, 14), (49, 70, 1, 3), padding=(0, 1)),
+    "copied, grouped, stride 2": problem(
+        (3, 110, 25, 23), (120, 55, 3, 3), stride=2, padding=1, groups=2
+    ),
+    "copied, one row": problem((1, 50, 1, 900), (52, 50, 1, 1)),
     "depthwise 3x3": problem((2, 70, 14, 27), (70, 1, 3, 3), padding=1, groups=70),
     "depthwise 3x3, stride 2": problem(
         (2, 37, 15, 28), (37, 1, 3, 3), stride=2, padding=1, groups=37
