@@ -2,14 +2,17 @@
 
 Ours, to learn with: no paper has their tables and nobody publishes weights for them.  They
 keep the picture's full size in the stem alone, which is what makes them quick; both end in
-a mean over the map and one linear layer.
+a mean over the map and one linear layer.  A SqueezeNeXt block begins with a 1x1 convolution,
+which with a stride of 2 would never see three quarters of the stem's map; so the stem's is
+pooled, as in SqueezeNext's networks.
 
 | stage | inverted residual, t, channels, blocks, stride | SqueezeNeXt, channels, blocks, stride |
 |-------|------------------------------------------------|---------------------------------------|
-| stem  | 3x3, 16 channels, stride 1                     | 3x3, 16 channels, stride 1            |
-| 1     | 3, 24, 2, 2                                    | 48, 2, 2                              |
-| 2     | 4, 48, 3, 2                                    | 96, 4, 2                              |
-| 3     | 4, 96, 2, 1                                    | 160, 2, 1                             |
+| stem  | 3x3, 16 channels, stride 1                     | 3x3, 32 channels, stride 1            |
+| pool  |                                                | 3x3, stride 2                         |
+| 1     | 3, 24, 2, 2                                    | 64, 3, 1                              |
+| 2     | 4, 48, 3, 2                                    | 128, 3, 2                             |
+| 3     | 4, 96, 2, 1                                    |                                       |
 | head  | 1x1, 256 channels                              | 1x1, 256 channels                     |
 """
 
@@ -25,14 +28,16 @@ from minigrad.nn.blocks.inverted_residual import InvertedResidual
 from minigrad.nn.blocks.squeezenext import SqueezeNeXtBlock
 from minigrad.nn.layers import ConvBN, Linear, Sequential
 from minigrad.nn.module import Module
+from minigrad.nn.pools import MaxPool2d
 
 __all__ = ["NETWORKS", "small"]
 
-STEM, HEAD = 16, 256
+HEAD = 256
+STEMS = {"inverted residual": 16, "SqueezeNeXt": 32}
 TABLES = {
     # expand ratio (0: a SqueezeNeXt block), channels, blocks, stride
     "inverted residual": ((3, 24, 2, 2), (4, 48, 3, 2), (4, 96, 2, 1)),
-    "SqueezeNeXt": ((0, 48, 2, 2), (0, 96, 4, 2), (0, 160, 2, 1)),
+    "SqueezeNeXt": ((0, 64, 3, 1), (0, 128, 3, 2)),
 }
 Row = tuple[int, int, int, int]
 
@@ -61,24 +66,28 @@ def small(
     style
         ``bn_eps`` and ``bn_momentum``.
     """
-    table = TABLES[block]
+    table, width = TABLES[block], STEMS[block]
+    pool = MaxPool2d(3, 2, ceil_mode=True) if block == "SqueezeNeXt" else None
     activation = "relu6" if block == "inverted residual" else "relu"
     stages: list[Sequential] = []
     shown: dict[int, Feature] = {}
-    cin, reached = STEM, stem_stride
+    cin, reached = width, stem_stride
+    if pool:
+        shown[-1], reached = Feature(cin, reached), 2 * reached
     for row in table:
         if row[3] > 1:
             shown[len(stages) - 1] = Feature(cin, reached)
         stages.append(_stage(row, cin, style))
         cin, reached = row[1], reached * row[3]
     shown[len(stages) - 1] = Feature(cin, reached)
-    stem = ConvBN(in_channels, STEM, 3, stem_stride, activation=activation, **style)
+    stem = ConvBN(in_channels, width, 3, stem_stride, activation=activation, **style)
     if features_only:
-        return Network(stem, stages, shown)
+        return Network(stem, stages, shown, pool=pool)
     return Network(
         stem,
         stages,
         shown,
+        pool=pool,
         head=ConvBN(cin, HEAD, activation=activation, **style),
         dropout=dropout,
         classifier=Linear(HEAD, num_classes) if num_classes else None,
