@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import islice
 
-from minigrad.version import DISTRIBUTION
-
 __all__ = [
     "ArgumentError",
     "BackendError",
@@ -74,6 +72,8 @@ class MissingExtra(MinigradError, ImportError):
     """A package is needed that minigrad does not depend on."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        from minigrad.version import DISTRIBUTION
+
         super().__init__(
             f"{purpose} needs the package {package!r}: pip install '{DISTRIBUTION}[{extra}]'"
         )

@@ -16,7 +16,7 @@ import numpy as np
 from minigrad.arrays import Array
 from minigrad.engine.blocks import BLOCKS, gated_stages, slope_of, stages_of
 from minigrad.engine.graph import Constant, Graph, Ref, Step, has_constants
-from minigrad.engine.moves import MOVES, can_move
+from minigrad.engine.memory import in_order, is_alias
 from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import ConvSpec
@@ -117,13 +117,18 @@ def has_kernel(step: Step) -> bool:
     """
     if not has_numbers(step) or any(ref.dtype != step.output.dtype for ref in step.refs()):
         return False
-    if not can_move(step):
+    if step.op == "reshape" and not (is_alias(step) or _is_one_copy(step)):
         return False
     if step.op in ("conv2d", "linear") and not has_constants(step):
         return False
     if step.op == "linear" and step.filters.shape[1] > INNER:
         return False  # a pointwise convolution is one chain, and this sum is cut
     return step.op in BINDERS
+
+
+def _is_one_copy(step: Step) -> bool:
+    """Whether one side of a reshape is in order, so that one list of copies does it."""
+    return in_order(step.source.shape) or in_order(step.shape)
 
 
 def _bind_conv2d(step: Step, bound: Bound, y: Array) -> Any:
@@ -170,6 +175,12 @@ def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
     return bind_elementwise(step.op, bound.array(step.inputs[0]), y)
 
 
+def _bind_move(step: Step, bound: Bound, y: Array) -> Any:
+    from minigrad.engine.moves import MOVES  # many plans have no such step
+
+    return MOVES[step.op](step, bound, y)
+
+
 class PythonCall:
     """A step without a bound kernel: its definition, and a copy into its place."""
 
@@ -192,13 +203,17 @@ class PythonCall:
         return [self.seconds]
 
 
+MOVES = (
+    "concat", "interleave", "transpose", "getitem", "broadcast_to", "clone", "reshape", "pad",
+    "resample", "add", "sub", "mul", "div", "maximum", "minimum", "prelu",
+)  # fmt: skip
 BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
     "conv2d": _bind_conv2d,
     "linear": _bind_linear,
     "global_avg_pool": _bind_mean,
     "avg_pool2d": _bind_avg_pool,
     "max_pool2d": _bind_max_pool,
-    **MOVES,
+    **dict.fromkeys(MOVES, _bind_move),
     **{f.name: _bind_map for f in FUNCTIONS_OF_ONE},
     **{pattern.name: _bind_block for pattern in BLOCKS},
 }

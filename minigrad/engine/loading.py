@@ -10,7 +10,6 @@ shape decides how many numbers they must be, and any numbers are filters.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -20,6 +19,7 @@ from minigrad.engine.packing import register_bytes
 from minigrad.engine.plan import Plan
 from minigrad.engine.saved import Saved
 from minigrad.errors import FormatError, quote, shown
+from minigrad.formats.json_scanner import parse
 from minigrad.formats.limits import Budget, default_limit
 from minigrad.formats.safetensors import read_safetensors
 from minigrad.formats.source import source
@@ -150,6 +150,6 @@ def _parsed(text: str) -> Any:
         raise ValueError(word)
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return parse(text, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise FormatError("the steps of the plan are not JSON") from None

@@ -14,10 +14,11 @@ import numpy as np
 
 from minigrad.arrays import Array
 from minigrad.engine.graph import Ref, Step
-from minigrad.engine.memory import in_order, is_alias
+from minigrad.engine.memory import in_order
+from minigrad.kernels.cython.copying import bind_copies
 from minigrad.kernels.cython.pairs import PAIRS, bind_pair
 
-__all__ = ["MOVES", "can_move"]
+__all__ = ["MOVES"]
 
 Copies = Iterator[tuple[Array, Array]]
 
@@ -27,13 +28,6 @@ class Placed(Protocol):
 
     def array(self, ref: Ref) -> Array:
         """The array of a reference that is not None."""
-
-
-def can_move(step: Step) -> bool:
-    """Whether the step, if it is a reshape, is one copy or none: one of its sides is in order."""
-    if step.op != "reshape" or is_alias(step):
-        return True
-    return in_order(step.source.shape) or in_order(step.shape)
 
 
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
@@ -102,8 +96,6 @@ def _pad(step: Step, bound: Placed, y: Array) -> Copies:
 
 def _copying(pairs: Callable[[Step, Placed, Array], Copies]) -> Callable[[Step, Any, Array], Any]:
     def bind(step: Step, bound: Placed, y: Array) -> Any:
-        from minigrad.kernels.cython.copying import bind_copies  # here and below: few plans move
-
         return bind_copies([(x, to) for x, to in pairs(step, bound, y) if not _is_there(x, to)])
 
     return bind
@@ -122,7 +114,7 @@ def _bind_pair(step: Step, bound: Placed, y: Array) -> Any:
 
 
 def _bind_resample(step: Step, bound: Placed, y: Array) -> Any:
-    from minigrad.kernels.cython.resampling import bind_resample
+    from minigrad.kernels.cython.resampling import bind_resample  # few networks have such a step
 
     return bind_resample(
         bound.array(step.inputs[0]), step.params["rows"], step.params["columns"], y

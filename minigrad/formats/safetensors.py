@@ -9,7 +9,6 @@ must fill the rest of the file exactly, without gaps or overlaps:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import BinaryIO, NoReturn
@@ -17,6 +16,7 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 
 from minigrad.errors import FormatError, quote
+from minigrad.formats.json_scanner import parse
 from minigrad.formats.limits import Budget, byte_count
 from minigrad.formats.metadata import RESERVED, checked_metadata
 from minigrad.formats.numbers import Array, numbers_from, widen_bfloat16
@@ -96,11 +96,13 @@ def _read_header(source: Source, budget: Budget) -> tuple[dict[str, object], int
         return values
 
     try:
-        header = json.loads(
+        header = parse(
             str(source.read(8, length), "utf-8"), object_pairs_hook=pairs, parse_int=_integer,
             parse_float=_no_number, parse_constant=_no_number,
         )  # fmt: skip
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    except FormatError:
+        raise
+    except (ValueError, RecursionError):
         raise FormatError("the header is not JSON in UTF-8") from None
     if not isinstance(header, dict):
         raise FormatError("the header is not an object of tensors by name")
@@ -158,6 +160,8 @@ def write_safetensors(
 
     The first begins at a multiple of ``page``, and the others follow without gaps.
     """
+    import json  # which makes the start slower, and reading does not need it
+
     plain = {n: np.asarray(a, a.dtype.newbyteorder("<"), order="C") for n, a in arrays.items()}
     order = sorted(plain, key=lambda name: -plain[name].itemsize)
     ends = dict(zip(order, accumulate(plain[name].nbytes for name in order), strict=True))

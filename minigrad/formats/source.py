@@ -7,8 +7,6 @@ changes an array.  A mapping costs no reading, and has a price: see `Mapping`.
 from __future__ import annotations
 
 import contextlib
-import errno
-import mmap
 import os
 import stat
 from collections.abc import Collection, Iterator
@@ -92,6 +90,8 @@ class Mapping:
     """
 
     def __init__(self, file: FileIO, size: int) -> None:
+        import mmap  # here and below: most files are read, and are there
+
         self.content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         self.size = size
 
@@ -155,6 +155,8 @@ def open_regular(path: str) -> FileIO:
     except ValueError:  # a NUL, or a character that file names cannot have
         raise FormatError(f"no file can have the name {quote(path)}") from None
     except OSError as error:
+        import errno
+
         if error.errno in (errno.ENXIO, errno.EISDIR) or os.path.isdir(path):
             raise FormatError("this is not a file") from None
         raise

@@ -1,12 +1,11 @@
 """Facts that the kernels share, as data: constants, element types, functions of one number.
 
 This file imports nothing of ours and not NumPy, for setup.py reads it too and hands it to the
-templates in ext/.  ``contract`` says what the functions mean.
+templates in ext/.  ``contract`` says what the functions mean.  Its classes are plain ones: every
+process reads this file when it starts, and named tuples take longer to make than all of it.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 __all__ = [
     "ACTIVATIONS",
@@ -37,14 +36,11 @@ CACHES = {
 }
 
 
-class Element(NamedTuple):
+class Element:
     """A type of number: its name in ext/, in C and in NumPy, and the letter of its buffers."""
 
-    name: str
-    c: str
-    numpy: str
-    size: int
-    format: str
+    def __init__(self, name: str, c: str, numpy: str, size: int, letter: str) -> None:
+        self.name, self.c, self.numpy, self.size, self.format = name, c, numpy, size, letter
 
 
 ELEMENTS = (
@@ -58,7 +54,7 @@ ELEMENTS = (
 FLOATS = ELEMENTS[:2]  # those that every kernel has
 
 
-class Elementwise(NamedTuple):
+class Elementwise:
     """A function of one number, and what it promises.
 
     Attributes
@@ -75,11 +71,12 @@ class Elementwise(NamedTuple):
         Of a function that is max(0, x), cut at ``high``: what an epilogue clamps in registers.
     """
 
-    name: str
-    slope: str | None = None
-    monotone: bool = False
-    never_negative: bool = False
-    high: float | None = None
+    def __init__(
+        self, name: str, slope: str | None = None, monotone: bool = False,
+        never_negative: bool = False, high: float | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.slope, self.high = name, slope, high
+        self.monotone, self.never_negative = monotone, never_negative
 
     @property
     def input_grad(self) -> str:

@@ -485,6 +485,38 @@ for threads in (1, 2, 3):
         assert np.array_equal(mg.conv2d(x[:, :, :9, :9], w).numpy(), small)
         assert np.array_equal(mg.conv2d(x, w, padding=1).numpy(), y.numpy())
 """
+IN_A_THREAD = """
+import threading
+from minigrad.kernels.cython.core import core
+worker = threading.Thread(target=lambda: core.LEVEL)
+worker.start()
+worker.join()
+"""
+ENDS = """
+import signal
+import numpy as np
+import minigrad as mg
+
+w = mg.Tensor(np.ones((256, 256, 3, 3), np.float32))
+
+def deep(x):
+    for _ in range(40):
+        x = mg.conv2d(x, w, padding=1)
+    return x
+
+def handler(*_):
+    raise KeyboardInterrupt
+
+x = np.ones((2, 256, 96, 96), np.float32)
+y = np.full_like(x, np.nan)
+plan = mg.compile(deep, x.shape)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+try:
+    plan(x, out=y)
+except KeyboardInterrupt:
+    print("early" if np.isnan(y).any() else "late")
+"""
 WHILE_HANDLING = """
 import signal
 import numpy as np
@@ -524,6 +556,14 @@ def test_a_signal_ends_a_long_kernel_and_nothing_stays_behind(run_python: Any) -
     whole = 40 * 2 * 9 * 256**2 * 96**2  # multiply-adds: 20 s at 20 GFLOP/s
     assert whole > 10**11
     assert len(done.stdout.split()) == 6
+
+
+@needs_core
+@pytest.mark.skipif(os.name == "nt", reason="timers are Unix's")
+@pytest.mark.parametrize("first", ["", IN_A_THREAD], ids=["main", "another"])
+def test_signals_are_heard_whichever_thread_imported_the_core(first: str, run_python: Any) -> None:
+    done = run_python("-c", first + ENDS)
+    assert done.stdout == "early\n", done.stderr
 
 
 @needs_core

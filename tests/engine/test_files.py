@@ -181,6 +181,32 @@ def test_loading_and_running_imports_numpy_and_the_core_alone(tmp_path: Path) ->
     assert np.array_equal(np.load(tmp_path / "y.npy"), plan(x))
 
 
+STARTED = """
+import sys
+import numpy as np
+before = set(sys.modules)
+import minigrad as mg
+plan = mg.load_plan(sys.argv[1], mmap="mmap" in sys.argv)
+plan(np.zeros(plan.graph.shape, np.float32))
+print(*sorted(set(sys.modules) - before))
+"""
+UNUSED = {  # by a plan that is read, checked and run; each takes time that a start would feel
+    "contextlib", "dataclasses", "errno", "inspect", "json", "pathlib", "re", "threading",
+    "minigrad.engine.loading_calls", "minigrad.engine.moves", "minigrad.formats.files",
+    "minigrad.kernels.contract", "minigrad.kernels.cython.pairs", "minigrad.ops.conv",
+    "minigrad.version",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["read", "mmap"])
+def test_a_start_from_a_plan_imports_nothing_that_it_does_not_use(how: str, tmp_path: Path) -> None:
+    plan_of("mobilenet_v2_0_35", (1, 3, 32, 32)).save(tmp_path / "net.plan")
+    imported = set(in_a_process(tmp_path, STARTED, str(tmp_path / "net.plan"), how).split())
+    assert "minigrad.engine.loading" in imported
+    assert imported & UNUSED == set()
+    assert ("mmap" in imported) == (how == "mmap")
+
+
 def test_without_the_core_a_plan_is_interpreted(tmp_path: Path) -> None:
     x, plan = batch((1, 3, 32, 32)), plan_of("mobilenet_v2_0_35", (1, 3, 32, 32))
     plan.save(tmp_path / "net.plan")

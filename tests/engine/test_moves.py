@@ -10,6 +10,7 @@ from needs import needs
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.engine import bind, moves
 from minigrad.engine.bind import has_kernel
 from minigrad.ops.resampling import take
 
@@ -61,6 +62,10 @@ JOINS = {
     "itself": lambda f, x: f(x, x),
 }
 PAIRS = (mg.add, mg.sub, mg.mul, mg.div, mg.maximum, mg.minimum)
+
+
+def test_every_step_that_moves_is_bound_by_the_file_of_moves():
+    assert set(bind.MOVES) == set(moves.MOVES)
 
 
 def check(model, shape, dtype):

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from minigrad import formats
 from minigrad.errors import DtypeError, FormatError
-from minigrad.formats import load, save
+from minigrad.formats import files, load, save
 
 kinds = pytest.mark.parametrize("suffix", [".npz", ".pth", ".safetensors"])
 
@@ -82,13 +82,13 @@ def _many(count, size):
 @pytest.mark.parametrize("suffix", ["npz", "pth", "safetensors"])
 def test_what_load_would_refuse_is_not_written(tmp_path, suffix):
     path = tmp_path / f"weights.{suffix}"
-    for count in (formats.MAX_SAVED, 300):
-        state = _many(count, formats.MAX_SAVED_TEXT - 4)
+    for count in (files.MAX_SAVED, 300):
+        state = _many(count, files.MAX_SAVED_TEXT - 4)
         formats.save(path, state, metadata={"": ""})
         assert len(formats.load(path)) == count
     before = path.read_bytes()
     with pytest.raises(FormatError, match="names and metadata take 1,048,577 bytes"):
         formats.save(path, state, metadata={"": "z"})
     with pytest.raises(FormatError, match="8,001 arrays"):
-        formats.save(path, {str(i): np.zeros(0) for i in range(formats.MAX_SAVED + 1)})
+        formats.save(path, {str(i): np.zeros(0) for i in range(files.MAX_SAVED + 1)})
     assert path.read_bytes() == before
