@@ -207,7 +207,7 @@ def _words(folder: Folder, name: str) -> list[str]:
 def _lines(folder: Folder, name: str) -> list[str]:
     """The lines of a file, none if it cannot be read."""
     try:
-        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
+        with open(os.path.join(folder, name), "rb", buffering=0) as file:
+            return file.readall().decode(errors="replace").splitlines()
     except OSError:
         return []

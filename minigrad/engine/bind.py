@@ -17,7 +17,6 @@ from minigrad.arrays import Array
 from minigrad.engine.blocks import BLOCKS, gated_stages, slope_of, stages_of
 from minigrad.engine.graph import Constant, Graph, Ref, Step, has_constants
 from minigrad.engine.memory import in_order, is_alias
-from minigrad.engine.schedule import has_numbers
 from minigrad.engine.slab import Slab
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.cython._convolution import adopt, bind_conv2d, pack, packed_bytes
@@ -87,19 +86,13 @@ class Packed:
 
     def _missing(self, step: Step) -> int:
         """The bytes that the weights of a step take, unless they are packed already."""
-        size, spec = _packed_bytes(step), step.params.get("spec", PLAIN)
-        if not size or step.filters.ready(spec.groups) is not None:
+        if step.op not in ("conv2d", "linear") or not has_constants(step):
             return 0
-        return size if self._home(step.filters, spec) is None else 0
-
-
-def _packed_bytes(step: Step) -> int:
-    """What the weights of a convolution that is not depthwise take, packed."""
-    if step.op not in ("conv2d", "linear") or not has_constants(step):
-        return 0
-    w, spec = step.filters, step.params.get("spec", PLAIN)
-    shape = w.shape if len(w.shape) == 4 else (*w.shape, 1, 1)
-    return 64 + packed_bytes(shape, spec, w.dtype)
+        w, spec = step.filters, step.params.get("spec", PLAIN)
+        if w.ready(spec.groups) is not None or self._home(w, spec) is not None:
+            return 0
+        shape = w.shape if len(w.shape) == 4 else (*w.shape, 1, 1)
+        return 64 + packed_bytes(shape, spec, w.dtype)
 
 
 def as_maps(x: Array) -> Array:
@@ -115,7 +108,8 @@ def has_kernel(step: Step) -> bool:
 
     It never sees an empty array: what a step makes of one, its definition says.
     """
-    if not has_numbers(step) or any(ref.dtype != step.output.dtype for ref in step.refs()):
+    dtype = step.output.dtype
+    if any(0 in ref.shape or ref.dtype != dtype for ref in step.refs()):
         return False
     if step.op == "reshape" and not (is_alias(step) or _is_one_copy(step)):
         return False

@@ -147,7 +147,8 @@ def recognise(graph: Graph) -> tuple[Graph, list[Note]]:
             streams, why = verdict(block)
             notes.append(Note(pattern.name.replace("_", " "), block.layer, streams, why))
             if streams:
-                steps = {k: s for k, s in steps.items() if k not in chain or k == number}
+                for k in chain:
+                    del steps[k]
                 steps[number] = block
     return graph.with_steps(dict(sorted(steps.items()))), notes
 

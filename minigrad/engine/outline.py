@@ -34,6 +34,7 @@ VERSION = "4"  # of the format
 LONGEST_NAME = 200
 MOST_STEPS, MOST_OUTPUTS = 1500, 1000  # of a plan in a file: so that reading any takes little time
 MOST_NUMBERS = 1 << 60
+ALONE = Epilogue()  # of a step into which nothing was fused
 Params: TypeAlias = "dict[str, Any]"  # as JSON has them
 Found: TypeAlias = "tuple[Params, Shape] | None"
 Rule: TypeAlias = "Callable[[Sequence[Ref], Params], Found]"
@@ -194,7 +195,7 @@ def _outlined(
             if found is not None:
                 value = Value(number, found[1], start.dtype)
                 read = refs[:1] if op == "broadcast_to" else refs  # the other gives its shape
-                step = Step(op, read, found[0], layer, value, Epilogue(), (last,), ())
+                step = Step(op, read, found[0], layer, value, ALONE, (last,), ())
                 return _fused(step, fused, values) if fused else step
     return None
 

@@ -29,12 +29,13 @@ __all__ = ["read_safetensors", "write_safetensors"]
 MAX_HEADER = 1 << 21  # a tensor needs about 100 bytes
 MAX_DIGITS = 20
 STEPS = 30  # of work for a tensor
-DTYPES = {
+SPELLINGS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
     "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
     "C64": "<c8",
 }  # fmt: skip
-NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items() if name != "BF16"}
+DTYPES = {name: np.dtype(spelling) for name, spelling in SPELLINGS.items()}
+NAMES = {dtype: name for name, dtype in DTYPES.items() if name != "BF16"}
 
 
 class Tensor(NamedTuple):
@@ -130,7 +131,7 @@ def _tensor(name: str, entry: object, budget: Budget) -> Tensor:
             raise FormatError(f"{what} is not described by dtype, shape and data_offsets")
     if dtype not in DTYPES:
         raise FormatError(f"{what} is of dtype {quote(dtype)}, which NumPy does not have")
-    nbytes = byte_count(shape, np.dtype(DTYPES[dtype]).itemsize, what)
+    nbytes = byte_count(shape, DTYPES[dtype].itemsize, what)
     if not 0 <= begin <= end or nbytes != end - begin:
         raise FormatError(f"{what} has {end - begin:,} bytes in the file, and {nbytes:,} by shape")
     return Tensor(name, dtype, tuple(shape), begin, end)
@@ -149,7 +150,7 @@ def _check_gapless(tensors: list[Tensor], size: int) -> None:
 
 def _read_tensor(source: Source, start: int, tensor: Tensor) -> Array:
     raw = source.read(start + tensor.begin, tensor.end - tensor.begin)
-    flat = numbers_from(raw, np.dtype(DTYPES[tensor.dtype]), tensor.what)
+    flat = numbers_from(raw, DTYPES[tensor.dtype], tensor.what)
     return (widen_bfloat16(flat) if tensor.dtype == "BF16" else flat).reshape(tensor.shape)
 
 
