@@ -4,7 +4,8 @@
 ``collections.namedtuple`` the text of a constructor.  That takes longer than all else about a
 class, and a process that starts from a plan makes two dozen of them.  The ``NamedTuple`` here
 keeps annotations as they are written (the file that has the class must postpone them), gives all
-classes one constructor, and is the same otherwise; type checkers see that of ``typing``.
+classes one constructor, and is the same otherwise, down to the getters of its fields; type
+checkers see that of ``typing``.
 
 >>> class Pair(NamedTuple):
 ...     first: int
@@ -15,7 +16,6 @@ classes one constructor, and is the same otherwise; type checkers see that of ``
 
 from __future__ import annotations
 
-from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ __all__ = ["NamedTuple"]
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 else:
+    from collections import _tuplegetter
 
     class _Record(tuple):
         """What all of them do; ``_fields`` and ``_field_defaults`` are each one's own."""
@@ -77,7 +78,7 @@ else:
             if list(fields[len(fields) - len(given) :]) != given:
                 raise TypeError(f"{name}: a field without a default follows one with a default")
             defaults = {field: body.pop(field) for field in given}
-            places = {field: property(itemgetter(k)) for k, field in enumerate(fields)}
+            places = {field: _tuplegetter(k, None) for k, field in enumerate(fields)}
             known = {"_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
             return type(name, (_Record,), {"__slots__": (), **known, **places, **body})
 
