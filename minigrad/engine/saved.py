@@ -101,7 +101,7 @@ class Saved:
             raise FormatError("the plan says of tensors that are not there that they are packed")
         check_read_as_filters(packed, self.steps)
         floats = {name: array for name, array in state.items() if array.dtype in FLOATS}
-        constants = {name: Constant(array) for name, array in floats.items()}
+        constants = {name: Constant(array) for name, array in floats.items() if name not in packed}
         for name, described in packed.items():
             constants[name] = filters_of(name, state[name], described, self.register)
         return constants
