@@ -55,6 +55,17 @@ LARGE = {
         (3, 110, 25, 23), (120, 55, 3, 3), stride=2, padding=1, groups=2
     ),
     "copied, one row": problem((1, 50, 1, 900), (52, 50, 1, 1)),
+    "blocks apart": problem((9, 5, 21, 20), (37, 5, 1, 1)),
+    "blocks apart, 3x1, stride 2": problem(
+        (9, 17, 43, 41), (18, 17, 3, 1), stride=2, padding=(1, 0)
+    ),
+    "blocks apart, stem": problem((5, 3, 60, 61), (40, 3, 3, 3), stride=2, padding=1),
+    "blocks apart, wide": problem((2, 3, 3, 830), (19, 3, 1, 3), padding=(0, 1)),
+    "blocks apart, grouped": problem((9, 24, 20, 21), (20, 12, 1, 1), groups=2),
+    "depthwise, many blocks": problem((9, 35, 22, 23), (35, 1, 3, 3), padding=1, groups=35),
+    "depthwise, many blocks, stride 2": problem(
+        (7, 17, 51, 40), (17, 1, 5, 5), stride=2, padding=2, groups=17
+    ),
     "depthwise 3x3": problem((2, 70, 14, 27), (70, 1, 3, 3), padding=1, groups=70),
     "depthwise 3x3, stride 2": problem(
         (2, 37, 15, 28), (37, 1, 3, 3), stride=2, padding=1, groups=37
@@ -363,3 +374,32 @@ def test_a_remainder_of_one_tap_is_no_line_unless_it_begins_with_the_map(dtype):
             reference.conv2d_weight_grad(g, x, p.w_shape, p.spec),
         ), strict=True):  # fmt: skip
             np.testing.assert_array_equal(got, expected)
+
+
+# A batch of maps that no cache holds, of which tiles fetch what comes next; one of them alone fits.
+DISTANT = {
+    "pointwise": problem((4, 16, 229, 230), (17, 16, 1, 1)),
+    "pointwise, stride 2": problem((4, 16, 229, 230), (5, 16, 1, 1), stride=2),
+    "dense 1x3": problem((4, 16, 229, 230), (16, 16, 1, 3), padding=(0, 1)),
+    "depthwise 3x3": problem((4, 17, 229, 230), (17, 1, 3, 3), padding=1, groups=17),
+    "depthwise 5x5": problem((4, 17, 229, 230), (17, 1, 5, 5), padding=2, groups=17),
+    "depthwise 3x3, stride 2": problem(
+        (4, 17, 229, 230), (17, 1, 3, 3), stride=2, padding=1, groups=17
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("name", DISTANT)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_maps_from_memory_give_the_bits_of_each_alone(name, threads):
+    p = DISTANT[name]
+    x, w, _, g = p.arrays()
+    forward = getattr(cython, f"{classify(p.spec, p.w_shape)}_conv2d")
+    y = forward(x, w, None, p.spec, threads=threads)
+    dx = of(p, "input_grad")(g, w, p.x_shape, p.spec, threads=threads)
+    for n in range(len(x)):
+        one = slice(n, n + 1)
+        same_bits(y[one], forward(x[one], w, None, p.spec))
+        alone = of(p, "input_grad")(g[one], w, (1, *p.x_shape[1:]), p.spec)
+        same_bits(dx[one], alone)
