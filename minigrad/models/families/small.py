@@ -11,7 +11,7 @@ pooled, as in SqueezeNext's networks.
 | stem  | 3x3, 16 channels, stride 1                     | 3x3, 32 channels, stride 1            |
 | pool  |                                                | 3x3, stride 2                         |
 | 1     | 3, 24, 2, 2                                    | 64, 3, 1                              |
-| 2     | 4, 48, 3, 2                                    | 128, 3, 2                             |
+| 2     | 4, 48, 3, 2                                    | 192, 3, 2                             |
 | 3     | 4, 96, 2, 1                                    |                                       |
 | head  | 1x1, 256 channels                              | 1x1, 256 channels                     |
 """
@@ -37,7 +37,7 @@ STEMS = {"inverted residual": 16, "SqueezeNeXt": 32}
 TABLES = {
     # expand ratio (0: a SqueezeNeXt block), channels, blocks, stride
     "inverted residual": ((3, 24, 2, 2), (4, 48, 3, 2), (4, 96, 2, 1)),
-    "SqueezeNeXt": ((0, 64, 3, 1), (0, 128, 3, 2)),
+    "SqueezeNeXt": ((0, 64, 3, 1), (0, 192, 3, 2)),
 }
 Row = tuple[int, int, int, int]
 
