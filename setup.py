@@ -3,6 +3,7 @@
 One extension module per instruction set, each made of the same templates:
 
     ext/*.pyx.tp --Tempita--> build/core/<level>.pyx --Cython--> <level>.c --cc--> _ext/<level>
+    minigrad/kernels/polynomials.py --> build/core/polynomials.h, which ext/vmath.h includes
 
 To add compiled operations: write ext/<name>.pyx.tp and add <name> to TEMPLATES.  The
 templates follow one another in one module, so what an earlier one defines is at hand.  A
@@ -34,6 +35,7 @@ TEMPLATES += ["copies", "pairs", "resample", "blocks", "edges", "executor"]
 TEMPLATES += ["batch_norm", "training"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
+POLYNOMIALS = "minigrad/kernels/polynomials.py"  # becomes a header too, in build/core
 
 # Depthwise windows with kernels of their own, (kernel, stride), and how many input columns
 # lie outside the map, to the left and to the right, with the usual padding.
@@ -179,8 +181,8 @@ def extension(name: str, sources: list[str], flags: list[str]) -> Extension:
     return Extension(
         f"minigrad.kernels.cython._ext.{name}",
         sources,
-        depends=HEADERS,
-        include_dirs=["ext"],
+        depends=[*HEADERS, POLYNOMIALS],
+        include_dirs=["ext", "build/core"],
         extra_compile_args=FLAGS + flags,
         extra_link_args=[] if platform.system() == "Windows" else ["-s", "-pthread"],
     )
@@ -213,6 +215,15 @@ def expand(level: str, templates: list[str], path: Path) -> None:
     write_if_changed(path, text)
 
 
+def polynomials() -> str:
+    """The header of the tables that ext/vmath.h reads."""
+    return "\n".join(
+        f"static const {c} {name}_{element}[] = {{{', '.join(numbers)}}};"
+        for element, c, *_ in TABLES["FLOATS"]
+        for name, numbers in runpy.run_path(POLYNOMIALS)["POLYNOMIALS"][element].items()
+    )
+
+
 class BuildCore(build_ext):
     """Templates to Cython to C, then the compiler, the levels side by side."""
 
@@ -230,6 +241,7 @@ class BuildCore(build_ext):
                   "compiled core; `minigrad doctor` says what that costs")  # fmt: skip
             self.extensions = []
             return
+        write_if_changed(Path("build/core/polynomials.h"), polynomials() + "\n")
         flags = [flag for flag in FLAGS_OF_GCC if self.accepts(flag)]
         for ext, source in zip(self.extensions, self.to_c(), strict=True):
             ext.sources = [source]

@@ -1,4 +1,4 @@
-"""Where the polynomials of vmath.h come from: ``python ext/coefficients.py`` prints its tables.
+"""Where kernels/polynomials.py comes from: ``python ext/coefficients.py`` prints its tables.
 
 Two functions are needed, on a short interval each (the first on two, the shorter of which
 goes with the table of 2^(j/8)):
@@ -14,6 +14,7 @@ fractions, the series of Q and P included; only the finished coefficient is roun
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Callable
@@ -81,11 +82,11 @@ def as_float(x: Fraction) -> float:
     return value
 
 
-def literal(x: float, suffix: str) -> str:
-    """x in hexadecimal, which C reads without rounding."""
+def literal(x: float) -> str:
+    """x in hexadecimal, which C and Python read without rounding."""
     mantissa, _, exponent = x.hex().partition("p")
     digits = mantissa.rstrip("0").rstrip(".")
-    return f"{digits}p{int(exponent)}{suffix}"
+    return f"{digits}p{int(exponent)}"
 
 
 HALF_LN2 = Fraction(34658, 100000)
@@ -94,14 +95,14 @@ LOG_RANGE = Fraction(295, 10000)
 # Terms of Q, of Q on the shorter interval, and of P; bits of the high part of ln 2, to which
 # an eighth of it, whose n has three bits more, adds none.
 PRECISIONS = {
-    "f32": ("float", "f", as_float, 5, 2, 4, 15),
-    "f64": ("double", "", float, 10, 6, 8, 40),
+    "f32": (as_float, 5, 2, 4, 15),
+    "f64": (float, 10, 6, 8, 40),
 }
 
 
-def tables(dtype: str) -> list[str]:
-    """The lines of vmath.h for one precision."""
-    ctype, suffix, real, q, short, p, bits = PRECISIONS[dtype]
+def tables(dtype: str) -> dict[str, list[str]]:
+    """The tables of one precision."""
+    real, q, short, p, bits = PRECISIONS[dtype]
     eighth = HALF_LN2 / 8
     found = {
         "EXP": [real(c) for c in interpolate(exp_tail, -HALF_LN2, HALF_LN2, q)],
@@ -111,17 +112,8 @@ def tables(dtype: str) -> list[str]:
         "LN2": list(split_ln2(bits, real)),
         "EIGHTH": list(split_ln2(bits, real, 8)),
     }
-    return [
-        line
-        for name, values in found.items()
-        for line in (
-            f"static const {ctype} {name}_{dtype}[] = {{",
-            *(f"    {literal(v, suffix)}," for v in values),
-            "};",
-        )
-    ]
+    return {name: [literal(v) for v in values] for name, values in found.items()}
 
 
 if __name__ == "__main__":
-    for dtype in PRECISIONS:
-        print("\n".join(tables(dtype)))
+    print("POLYNOMIALS =", json.dumps({dtype: tables(dtype) for dtype in PRECISIONS}, indent=4))

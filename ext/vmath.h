@@ -39,11 +39,12 @@
  *
  * and silu |x|/2 of the smallest subnormal number beside, where the sigmoid is subnormal.
  *
- * The tables were made by ext/coefficients.py.
+ * The tables (EXP, LN2, ...) stand in minigrad/kernels/polynomials.py.
  */
 #ifndef MINIGRAD_VMATH_H
 #define MINIGRAD_VMATH_H
 
+#include "polynomials.h"   /* which setup.py makes of minigrad/kernels/polynomials.py */
 #include "vec.h"
 
 enum activation {
@@ -56,90 +57,6 @@ enum activation {
     ACT_SILU,
     ACT_TANH,
     ACT_PRELU
-};
-
-static const float EXP_f32[] = {
-    0x1p-1f,
-    0x1.5554dcp-3f,
-    0x1.55551ap-5f,
-    0x1.120b76p-7f,
-    0x1.6d111p-10f,
-};
-static const float SHORT_f32[] = {
-    0x1.00052p-1f,
-    0x1.55596ep-3f,
-};
-static const float ROOTS_f32[] = {
-    0x1p0f,
-    0x1.172b84p0f,
-    0x1.306fep0f,
-    0x1.4bfdaep0f,
-    0x1.6a09e6p0f,
-    0x1.8ace54p0f,
-    0x1.ae89fap0f,
-    0x1.d5818ep0f,
-};
-static const float LOG_f32[] = {
-    0x1.555556p-1f,
-    0x1.9999ecp-2f,
-    0x1.245c08p-2f,
-    0x1.dddbaap-3f,
-};
-static const float LN2_f32[] = {
-    0x1.62e4p-1f,
-    0x1.7f7d1cp-20f,
-};
-static const float EIGHTH_f32[] = {
-    0x1.62ep-4f,
-    0x1.0bfbe8p-18f,
-};
-static const double EXP_f64[] = {
-    0x1.0000000000001p-1,
-    0x1.5555555555556p-3,
-    0x1.5555555553d7ep-5,
-    0x1.11111111109bbp-7,
-    0x1.6c16c17884cf8p-10,
-    0x1.a01a01a7bfc8fp-13,
-    0x1.a019b9203cd48p-16,
-    0x1.71de0dba1f5p-19,
-    0x1.2891761619dcep-22,
-    0x1.af3896df537eep-26,
-};
-static const double SHORT_f64[] = {
-    0x1.000000000002fp-1,
-    0x1.555555555556ap-3,
-    0x1.5555554e8f77dp-5,
-    0x1.1111110e0e76dp-7,
-    0x1.6c1b72a6dd17dp-10,
-    0x1.a01e2d6166846p-13,
-};
-static const double ROOTS_f64[] = {
-    0x1p0,
-    0x1.172b83c7d517bp0,
-    0x1.306fe0a31b715p0,
-    0x1.4bfdad5362a27p0,
-    0x1.6a09e667f3bcdp0,
-    0x1.8ace5422aa0dbp0,
-    0x1.ae89f995ad3adp0,
-    0x1.d5818dcfba487p0,
-};
-static const double LOG_f64[] = {
-    0x1.5555555555555p-1,
-    0x1.9999999999a3ap-2,
-    0x1.24924924766bap-2,
-    0x1.c71c720201bf9p-3,
-    0x1.745cf8bf23ce2p-3,
-    0x1.3b1c43f226a3p-3,
-    0x1.0fbd1232ee60ap-3,
-    0x1.0c135903f19f3p-3,
-};
-static const double LN2_f64[] = {
-    0x1.62e42fefa2p-1,
-    0x1.9ef35793c7673p-41,
-};
-static const double EIGHTH_f64[] = {
-    0x1.62e42fefap-4,
-    0x1.cf79abc9e3b3ap-43,
 };
 
 /* Numbers seen as their bits.  where(m, a, b) is a in the lanes of the mask, b elsewhere. */

@@ -5,7 +5,10 @@ checks       what a call must fulfil
 tables       constants, element types, functions of one number, which ext/ reads too
 dispatch     which backend's function runs
 reference    the definition, in plain loops
-softmax      softmax and its gradients, of a backend's exp, log and sums
+layout       how arrays lie in memory
+formulas     activations and slopes, for NumPy and Numba
+polynomials  what exp, log and the sigmoid are made of, which ext/ reads too
+sums, softmax, batch_norm    the same functions, of a backend's sums, exp and log
 numpy, numba, cython    the others, in files of the same names (that of cython calls ext/)
 
 What may be changed: ``contract`` and ``tables`` say what results are: a change there is a

@@ -1,18 +1,16 @@
-"""Sums in an order that the shape alone decides, and what is made of them.
+"""Sums in an order that the shape alone decides (``kernels/sums``), and what is made of them.
 
 The rule is in ``kernels/contract.py``, the kernels in ext/reduce.pyx.tp.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 
 from minigrad.arrays import Array
 from minigrad.kernels.cython.core import core
-from minigrad.kernels.cython.layout import dense, nchw, pixels, regular
+from minigrad.kernels.cython.layout import dense, pixels
+from minigrad.kernels.sums import Sums
 from minigrad.threads import num_threads
 
 __all__ = [
@@ -64,43 +62,18 @@ def _softmax_input_grad(g: Array, y: Array, logarithm: bool) -> Array:
     return dx
 
 
-def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
-    """The sum over ``axes``, in the order that the contract fixes."""
-    axes = tuple(sorted(a % x.ndim for a in axes))
-    if not axes:
-        copy: Array = x.copy()
-        return copy
-    kept = tuple(k for k in range(x.ndim) if k not in axes)
-    in_columns = x.ndim - 1 in kept or (x.ndim == 4 and 1 in kept)
-    y = (_column_sums if in_columns else _row_sums)(x, axes, kept)
-    return np.expand_dims(y, axes) if keepdims else y
-
-
-def _column_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
-    """Lanes run across the kept axis whose numbers are neighbours."""
-    inner = kept[0]
-    if len(kept) > 1:
-        inner = min(kept, key=lambda k: (x.shape[k] == 1, abs(x.strides[k])))
-    if not regular(x) or (x.strides[inner] != x.itemsize and x.shape[inner] > 1):
-        inner = kept[-1] if kept[-1] == x.ndim - 1 else 1
-        x = nchw(pixels(x)) if inner == 1 and x.ndim == 4 else dense(x)
-    outer = tuple(k for k in kept if k != inner)
-    shape = [x.shape[k] for k in (*outer, inner)]
-    y = np.empty(shape, x.dtype)
+def _columns(x: Array) -> Array:
+    y = np.empty((x.shape[0], x.shape[2]), x.dtype)
     if y.size:
-        batch, length = math.prod(shape[:-1]), math.prod(x.shape[k] for k in axes)
-        columns = x.transpose(*outer, *axes, inner).reshape(batch, length, shape[-1])
-        core.column_sums(columns, y.reshape(batch, shape[-1]), None, num_threads())
-    back: Array = y.transpose([(*outer, inner).index(k) for k in kept])
-    return back
+        core.column_sums(x, y, None, num_threads())
+    return y
 
 
-def _row_sums(x: Array, axes: tuple[int, ...], kept: tuple[int, ...]) -> Array:
-    """16 chains an output, block by block."""
-    shape = [x.shape[k] for k in kept]
-    length = math.prod(x.shape[k] for k in axes)
-    rows = dense(x.transpose(*kept, *axes)).reshape(math.prod(shape), length)
-    y = np.empty(rows.shape[0], x.dtype)
+def _rows(x: Array) -> Array:
+    y = np.empty(x.shape[0], x.dtype)
     if y.size:
-        core.row_sums(rows, y, num_threads())
-    return y.reshape(shape)
+        core.row_sums(x, y, num_threads())
+    return y
+
+
+sum = Sums(_columns, _rows, pixels).sum

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.kernels.contract import PIXELS, Array
-from minigrad.kernels.numba._launch import Job, empty, kernel
+from minigrad.kernels.layout import empty
+from minigrad.kernels.numba._launch import Job, kernel
 from minigrad.kernels.numba._segments import Sweep
 from minigrad.kernels.numba._template import Template, entry, template
 from minigrad.kernels.numba._vectors import LANES, SIZE, load, splat, store

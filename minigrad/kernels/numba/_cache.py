@@ -27,10 +27,10 @@ __all__ = ["KernelCache"]
 
 _DIGEST = hashlib.sha256().digest_size
 
-# What is compiled depends on every file here: a change in one makes what was cached unusable.
-_SOURCES = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-).digest()
+# What is compiled depends on every file here, and on the formulas and tables beside: a change in
+# one makes what was cached unusable.
+_FILES = [path for i in (0, 1) for path in sorted(Path(__file__).parents[i].glob("*.py"))]
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in _FILES)).digest()
 
 
 class KernelCache:

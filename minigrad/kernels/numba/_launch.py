@@ -18,12 +18,11 @@ import ctypes
 import functools
 import importlib
 import itertools
-import math
 import os
 import time
 import warnings
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -42,12 +41,10 @@ from minigrad.kernels.numba._cache import KernelCache
 from minigrad.kernels.numba._compiler import Compiler
 from minigrad.kernels.numba._template import Template
 from minigrad.kernels.numba._vectors import Vector, call, take
-from minigrad.resources import check_memory
 from minigrad.threads import num_threads
 
-__all__ = ["Job", "Kernel", "empty", "kernel", "kernel_of", "lanes_of", "run", "vector_bytes"]
+__all__ = ["Job", "Kernel", "kernel", "kernel_of", "lanes_of", "run", "vector_bytes"]
 
-_LINE = 64  # bytes of a cache line
 _LONG = 1 << 22  # bytes that a job touches, from which on it may be long
 _PIECES = 32  # into which a long job is cut before it is known how long it is
 _PIECE = 0.025  # seconds that a piece of a long job takes
@@ -179,15 +176,6 @@ if ctypes.c_int64.from_address(id(_probe) + _HEAD).value == _probe.ctypes.data:
 
     def address(array: Array) -> int:
         return ctypes.c_int64.from_address(id(array) + _HEAD).value
-
-
-def empty(shape: Sequence[int], dtype: Any) -> Array:
-    """An uninitialised array that begins on a cache line: no vector of it lies across two."""
-    size, count = np.dtype(dtype).itemsize, math.prod(shape)
-    check_memory(count * size, "a map of shape", tuple(shape))
-    memory = np.empty(count + _LINE // size, dtype)
-    start = -address(memory) % _LINE // size
-    return memory[start : start + count].reshape(shape)
 
 
 # The words of a job that is shared out: the next task that no thread has taken, the address of

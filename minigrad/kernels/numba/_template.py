@@ -7,7 +7,7 @@
     unroll     ``for m in unroll(range(M)):`` is written out, m a number in each copy
     y[m, v]    is a variable of its own, y_0_1, if ``y = registers()``
     job.out    is a word of a table, if ``job: Gather`` is a NamedTuple of words
-    tile[M, V] is another template with these constants; ``exp(x)`` one without any
+    tile[M, V] is another template with these constants; ``exp(x)`` any function, one without
     branch     ``tile[branch(n < LANES, 1, V)](...)`` is an if with a call for each of the two
 
 It is the syntax tree that changes, so every line keeps its place in its file.
@@ -90,7 +90,7 @@ class Template:
     def compiled(self, vector: Vector, constants: tuple[Hashable, ...]) -> Callable[..., object]:
         """The function as an intrinsic, which puts it into the module of its caller."""
         definition = _definition(self.function)
-        inline, count = getattr(definition.returns, "id", "") == "Vec", len(definition.args.args)
+        inline, count = isinstance(definition.returns, ast.Name), len(definition.args.args)
         homes: weakref.WeakKeyDictionary[CodeLibrary, FunctionDescriptor] = (
             weakref.WeakKeyDictionary()
         )
@@ -121,6 +121,7 @@ class Template:
         names = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
         fixed = vector.constants | dict(zip(names, self.fixed + constants, strict=True))
         scope = self.function.__globals__ | fixed
+        scope |= {k: Template(f) for k, f in scope.items() if inspect.isfunction(f)}
         definition = _definition(self.function)
         expanded = Expansion(definition, scope, vector).visit(definition)
         file = self.function.__code__.co_filename

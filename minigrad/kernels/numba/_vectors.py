@@ -390,5 +390,6 @@ OPERATORS = {
     ast.LShift: _arithmetic("shl", "shl"), ast.RShift: _arithmetic("lshr", "lshr"),
     ast.Lt: _comparison("<"), ast.LtE: _comparison("<="), ast.Gt: _comparison(">"),
     ast.GtE: _comparison(">="), ast.Eq: _comparison("=="), "min": _either("<"), "max": _either(">"),
+    "minimum": _either("<"), "maximum": _either(">"), "where": where,
     ast.Attribute: word,
 }  # fmt: skip

@@ -26,7 +26,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad.kernels.contract import Array
-from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, vector_bytes
+from minigrad.kernels.layout import empty, nchw
+from minigrad.kernels.numba._launch import Job, kernel, lanes_of, vector_bytes
 from minigrad.kernels.numba._segments import Segment, Sweep
 from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 
@@ -112,8 +113,7 @@ class TapSum:
         out = empty(self.shape, self.zeros.dtype)
         if out.size:
             self.job.on(out, source, self.pack(weights), self._start(bias)).run()
-        result: Array = out.transpose(0, 3, 1, 2)
-        return result
+        return nchw(out)
 
     def _start(self, bias: Array | None) -> Array:
         """The biases of each group, padded."""

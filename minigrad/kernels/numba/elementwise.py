@@ -1,4 +1,6 @@
-"""Functions of one number, on arrays in whatever memory order; formulas in ``_vmath``.
+"""Functions of one number, on arrays in whatever memory order.
+
+Their formulas stand in ``kernels/formulas`` and ``_vmath``.
 
 A function of the contract is made here for each that ``tables.FUNCTIONS_OF_ONE`` names, and
 for the input gradient of each that has one.
@@ -9,12 +11,12 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable
 
-import numpy as np
-
+from minigrad.kernels import formulas
 from minigrad.kernels.contract import Array, functions_of_one, in_one_order
+from minigrad.kernels.layout import in_order_of
 from minigrad.kernels.numba import _vmath
 from minigrad.kernels.numba._launch import kernel, run
-from minigrad.kernels.numba._template import Template
+from minigrad.kernels.numba._template import Template, template
 from minigrad.kernels.numba._vectors import LANES, SIZE, load, store
 
 NUMBERS = 16_384  # of one task
@@ -22,25 +24,16 @@ NUMBERS = 16_384  # of one task
 
 def _made(name: str) -> Callable[..., Array]:
     """The function (x) -> y, or the slope (g, x) -> dx."""
-    formula = getattr(_vmath, name)
+    formula = template(getattr(_vmath, name, None) or getattr(formulas, name))
 
     def function(*arrays: Array) -> Array:
         at, y = in_one_order(arrays[-1])
-        g = _like(at, arrays[0]) if len(arrays) > 1 else 0
+        g = in_order_of(at, arrays[0]) if len(arrays) > 1 else 0
         words = Elementwise(y, at, g, at.size)
         run(each_number.of(at.dtype, formula, len(arrays)), words, -(-at.size // NUMBERS))
         return y
 
     return function
-
-
-def _like(x: Array, g: Array) -> Array:
-    """g in the memory order of x."""
-    if g.strides == x.strides and g.flags.aligned:
-        return g
-    copy = np.empty_like(x)
-    copy[...] = g
-    return copy
 
 
 _MADE = functions_of_one(_made, _made)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.kernels.contract import Array
-from minigrad.kernels.numba._launch import Job, empty, kernel, lanes_of, run
+from minigrad.kernels.layout import empty
+from minigrad.kernels.numba._launch import Job, kernel, lanes_of, run
 from minigrad.kernels.numba._template import branch, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip

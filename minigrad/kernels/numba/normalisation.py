@@ -4,9 +4,7 @@
     dx = scale ((g - a) - xhat b),  xhat = (x - mean) r
     sum x, sum (x - mean)^2;   sum g and sum g (x - mean)    over all pixels of a batch
 
-Lanes are channels.  What happens to each number is rounded operation by operation, in the
-order of the formula.  The sums, means and variances are kept in float64 (``reductions``),
-and rounded once.
+Lanes are channels.  What is made of these stands in ``kernels/batch_norm``.
 """
 
 from __future__ import annotations
@@ -16,76 +14,60 @@ from collections import namedtuple
 
 import numpy as np
 
+from minigrad.kernels.batch_norm import BatchNorm
 from minigrad.kernels.contract import Array
+from minigrad.kernels.layout import dense
 from minigrad.kernels.numba._launch import kernel, run
 from minigrad.kernels.numba._template import registers, unroll
 from minigrad.kernels.numba._vectors import LANES, SIZE, load, store
+from minigrad.kernels.numba.elementwise import NUMBERS
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.numba.reductions import column_sums
-
-_NUMBERS = 16_384  # of one task
-
-
-def batch_norm(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> Array:
-    """y = (x - mean) scale + beta, scale = gamma / sqrt(var + eps): every operation rounded."""
-    scale = gamma / np.sqrt(var + x.dtype.type(eps))
-    return _each(x, None, mean, scale, beta)
-
-
-def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
-    """mean = sum x / m and var = sum (x - mean)^2 / m of each channel, m = N H W."""
-    pixels = _pixels(x)
-    count = np.float64(pixels.shape[1])
-    mean = column_sums("plain", pixels)[0][0] / count
-    var = column_sums("square", pixels, mean=mean)[0][0] / count
-    return mean.astype(x.dtype), var.astype(x.dtype)
-
-
-def batch_norm_sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
-    """sum g and sum g xhat a channel, xhat = (x - mean) / sqrt(var + eps)."""
-    along, across = _sums(g, x, mean, var, eps)
-    return along.astype(x.dtype), across.astype(x.dtype)
-
-
-def batch_norm_input_grad(
-    g: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float
-) -> Array:
-    """dx = gamma r ((g - mean(g)) - xhat mean(g xhat)), r = 1 / sqrt(var + eps)."""
-    count = np.float64(x.size // max(x.shape[1], 1))
-    a, b = ((s / count).astype(x.dtype) for s in _sums(g, x, mean, var, eps))
-    r = 1 / np.sqrt(var + x.dtype.type(eps))
-    return _each(x, g, mean, r, gamma * r, a, b)
-
-
-def _sums(g: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
-    """sum g and sum g xhat in float64."""
-    along, across = column_sums("product", _pixels(x), _pixels(g), mean)
-    return along[0], across[0] * (1 / np.sqrt(var.astype(np.float64) + eps))
 
 
 def _channels_to_end(x: Array) -> Array:
     """(N, C, ...) as (N, ..., C) in C order."""
-    if x.ndim == 4:
-        return channels_last(x)
-    return np.require(np.moveaxis(x, 1, -1), requirements=["C", "A"])
+    return channels_last(x) if x.ndim == 4 else dense(np.moveaxis(x, 1, -1))
 
 
 def _pixels(x: Array) -> Array:
     """(N, C, ...) as (1, pixels of the batch, C)."""
-    count = math.prod((x.shape[0], *x.shape[2:]))
-    return _channels_to_end(x).reshape(1, count, x.shape[1])
-
-
-def _each(x: Array, g: Array | None, *vectors: Array) -> Array:
-    """The formula at every number."""
     x = _channels_to_end(x)
-    g = x if g is None else _channels_to_end(g)
+    return x.reshape(1, math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _total(x: Array) -> Array:
+    total: Array = column_sums("plain", x)[0][0]
+    return total
+
+
+def _squares(x: Array, mean: Array) -> Array:
+    total: Array = column_sums("square", x, mean=mean)[0][0]
+    return total
+
+
+def _products(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    along, across = column_sums("product", x, g, mean)
+    return along[0], across[0]
+
+
+def _each(g: Array, x: Array, *vectors: Array) -> Array:
+    """The formula at every number; that with three vectors does not read g."""
+    g, x = _channels_to_end(g), _channels_to_end(x)
     y, channels = np.empty_like(x), x.shape[-1]
     if y.size:
-        pixels, each = y.size // channels, max(_NUMBERS // channels, 1)
+        pixels, each = y.size // channels, max(NUMBERS // channels, 1)
         words = Numbers(y, x, g, np.stack(vectors), channels, pixels, each)
         run(each_number.of(y.dtype, len(vectors)), words, -(-pixels // each))
     return np.moveaxis(y, -1, 1)
+
+
+_batch_norm = BatchNorm(
+    _pixels, _total, _squares, _products, lambda x, *vectors: _each(x, x, *vectors), _each
+)
+batch_norm, batch_norm_input_grad = _batch_norm.batch_norm, _batch_norm.batch_norm_input_grad
+batch_norm_statistics = _batch_norm.batch_norm_statistics
+batch_norm_sums = _batch_norm.batch_norm_sums
 
 
 # -- compiled

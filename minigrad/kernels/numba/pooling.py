@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
+from minigrad.kernels.layout import nchw
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
 from minigrad.kernels.numba._segments import Axis, taps_of
 from minigrad.kernels.numba._template import branch, entry, template
@@ -41,7 +42,7 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
     out = window.output_shape(x.shape)
     y, index = _empty(out, x.dtype), _empty(out, np.dtype(np.int64))
     _windows("max", channels_last(x), y, _axes(window, x.shape), index)
-    return _nchw(y), _nchw(index)
+    return nchw(y), nchw(index)
 
 
 def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> Array:
@@ -49,7 +50,7 @@ def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> 
     y = _empty(window.output_shape(x.shape), x.dtype)
     counts = divisor(x.shape, window, count_include_pad).astype(np.int64)
     _windows("mean", channels_last(x), y, _axes(window, x.shape), counts)
-    return _nchw(y)
+    return nchw(y)
 
 
 def avg_pool2d_input_grad(
@@ -60,7 +61,7 @@ def avg_pool2d_input_grad(
     dx = _empty(x_shape, g.dtype)
     share = channels_last(g) / counts[..., None]
     _windows("mean", share, dx, _axes(window, x_shape), _ONE, adjoint=True)
-    return _nchw(dx)
+    return nchw(dx)
 
 
 def global_avg_pool(x: Array) -> Array:
@@ -76,7 +77,7 @@ def max_pool2d_gather(x: Array, index: Array) -> Array:
     at = _places("max_pool2d_gather", index, x.shape)
     y = np.empty(at.shape, x.dtype)
     _at_places(False, channels_last(x), y, at)
-    return _nchw(y)
+    return nchw(y)
 
 
 def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Array:
@@ -85,7 +86,7 @@ def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Arr
     n, c, h, w = x_shape
     dx = np.zeros((n, h, w, c), g.dtype)
     _at_places(True, dx, channels_last(g), at)
-    return _nchw(dx)
+    return nchw(dx)
 
 
 def _places(function: str, index: Array, x_shape: Sequence[int]) -> Array:
@@ -106,12 +107,6 @@ def _empty(shape: Sequence[int], dtype: np.dtype[np.generic]) -> Array:
     """(N, H, W, C) for an NCHW shape."""
     n, c, h, w = shape
     return np.empty((n, h, w, c), dtype)
-
-
-def _nchw(y: Array) -> Array:
-    """The (N, C, H, W) view of (N, H, W, C)."""
-    view: Array = y.transpose(0, 3, 1, 2)
-    return view
 
 
 def _windows(

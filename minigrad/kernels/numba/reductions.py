@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,44 +22,16 @@ from minigrad.kernels.numba._template import branch, registers, template, unroll
 from minigrad.kernels.numba._vectors import (  # isort: skip
     BYTES, LANES, SIZE, Vec, down, fma, load, load_wide, splat, store, where, widen,
 )  # fmt: skip
+from minigrad.kernels.layout import dense
 from minigrad.kernels.numba.layout import channels_last
 from minigrad.kernels.softmax import Softmax
+from minigrad.kernels.sums import Sums
 
 WIDE = 4  # vectors of a task of columns
 _F64 = np.dtype(np.float64)
 
 
 # -- on arrays
-
-
-def sum(x: Array, axes: Sequence[int], keepdims: bool) -> Array:
-    """The sum over ``axes``, its terms in row-major order."""
-    axes = tuple(sorted(a % x.ndim for a in axes))
-    if not axes:
-        return np.array(x)
-    kept = tuple(k for k in range(x.ndim) if k not in axes)
-    by_channel = x.ndim == 4 and 1 in kept
-    if by_channel or x.ndim - 1 in kept:
-        y = _column_sum(x, axes, kept, 1 if by_channel else x.ndim - 1)
-    else:
-        shape = [x.shape[k] for k in kept]
-        rows = np.ascontiguousarray(x.transpose(*kept, *axes))
-        length = math.prod(x.shape[k] for k in axes)
-        y = row_sums(rows.reshape(math.prod(shape), length)).reshape(shape)
-    y = y.astype(x.dtype)
-    return np.expand_dims(y, axes) if keepdims else y
-
-
-def _column_sum(x: Array, axes: tuple[int, ...], kept: tuple[int, ...], inner: int) -> Array:
-    outer = tuple(k for k in kept if k != inner)
-    if inner == 1 and x.ndim == 4:
-        x = channels_last(x).transpose(0, 3, 1, 2)
-    shape = [x.shape[k] for k in (*outer, inner)]
-    length = math.prod(x.shape[k] for k in axes)
-    columns = np.ascontiguousarray(x.transpose(*outer, *axes, inner))
-    (y,) = column_sums("plain", columns.reshape(math.prod(shape[:-1]), length, shape[-1]))
-    back: Array = y.reshape(shape).transpose([(*outer, inner).index(k) for k in kept])
-    return back
 
 
 def column_sums(
@@ -109,7 +80,11 @@ def _joined(sums: Array) -> Array:
     return y
 
 
-# -- softmax
+sum = Sums(
+    lambda x: column_sums("plain", dense(x))[0].astype(x.dtype),
+    lambda x: row_sums(x).astype(x.dtype),
+    channels_last,
+).sum
 
 
 def _along_the_last(x: Array, g: Array | None = None) -> Array:

@@ -1,25 +1,18 @@
 """Functions of one number in NumPy, and their input gradients.
 
-The gradients take, beside the cotangent g, whichever of x and y tells the slope:
-
-    f            dx
-    relu         g where y > 0, else 0
-    relu6        g where 0 < y < 6, else 0
-    hardsigmoid  g / 6 where -3 < x < 3, else 0
-    hardswish    0 where x <= -3, g where x >= 3, else g (2 x + 3) / 6
-    sigmoid      g y (1 - y)
-    tanh         g (1 - y y)
-    silu         g s (x (1 - s) + 1),  s = sigmoid(x)
-
-each operation rounded, in the order written, on every backend.  The g of a NaN is passed on.
+Most are the formulas that every backend has (``kernels/formulas``).  The slope of SiLU, with
+s = sigmoid(x), is g s (x (1 - s) + 1).
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minigrad.kernels import formulas
 from minigrad.kernels.contract import Array
 
 __all__ = [
@@ -34,26 +27,26 @@ def constant(x: Array, value: float) -> Any:
     return x.dtype.type(value)
 
 
-def relu(x: Array) -> Array:
-    """max(x, 0); NaN stays NaN."""
-    y: Array = np.maximum(x, constant(x, 0))
-    return y
+def _evaluated(formula: Callable[..., Any]) -> Callable[..., Array]:
+    """A formula as a function of arrays, those without axes included."""
+
+    @functools.wraps(formula)
+    def function(*arrays: Array) -> Array:
+        shape = arrays[0].shape
+        y: Array = formula(*(arrays if shape else map(np.atleast_1d, arrays)))
+        return y if shape else y.reshape(shape)
+
+    return function
 
 
-def relu6(x: Array) -> Array:
-    """min(max(x, 0), 6)."""
-    y: Array = np.minimum(np.maximum(x, constant(x, 0)), constant(x, 6))
-    return y
-
-
-def hardsigmoid(x: Array) -> Array:
-    """relu6(x + 3) / 6."""
-    return np.asarray(relu6(x + constant(x, 3)) / constant(x, 6))
-
-
-def hardswish(x: Array) -> Array:
-    """x relu6(x + 3) / 6."""
-    return np.asarray(x * relu6(x + constant(x, 3)) / constant(x, 6))
+relu, relu6 = map(_evaluated, (formulas.relu, formulas.relu6))
+hardsigmoid, hardswish = map(_evaluated, (formulas.hardsigmoid, formulas.hardswish))
+relu_input_grad = _evaluated(formulas.relu_input_grad)
+relu6_input_grad = _evaluated(formulas.relu6_input_grad)
+hardsigmoid_input_grad = _evaluated(formulas.hardsigmoid_input_grad)
+hardswish_input_grad = _evaluated(formulas.hardswish_input_grad)
+sigmoid_input_grad = _evaluated(formulas.sigmoid_input_grad)
+tanh_input_grad = _evaluated(formulas.tanh_input_grad)
 
 
 def sigmoid(x: Array) -> Array:
@@ -80,37 +73,6 @@ def exp(x: Array) -> Array:
 def log(x: Array) -> Array:
     """The natural logarithm; NaN below 0, -inf at 0, as IEEE 754 has it."""
     return np.log(x)
-
-
-def relu_input_grad(g: Array, y: Array) -> Array:
-    """g where y > 0, else 0."""
-    return np.where(y <= 0, constant(g, 0), g)
-
-
-def relu6_input_grad(g: Array, y: Array) -> Array:
-    """g where 0 < y < 6, else 0."""
-    return np.where((y <= 0) | (y >= 6), constant(g, 0), g)
-
-
-def hardsigmoid_input_grad(g: Array, x: Array) -> Array:
-    """g / 6 where -3 < x < 3, else 0."""
-    return np.asarray(np.where((x <= -3) | (x >= 3), constant(g, 0), g / constant(g, 6)))
-
-
-def hardswish_input_grad(g: Array, x: Array) -> Array:
-    """0 where x <= -3, g where x >= 3, else g (2 x + 3) / 6."""
-    between = g * (x * constant(x, 2) + constant(x, 3)) / constant(x, 6)
-    return np.asarray(np.where(x <= -3, constant(g, 0), np.where(x >= 3, g, between)))
-
-
-def sigmoid_input_grad(g: Array, y: Array) -> Array:
-    """g y (1 - y)."""
-    return np.asarray(g * y * (constant(y, 1) - y))
-
-
-def tanh_input_grad(g: Array, y: Array) -> Array:
-    """g (1 - y y)."""
-    return np.asarray(g * (constant(y, 1) - y * y))
 
 
 def silu_input_grad(g: Array, x: Array) -> Array:
