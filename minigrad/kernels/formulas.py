@@ -1,4 +1,4 @@
-"""Formulas of activations and slopes: NumPy evaluates them, and Numba compiles them.
+"""Formulas of activations, slopes and long sums: NumPy evaluates them, and Numba compiles them.
 
     f            dx
     relu         g where y > 0, else 0
@@ -10,7 +10,7 @@
 
 Each operation is rounded, in the order written, on every backend.  The gradients take, beside
 the cotangent g, whichever of x and y tells the slope; the g of a NaN is passed on.  What is made
-of an exponential is each backend's own.
+of an exponential is each backend's own.  How a long sum is kept in two words, ``contract`` says.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any, TypeAlias
 from numpy import maximum, minimum, where
 
 __all__ = [
-    "hardsigmoid", "hardsigmoid_input_grad", "hardswish", "hardswish_input_grad", "relu", "relu6",
-    "relu6_input_grad", "relu_input_grad", "sigmoid_input_grad", "tanh_input_grad",
+    "both_words", "error", "hardsigmoid", "hardsigmoid_input_grad", "hardswish",
+    "hardswish_input_grad", "relu", "relu6", "relu6_input_grad", "relu_input_grad",
+    "sigmoid_input_grad", "tanh_input_grad",
 ]  # fmt: skip
 
 Numbers: TypeAlias = Any  # an array of NumPy's with at least one axis, or a vector of Numba's
@@ -75,3 +76,14 @@ def sigmoid_input_grad(g: Numbers, y: Numbers) -> Numbers:
 def tanh_input_grad(g: Numbers, y: Numbers) -> Numbers:
     """g (1 - y y)."""
     return g * (1 - y * y)
+
+
+def error(hi: Numbers, b: Numbers, s: Numbers) -> Numbers:
+    """What s = hi + b has lost in rounding (Knuth's TwoSum)."""
+    t = s - hi
+    return (hi - (s - t)) + (b - t)
+
+
+def both_words(hi: Numbers, lo: Numbers) -> Numbers:
+    """hi + lo; an infinite hi has a lo that is no number."""
+    return where(lo == lo, hi + lo, hi)

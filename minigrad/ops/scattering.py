@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minigrad.kernels.contract import CHAIN
+from minigrad.kernels.formulas import both_words, error
 from minigrad.tensor import Array, Shape
 
 __all__ = ["CHAIN", "Part", "added_at"]
@@ -30,8 +31,7 @@ def added_at(shape: Shape, dtype: np.dtype[np.generic], parts: Iterable[Part]) -
         b = np.zeros(hi.shape)
         np.add.at(b, at, values)
         s = hi + b
-        t = s - hi
-        lo += (hi - (s - t)) + (b - t)
+        lo += error(hi, b, s)
         hi[...] = s
-    y: Array = np.where(np.isnan(low), high, high + low).astype(dtype)
+    y: Array = both_words(high, low).astype(dtype)
     return y

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.kernels.contract import PIXELS, Array
+from minigrad.kernels.formulas import both_words, error
 from minigrad.kernels.layout import empty
 from minigrad.kernels.numba._launch import Job, kernel
 from minigrad.kernels.numba._segments import Sweep
 from minigrad.kernels.numba._template import Template, entry, template
 from minigrad.kernels.numba._vectors import LANES, SIZE, load, splat, store
-from minigrad.kernels.numba.reductions import both_words, error
 from minigrad.threads import num_threads
 
 __all__ = ["Blocks", "WeightGrad", "blocks_of", "carry", "over_blocks"]

@@ -15,6 +15,7 @@ import pickle
 import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,24 @@ _SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in _FILES)).digest
 class KernelCache:
     """The file of one kernel, in the place that Numba chooses; Numba's compilers use it.
 
+    Where no file can be read or written there is none, and the kernel is compiled each time.
+
     Parameters
     ----------
     function : its source, whose file decides the place
     identity : what the kernel was made with: constants and the width of vectors
-
-    Raises
-    ------
-    RuntimeError
-        If there is no directory that a cache can be written to.
     """
 
     def __init__(self, function: Callable[..., object], identity: object) -> None:
-        place = FunctionCache(function)
-        self._place = place._impl.locator
         machine = cpu_target.target_context.codegen().magic_tuple()
         self._marks = dumps((_SOURCES, machine, repr(identity)))
         name = hashlib.sha256(repr((machine, identity)).encode()).hexdigest()[:16]
-        self._path = Path(place.cache_path) / f"{place._impl.filename_base}.{name}.minigrad"
-        self._found = self._load()
+        self._path: Path | None = None
+        with suppress(RuntimeError):  # Numba knows no directory
+            place = FunctionCache(function)._impl
+            folder = Path(place.locator.get_cache_path())
+            self._path = folder / f"{place.filename_base}.{name}.minigrad"
+        self._found = self._load(self._path) if self._path else None
 
     @property
     def hit(self) -> bool:
@@ -70,23 +70,26 @@ class KernelCache:
 
     def save_overload(self, signature: object, compiled: Any) -> None:
         """Write the file beside its place and move it there, so that no reader sees a part."""
-        self._place.ensure_cache_path()
+        if self._path is None:
+            return
         content = pickle.dumps((self._marks, dumps(compiled._reduce())))
         part = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:16]}")
-        try:
-            part.write_bytes(hashlib.sha256(content).digest() + content)
-            os.replace(part, self._path)
-        finally:
-            part.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_bytes(hashlib.sha256(content).digest() + content)
+                os.replace(part, self._path)
+            finally:
+                part.unlink(missing_ok=True)
 
-    def _load(self) -> Any:
+    def _load(self, path: Path) -> Any:
         try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
+            data = path.read_bytes()
+        except OSError:
             return None
         digest, content = data[:_DIGEST], data[_DIGEST:]
         if hashlib.sha256(content).digest() != digest:
-            _warn(str(self._path.parent))
+            _warn(str(path.parent))
             return None
         marks, payload = pickle.loads(content)
         return pickle.loads(payload) if marks == self._marks else None

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.geometry import ConvSpec, conv_output_shape
 from minigrad.kernels.contract import INNER, Array, classify
+from minigrad.kernels.formulas import both_words, error
 from minigrad.kernels.numba._blocks import WeightGrad
 from minigrad.kernels.numba._segments import Axis, Shape, Sweep
 from minigrad.kernels.numba.dense import TapSum, dense_sum
@@ -62,11 +63,10 @@ def linear(x: Array, w: Array, bias: Array | None) -> Array:
     for block in others:
         b = _product(x[:, block], w[:, block], None)
         s = hi + b
-        t = s - hi
-        lo += (hi - (s - t)) + (b - t)
+        lo += error(hi, b, s)
         hi = s
-    both = hi + lo
-    return np.where(np.isnan(lo), hi, both)
+    y: Array = both_words(hi, lo)
+    return y
 
 
 def _product(x: Array, w: Array, bias: Array | None) -> Array:

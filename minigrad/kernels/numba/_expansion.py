@@ -105,18 +105,15 @@ class Expansion(ast.NodeVisitor):
         pairs = zip(target.elts, item, strict=True)
         return {k: v for part, one in pairs for k, v in self.bound(part, one).items()}
 
-    def visit_If(self, node: ast.If) -> Any:
-        return self.choice(node)
-
-    def visit_IfExp(self, node: ast.IfExp) -> Any:
-        return self.choice(node)
-
-    def choice(self, node: Any) -> Any:
+    def visit_If(self, node: Any) -> Any:
         """The branch that is taken, if that is known."""
         test = self.visit(node.test)
         if isinstance(test, ast.Constant):
             return self.part(node.body if test.value else node.orelse)
         return _at(node, type(node)(test, self.part(node.body), self.part(node.orelse)))
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        return self.visit_If(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.Assign | list[ast.stmt]:
         if _called(node.value) == "registers":

@@ -32,7 +32,6 @@ import numpy as np
 from llvmlite.binding import ffi
 from numba import types
 from numba.core import sigutils
-from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -65,14 +64,12 @@ class Kernel:
         integers = types.void(*[types.int64] * source.__code__.co_argcount)
         signature = sigutils.normalize_signature(integers)
 
-        def make(cache: Any) -> Any:
-            whole = source if cache.hit else self.template.expand(vector, constants)
-            entry: Any = CFunc(whole, signature, {}, {"error_model": "numpy"}, Compiler)
-            entry._cache = cache
-            entry.compile()
-            return entry
-
-        return _cached(make, source, (vector, constants))
+        cache = KernelCache(source, (vector, constants))
+        whole = source if cache.hit else self.template.expand(vector, constants)
+        entry: Any = CFunc(whole, signature, {}, {"error_model": "numpy"}, Compiler)
+        entry._cache = cache
+        entry.compile()
+        return entry
 
 
 def kernel_of(lanes: int) -> Callable[[Callable[..., None]], Kernel]:
@@ -81,18 +78,6 @@ def kernel_of(lanes: int) -> Callable[[Callable[..., None]], Kernel]:
 
 
 kernel = kernel_of(0)  # with the CPU's vectors
-
-
-class _NoCache(NullCache):  # numba's is always empty
-    hit = False
-
-
-def _cached(make: Callable[[Any], Any], source: Callable[..., object], identity: object) -> Any:
-    """What ``make`` gives with the cache of a source; without one, if none can be written."""
-    try:
-        return make(KernelCache(source, identity))
-    except (RuntimeError, OSError):
-        return make(_NoCache())
 
 
 class Job:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
+from minigrad.kernels.formulas import both_words, error
 from minigrad.kernels.layout import nchw
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
 from minigrad.kernels.numba._segments import Axis, taps_of
@@ -30,7 +31,7 @@ from minigrad.kernels.numba._vectors import (  # isort: skip
     BYTES, LANES, SIZE, load, load_masked, narrow, places, splat, store, where, wide, widen, word,
 )  # fmt: skip
 from minigrad.kernels.numba.layout import channels_last
-from minigrad.kernels.numba.reductions import both_words, column_sums, error
+from minigrad.kernels.numba.reductions import column_sums
 from minigrad.kernels.numpy.pooling import divisor
 
 _CHANNELS = 16  # of a task of a gather or scatter: a line of the cache

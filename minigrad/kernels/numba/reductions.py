@@ -15,12 +15,13 @@ from collections import namedtuple
 import numpy as np
 
 from minigrad.kernels.contract import CHAIN, Array
+from minigrad.kernels.formulas import both_words, error
 from minigrad.kernels.numba import elementwise
 from minigrad.kernels.numba._launch import kernel, kernel_of, lanes_of, run
 from minigrad.kernels.numba._template import branch, registers, template, unroll
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
-    BYTES, LANES, SIZE, Vec, down, fma, load, load_wide, splat, store, where, widen,
+    BYTES, LANES, SIZE, Vec, down, fma, load, load_wide, splat, store, widen,
 )  # fmt: skip
 from minigrad.kernels.layout import dense
 from minigrad.kernels.numba.layout import channels_last
@@ -193,19 +194,6 @@ def more(c: Vec, x: int, g: int, n: int, *, PRODUCT: bool, PARTIAL: bool) -> Vec
 
 # The words of a job that adds blocks: y (batch, width), sums (batch, blocks, width).
 Blocks = namedtuple("Blocks", "y sums blocks width")
-
-
-@template
-def error(hi: Vec, b: Vec, s: Vec) -> Vec:
-    """What s = hi + b has lost (TwoSum)."""
-    t = s - hi
-    return (hi - (s - t)) + (b - t)
-
-
-@template
-def both_words(hi: Vec, lo: Vec) -> Vec:
-    """hi + lo; an infinite hi has a lo that is no number."""
-    return where(lo == lo, hi + lo, hi)
 
 
 @kernel_of(lanes=16)
