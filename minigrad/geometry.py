@@ -29,9 +29,11 @@ from minigrad.records import NamedTuple
 
 __all__ = [
     "KINDS",
+    "Axis",
     "ConvSpec",
     "Pads",
     "PoolWindow",
+    "axes",
     "classify",
     "conv_output_shape",
     "conv_spec",
@@ -286,6 +288,41 @@ def valid_range(size: int, out: int, tap: int, stride: int, before: int, dilatio
     return first, max(first, last)
 
 
+class Axis(NamedTuple):
+    """One axis of a window: h = p s - P + a d couples an input h, an output p and a tap a."""
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    before: int
+    dilation: int
+
+    def valid(self, tap: int) -> Pair:
+        """``valid_range`` of a tap."""
+        return valid_range(self.size, self.out, tap, self.stride, self.before, self.dilation)
+
+    def reads(self, p: int) -> list[Pair]:
+        """The taps of an output, with the inputs that they read: (a, h), in ascending order.
+
+        >>> Axis(size=5, out=5, kernel=3, stride=1, before=1, dilation=1).reads(4)
+        [(0, 3), (1, 4)]
+        """
+        start = p * self.stride - self.before
+        reads = [(a, start + a * self.dilation) for a in range(self.kernel)]
+        return [(a, h) for a, h in reads if 0 <= h < self.size]
+
+    def readers(self, h: int) -> list[Pair]:
+        """The taps that reach an input, with the outputs that have them: (a, p), ascending in a.
+
+        >>> Axis(size=5, out=3, kernel=3, stride=2, before=1, dilation=1).readers(3)
+        [(0, 2), (2, 1)]
+        """
+        steps = [(a, h + self.before - a * self.dilation) for a in range(self.kernel)]
+        places = [(a, step // self.stride) for a, step in steps if step % self.stride == 0]
+        return [(a, p) for a, p in places if 0 <= p < self.out]
+
+
 class PoolWindow(NamedTuple):
     """The window of a pool: a ConvSpec without channels, and how sizes are rounded."""
 
@@ -298,6 +335,17 @@ class PoolWindow(NamedTuple):
     def output_shape(self, x_shape: Sequence[int]) -> tuple[int, int, int, int]:
         """(N, C, Ho, Wo) of the pooled map."""
         return _pooled_shape(tuple(x_shape), self)
+
+
+def axes(
+    size: Sequence[int], out: Sequence[int], kernel: Sequence[int], spec: ConvSpec | PoolWindow
+) -> tuple[Axis, Axis]:
+    """Both axes of a window, of the heights and widths of its input, its output and itself."""
+    rows, cols = (
+        Axis(size[i], out[i], kernel[i], spec.stride[i], spec.padding[i][0], spec.dilation[i])
+        for i in (0, 1)
+    )
+    return rows, cols
 
 
 @lru_cache(maxsize=4096)

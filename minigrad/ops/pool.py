@@ -21,7 +21,7 @@ import numpy as np
 
 from minigrad.arguments import flag
 from minigrad.errors import ShapeError
-from minigrad.geometry import Padding, pair, resolve_padding, valid_range
+from minigrad.geometry import Padding, axes, pair, resolve_padding
 from minigrad.kernels import find, run
 from minigrad.kernels.contract import CHAIN, PoolWindow
 from minigrad.ops.axes import broadcast_to
@@ -171,14 +171,14 @@ def _window(
 def _check_no_window_is_empty(x_shape: Shape, window: PoolWindow) -> None:
     """Every window must touch the map: the maximum or the mean of nothing is no number."""
     shape = window.output_shape(x_shape)
-    for axis, out in enumerate(shape[2:]):
-        if window.dilation[axis] == 1 and max(window.padding[axis]) < window.kernel[axis]:
+    both = axes(x_shape[2:], shape[2:], window.kernel, window)
+    for axis, pads in zip(both, window.padding, strict=True):
+        if axis.dilation == 1 and max(pads) < axis.kernel:
             continue  # the first window ends behind the pad, and the last begins before the other
         reached: set[int] = set()
-        for tap in range(window.kernel[axis]):
-            how = window.stride[axis], window.padding[axis][0], window.dilation[axis]
-            reached.update(range(*valid_range(x_shape[2 + axis], out, tap, *how)))
-        if len(reached) < out and x_shape[2 + axis]:
+        for tap in range(axis.kernel):
+            reached.update(range(*axis.valid(tap)))
+        if len(reached) < axis.out and axis.size:
             raise ShapeError(
                 f"pool2d: some window (kernel {window.kernel}, dilation {window.dilation}, "
                 f"padding {window.padding}) touches nothing of {x_shape}"

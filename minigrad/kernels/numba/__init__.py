@@ -17,7 +17,7 @@ core's templates of the same names (``ext/``).  Read in this order:
     _blocks      sums over the pixels of a batch, block by block
     dense_gradients, depthwise_gradients    the weight gradients
     _convolution    all of these on arrays
-    _vmath       the formulas of the functions of one number
+    _vmath       exp, log and what is made of them
     elementwise, reductions, normalisation, pooling    the other functions
 
 Of the three arguments of T a kernel fixes the place of one and sums over what the other two
@@ -29,7 +29,12 @@ becomes a kernel of this package by seven substitutions (types and casts go, add
 bytes, names lose their element).  But the others return registers through pointers, choose
 functions from tables, fetch ahead and go around faults of one C compiler.  They would need a
 translator as long as ``_expansion``, and ``ext/`` with Cython's Tempita on the user's machine.
-What both engines read is ``kernels/tables``.
+What both engines read are ``kernels/tables`` and ``kernels/polynomials``, and both make their
+sums over axes, softmax and batch normalisation of ``kernels/sums``, ``softmax`` and
+``batch_norm``.  The formulas that NumPy has too are compiled from ``kernels/formulas``.
+
+Plain loops, in which LLVM finds the vectors, would be no shorter and, where sums stay in
+registers, slower (benchmarks/README.md).
 
 Importing this package does not import Numba: a function's file is imported when it is asked
 for.

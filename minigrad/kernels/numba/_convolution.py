@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minigrad.geometry import ConvSpec, conv_output_shape
+from minigrad.geometry import ConvSpec, axes, conv_output_shape
 from minigrad.kernels.contract import INNER, Array, classify
 from minigrad.kernels.formulas import both_words, error
 from minigrad.kernels.numba._blocks import WeightGrad
-from minigrad.kernels.numba._segments import Axis, Shape, Sweep
+from minigrad.kernels.numba._segments import Shape, Sweep
 from minigrad.kernels.numba.dense import TapSum, dense_sum
 from minigrad.kernels.numba.dense_gradients import dense_weight_grad
 from minigrad.kernels.numba.depthwise import depthwise_sum
@@ -100,6 +100,5 @@ def _sweep(
 ) -> Sweep:
     maps = [(n, height, width, channels) for n, channels, height, width in (x, y)]
     source, out = maps[::-1] if adjoint else maps
-    s, d, pads = spec.stride, spec.dilation, spec.padding
-    rows, cols = (Axis(x[k + 2], y[k + 2], w[k + 2], s[k], pads[k][0], d[k]) for k in range(2))
+    rows, cols = axes(x[2:], y[2:], w[2:], spec)
     return Sweep(source, out, w, rows, cols, spec.groups, adjoint, dtype)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.geometry import Axis
+
 TapPlaces = tuple[tuple[int, int], ...]
 Shape = tuple[int, ...]
 
@@ -37,17 +39,6 @@ class Segment(NamedTuple):
     length: int
     taps: TapPlaces
     advance: int
-
-
-class Axis(NamedTuple):
-    """One axis of a convolution: sizes of x and y, and h = p s - P + a d between them."""
-
-    size: int
-    out: int
-    kernel: int
-    stride: int
-    before: int
-    dilation: int
 
 
 class Sweep(NamedTuple):
@@ -82,15 +73,8 @@ class Sweep(NamedTuple):
 
 
 def taps_of(axis: Axis, adjoint: bool, position: int) -> TapPlaces:
-    """The taps of an output position p, (a, the h that it reads), or of an input position h."""
-    if adjoint:
-        steps = ((a, position + axis.before - a * axis.dilation) for a in range(axis.kernel))
-        reads = [(a, step // axis.stride) for a, step in steps if step % axis.stride == 0]
-    else:
-        start = position * axis.stride - axis.before
-        reads = [(a, start + a * axis.dilation) for a in range(axis.kernel)]
-    size = axis.out if adjoint else axis.size
-    return tuple((a, read) for a, read in reads if 0 <= read < size)
+    """The taps of an output position, with where they read; or those of an input position."""
+    return tuple((axis.readers if adjoint else axis.reads)(position))
 
 
 @functools.lru_cache(maxsize=1024)

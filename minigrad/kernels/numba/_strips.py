@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.geometry import Axis
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._launch import vector_bytes
-from minigrad.kernels.numba._segments import Axis
 
 __all__ = ["Kind", "Strip", "is_small", "strips_of"]
 

@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.geometry import valid_range
+from minigrad.geometry import Axis
 from minigrad.kernels.contract import Array
 from minigrad.kernels.numba._blocks import WeightGrad, blocks_of, carry, over_blocks
 from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
-from minigrad.kernels.numba._segments import Axis, Sweep
+from minigrad.kernels.numba._segments import Sweep
 from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 from minigrad.kernels.numba._vectors import BYTES, LANES, SIZE, broadcast, fma, load_masked, store
 from minigrad.kernels.numba.dense import Panel, table_of
@@ -134,10 +134,7 @@ def _tile(rows: int, outputs: int, dtype: np.dtype[np.generic]) -> tuple[float, 
 
 def valid_ranges(axis: Axis) -> list[tuple[int, int]]:
     """For each tap the positions [p, p_end) of the output whose input is there."""
-    return [
-        valid_range(axis.size, axis.out, a, axis.stride, axis.before, axis.dilation)
-        for a in range(axis.kernel)
-    ]
+    return [axis.valid(a) for a in range(axis.kernel)]
 
 
 def _taps(rows: Axis, cols: Axis, x: Side, turned: bool, width: int) -> Array:

@@ -21,10 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.geometry import Axis
 from minigrad.kernels.contract import PIXELS, Array
 from minigrad.kernels.numba._blocks import WeightGrad, blocks_of, carry, over_blocks
 from minigrad.kernels.numba._launch import Job, lanes_of, vector_bytes
-from minigrad.kernels.numba._segments import Axis, Sweep
+from minigrad.kernels.numba._segments import Sweep
 from minigrad.kernels.numba._strips import Kind, is_small
 from minigrad.kernels.numba._template import branch, entry, registers, template, unroll
 from minigrad.kernels.numba._vectors import BYTES, LANES, fma, load_masked, step, store

@@ -20,11 +20,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minigrad.geometry import Axis, axes
 from minigrad.kernels.contract import CHAIN, Array, PoolWindow, check_places
 from minigrad.kernels.formulas import both_words, error
 from minigrad.kernels.layout import nchw
 from minigrad.kernels.numba._launch import kernel, kernel_of, run
-from minigrad.kernels.numba._segments import Axis, taps_of
+from minigrad.kernels.numba._segments import taps_of
 from minigrad.kernels.numba._template import branch, entry, template
 
 from minigrad.kernels.numba._vectors import (  # isort: skip
@@ -42,7 +43,7 @@ def max_pool2d(x: Array, window: PoolWindow) -> tuple[Array, Array]:
     """The maximum of each window, and h W + v of the first; NaN is above all."""
     out = window.output_shape(x.shape)
     y, index = _empty(out, x.dtype), _empty(out, np.dtype(np.int64))
-    _windows("max", channels_last(x), y, _axes(window, x.shape), index)
+    _windows("max", channels_last(x), y, x.shape, window, index)
     return nchw(y), nchw(index)
 
 
@@ -50,7 +51,7 @@ def avg_pool2d(x: Array, window: PoolWindow, count_include_pad: bool = True) -> 
     """The sum of each window, row by row, over the number of positions it counts."""
     y = _empty(window.output_shape(x.shape), x.dtype)
     counts = divisor(x.shape, window, count_include_pad).astype(np.int64)
-    _windows("mean", channels_last(x), y, _axes(window, x.shape), counts)
+    _windows("mean", channels_last(x), y, x.shape, window, counts)
     return nchw(y)
 
 
@@ -61,7 +62,7 @@ def avg_pool2d_input_grad(
     counts = divisor(x_shape, window, count_include_pad).astype(g.dtype)
     dx = _empty(x_shape, g.dtype)
     share = channels_last(g) / counts[..., None]
-    _windows("mean", share, dx, _axes(window, x_shape), _ONE, adjoint=True)
+    _windows("mean", share, dx, x_shape, window, _ONE, adjoint=True)
     return nchw(dx)
 
 
@@ -96,14 +97,6 @@ def _places(function: str, index: Array, x_shape: Sequence[int]) -> Array:
     return np.require(index.transpose(0, 2, 3, 1), np.int64, ["C", "A"])
 
 
-def _axes(window: PoolWindow, x_shape: Sequence[int]) -> list[Axis]:
-    """The two axes of a pool."""
-    out = window.output_shape(x_shape)[2:]
-    before = (pads[0] for pads in window.padding)
-    parts = (x_shape[2:], out, window.kernel, window.stride, before, window.dilation)
-    return [Axis(*axis) for axis in zip(*parts, strict=True)]
-
-
 def _empty(shape: Sequence[int], dtype: np.dtype[np.generic]) -> Array:
     """(N, H, W, C) for an NCHW shape."""
     n, c, h, w = shape
@@ -111,11 +104,13 @@ def _empty(shape: Sequence[int], dtype: np.dtype[np.generic]) -> Array:
 
 
 def _windows(
-    kind: str, x: Array, y: Array, axes: list[Axis], beside: Array, adjoint: bool = False
-) -> None:
+    kind: str, x: Array, y: Array, x_shape: Sequence[int], window: PoolWindow, beside: Array,
+    adjoint: bool = False,
+) -> None:  # fmt: skip
     """Every window of y; ``beside`` are the places of the maxima, or the counts of the means."""
     if y.size:
-        (rows, row_reads), (cols, col_reads) = (_reads(axis, adjoint) for axis in axes)
+        both = axes(x_shape[2:], window.output_shape(x_shape)[2:], window.kernel, window)
+        (rows, row_reads), (cols, col_reads) = (_reads(axis, adjoint) for axis in both)
         n, height, width, channels = y.shape
         each = int(kind == "mean" and beside.size > 1)
         words = Windows(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.geometry import ConvSpec, valid_range
+from minigrad.geometry import Axis, ConvSpec, axes
 from minigrad.kernels.contract import Array, PoolWindow
 
 __all__ = ["Tap", "grouped", "matrices", "over_channels", "taps"]
@@ -30,26 +30,19 @@ def taps(
     size: Sequence[int], out: Sequence[int], kernel: Sequence[int], spec: ConvSpec | PoolWindow
 ) -> Iterator[Tap]:
     """Every tap that reaches at least one input position, row by row."""
-    axes = [
-        [
-            _axis(k, *valid_range(size[i], out[i], k, spec.stride[i], spec.padding[i][0],
-                                  spec.dilation[i]), spec, i)
-            for k in range(kernel[i])
-        ]
-        for i in (0, 1)
-    ]  # fmt: skip
-    for a, (rows, from_rows) in enumerate(axes[0]):
-        for b, (cols, from_cols) in enumerate(axes[1]):
+    rows_of_taps, cols_of_taps = (
+        [_slices(axis, tap) for tap in range(axis.kernel)] for axis in axes(size, out, kernel, spec)
+    )
+    for a, (rows, from_rows) in enumerate(rows_of_taps):
+        for b, (cols, from_cols) in enumerate(cols_of_taps):
             if rows.stop > rows.start and cols.stop > cols.start:
                 yield Tap(a, b, (rows, cols), (from_rows, from_cols))
 
 
-def _axis(
-    tap: int, first: int, last: int, spec: ConvSpec | PoolWindow, i: int
-) -> tuple[slice, slice]:
-    stride, offset = spec.stride[i], tap * spec.dilation[i] - spec.padding[i][0]
-    start = first * stride + offset
-    return slice(first, last), slice(start, start + (last - first) * stride, stride)
+def _slices(axis: Axis, tap: int) -> tuple[slice, slice]:
+    first, last = axis.valid(tap)
+    start = first * axis.stride - axis.before + tap * axis.dilation
+    return slice(first, last), slice(start, start + (last - first) * axis.stride, axis.stride)
 
 
 def grouped(x: Array, groups: int) -> Array:
