@@ -29,9 +29,9 @@ becomes a kernel of this package by seven substitutions (types and casts go, add
 bytes, names lose their element).  But the others return registers through pointers, choose
 functions from tables, fetch ahead and go around faults of one C compiler.  They would need a
 translator as long as ``_expansion``, and ``ext/`` with Cython's Tempita on the user's machine.
-What both engines read are ``kernels/tables`` and ``kernels/polynomials``, and both make their
-sums over axes, softmax and batch normalisation of ``kernels/sums``, ``softmax`` and
-``batch_norm``.  The formulas that NumPy has too are compiled from ``kernels/formulas``.
+What both engines read are ``kernels/tables`` and ``kernels/polynomials``; both have their sums
+over axes from ``kernels/sums``, and batch normalisation from ``kernels/batch_norm``.  Softmax
+(``kernels/softmax``) and the formulas without an exponential (``kernels/formulas``) are NumPy's.
 
 Plain loops, in which LLVM finds the vectors, would be no shorter and, where sums stay in
 registers, slower (benchmarks/README.md).
