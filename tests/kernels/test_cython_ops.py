@@ -24,9 +24,10 @@ from minigrad.geometry import ConvSpec
 from minigrad.kernels import cython as ops
 from minigrad.kernels import numpy as numpy_backend
 from minigrad.kernels.contract import CHAIN, FUNCTIONS, INNER, PoolWindow
+from minigrad.kernels.cython.core import core, levels
 from minigrad.kernels.cython.core import level as on
-from minigrad.kernels.cython.core import levels
-from minigrad.kernels.cython.pooling import max_pool2d_values
+from minigrad.kernels.cython.layout import pixels as to_pixels
+from minigrad.kernels.cython.pooling import bind_global_avg_pool, max_pool2d_values
 
 pytestmark = needs("cython")
 
@@ -316,6 +317,34 @@ def test_a_global_average_is_a_sum_and_a_division(n, c, pixels, dtype, seed):
     x = normal((n, c, pixels, 3), dtype, seed)
     expected = sum_by_the_rule(x, (2, 3))[:, :, None, None] / (pixels * 3)
     assert same(ops.global_avg_pool(x), expected.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "c", "side"), [(1, 20, 45), (2, 150, 48), (1, 3, 70), (1, 300, 30)])
+def test_threads_share_the_blocks_of_a_bound_mean(n, c, side, dtype, level):
+    """Maps of eight blocks and more, and one of fewer, in any number of threads."""
+    x = to_pixels(normal((n, c, side, side), dtype)).transpose(0, 3, 1, 2)
+    expected = sum_by_the_rule(x, (2, 3))[:, :, None, None] / (side * side)
+    y = np.empty((n, c, 1, 1), dtype)
+    call = bind_global_avg_pool(x, y)
+    for count in (1, 2, 3, 5, 1):
+        y[...] = np.nan
+        call.run(count)
+        assert same(y, expected.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [1, 7, 8, 16, 33, 130])
+def test_three_planes_become_pixels(width, dtype, level):
+    """A photograph's, and one cut out of a larger one, whose rows lie apart."""
+    whole = normal((2, 3, 5, width + 3), dtype)
+    for x in (whole, whole[:, :, 1:4, 2 : width + 2]):
+        y = np.full(to_pixels(x).size + 8, np.nan, dtype)
+        inside = y[4:-4].reshape(x.shape[0], *x.shape[2:], 3)
+        core.copy_map(x, inside.transpose(0, 3, 1, 2), 2)
+        assert np.array_equal(inside, x.transpose(0, 2, 3, 1))
+        assert np.isnan(y[:4]).all()
+        assert np.isnan(y[-4:]).all()
 
 
 # ------------------------------------------------------------------------------ softmax
