@@ -84,6 +84,16 @@ class Bound:
         assert ref is not None
         return ref.array if isinstance(ref, Constant) else self.values[ref.number]
 
+    def spends(self, step: Step) -> bool:
+        """Whether a step may write over its first input: nothing else reads its memory any more.
+
+        Never that of the graph's input, which may be the caller's.
+        """
+        roots = [self.place.roots[value.number] for value in step.reads()]
+        root = self.place.roots[step.source.number]
+        last = root > 0 and self.place.lives[root].last == step.number
+        return last and roots.count(root) == 1
+
     def _programs(self) -> Iterator[tuple[tuple[int, ...], Any]]:
         """All steps as one call of the core, unless some of them are Python's."""
         steps = [s for s in self.graph.steps.values() if s.op != "given" and not is_alias(s)]

@@ -46,6 +46,9 @@ class Bound(Protocol):
     def array(self, ref: Ref) -> Array:
         """The same of a reference that is not None."""
 
+    def spends(self, step: Step) -> bool:
+        """Whether nothing but the step's first input needs its memory, and nothing after it."""
+
 
 PackedWeights = dict[tuple[int, ConvSpec], tuple[Array, Any]]  # by the key, which is kept
 
@@ -127,7 +130,8 @@ def _is_one_copy(step: Step) -> bool:
 
 def _bind_conv2d(step: Step, bound: Bound, y: Array) -> Any:
     if step.epilogue.gate is not None:
-        return bind_block(gated_stages(step, bound.get, bound.packed), y, bound.scratch)
+        stages = gated_stages(step, bound.get, bound.packed, bound.spends(step))
+        return bind_block(stages, y, bound.scratch)
     return _bind_linear_map(step, bound, y, step.params["spec"])
 
 

@@ -218,15 +218,17 @@ def stages_of(block: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
     return [stage(part) for part in block.parts]
 
 
-def gated_stages(step: Step, get: Get, packed: Pack = as_given) -> list[Stage]:
-    """The two stages of a convolution with a gate: multiply, convolve."""
+def gated_stages(
+    step: Step, get: Get, packed: Pack = as_given, spends: bool = False
+) -> list[Stage]:
+    """The two stages of a convolution with a gate: multiply, convolve; x may be spent on it."""
     x, gate, spec = get(step.inputs[0]), get(step.epilogue.gate), step.params["spec"]
     assert x is not None
     assert gate is not None
     residual, epilogue = get(step.epilogue.residual), step.epilogue
     conv = Stage(0, packed(step.filters, spec), spec, step.bias, residual, epilogue.activation,
                  slope_of(step), epilogue.last, epilogue.clamp)  # fmt: skip
-    return [Stage(x, gate.reshape(x.shape[:2]), None), conv]
+    return [Stage(x, gate.reshape(x.shape[:2]), None, spends=spends), conv]
 
 
 def scratch_bytes(graph: Graph) -> int:

@@ -211,6 +211,55 @@ def test_a_convolution_behind_a_gate_has_its_bits(cin: int, side: int) -> None:
     check([Stage(x, weights(2, cin), None), conv], (1, 2, 3, 4, 5))
 
 
+@pytest.mark.parametrize(
+    ("cin", "side", "batch"), [(20, 2, 3), (70, 9, 2), (960, 7, 1), (20, 45, 2), (90, 50, 1)]
+)
+def test_a_gate_that_may_write_over_its_map_has_the_same_bits(
+    cin: int, side: int, batch: int
+) -> None:
+    """Each row is scaled once, whoever does it, or none where every lane needs them all."""
+    weights = Weights(np.random.default_rng(0), np.float32)
+    x = channels_last(weights.rng, (batch, cin, side, side), np.float32)
+    gate, spent = weights(batch, cin), x.copy("K")
+    conv = Stage(0, weights(160, cin, 1, 1), ConvSpec(), weights(160), None, "relu")
+    expected = one_by_one([Stage(x, gate, None), conv])[-1]
+    y = empty_channels_last(expected.shape, np.float32)
+    call = bind_block([Stage(spent, gate, None, spends=True), conv], y, new_scratch())
+    for threads in (1, 2, 3, 4, 7):
+        spent[...], y[...] = x, np.nan
+        call.run(threads)
+        assert np.array_equal(y, expected), f"{threads} threads"
+        left = np.array_equal(spent, x) and threads > 1
+        assert left or np.array_equal(spent, x * gate[:, :, None, None])
+
+
+def test_a_gate_leaves_a_map_with_gaps_alone() -> None:
+    weights = Weights(np.random.default_rng(0), np.float32)
+    wide = channels_last(weights.rng, (1, 40, 14, 14), np.float32)
+    x, before, gate = wide[:, 4:36], wide.copy("K"), weights(1, 32)
+    conv = Stage(0, weights(24, 32, 1, 1), ConvSpec())
+    y = empty_channels_last((1, 24, 14, 14), np.float32)
+    bind_block([Stage(x, gate, None, spends=True), conv], y, new_scratch()).run(2)
+    assert np.array_equal(y, one_by_one([Stage(x, gate, None), conv])[-1])
+    assert np.array_equal(wide, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("e", "side", "k", "s"), [(70, 14, 5, 1), (200, 9, 5, 2), (100, 28, 5, 1)])
+def test_bands_of_channels_have_the_bits_of_rows(
+    e: int, side: int, k: int, s: int, dtype: Any
+) -> None:
+    """Panel by panel through a narrow buffer, the last of them a part of a register."""
+    weights = Weights(np.random.default_rng(0), dtype)
+    x = channels_last(weights.rng, (2, 24, side, side), dtype)
+    window = ConvSpec((s, s), ((k // 2, k // 2), (k // 2, k // 2)), (1, 1), e)
+    stages = [
+        Stage(x, weights(e, 24, 1, 1), ConvSpec(), weights(e), None, "silu"),
+        Stage(0, weights(e, 1, k, k), window, weights(e), None, "silu"),
+    ]
+    check(stages, (1, 4, 6, 8))
+
+
 def test_lanes_that_take_from_one_another_leave_no_row_out() -> None:
     """More lanes than CPUs, and callers that disturb them: who makes a row does not show in it."""
     weights = Weights(np.random.default_rng(0), np.float32)

@@ -44,6 +44,8 @@ class Stage(NamedTuple):
     w : ndarray
         (Cout, Cin/groups, kh, kw), or the same packed; or the gate (N, C), C-contiguous, if
         spec is None; None if spec is a PoolWindow.
+    spends : bool
+        Whether a gate may write over x.
     """
 
     x: Any
@@ -55,6 +57,7 @@ class Stage(NamedTuple):
     slope: Array | None = None
     last: bool = False
     clamp: str | None = None
+    spends: bool = False
 
 
 def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
@@ -64,7 +67,8 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
     them every time it is run.
     """
     shapes, chunk, capacities = _layout(stages, y.dtype)
-    maps = [*(ghost(shape, y.dtype) for shape in shapes[:-1]), y]
+    maps = [_made(*inner, y.dtype) for inner in zip(stages, shapes, strict=True)]
+    maps[-1] = y
     made = [
         (
             _packed(stage),
@@ -79,6 +83,13 @@ def bind_block(stages: Sequence[Stage], y: Array, scratch: Any) -> Any:
         for k, stage in enumerate(stages)
     ]
     return core.StreamCall(made, scratch, chunk, capacities)
+
+
+def _made(stage: Stage, shape: Shape, dtype: np.dtype[np.generic]) -> Array:
+    """Where a stage's map lies: in a lane's buffer, or, of a gate that spends x, over x."""
+    y = ghost(shape, dtype)
+    over: bool = stage.spends and stage.x.strides == y.strides
+    return stage.x if over else y
 
 
 def _packed(stage: Stage) -> Any:
