@@ -295,4 +295,14 @@ VEC_INLINE double both_one(double hi, double lo) { return lo == lo ? hi + lo : h
 
 VEC_INLINE void prefetch(const void *p) { __builtin_prefetch(p); }
 
+/* To write there: another CPU's copy of the line goes.  (A CPU that does not know the instruction
+ * does nothing; the compiler's own word for it asks for a copy where it is told of old CPUs.) */
+VEC_INLINE void prefetch_to_write(void *p) {
+#if defined(__x86_64__)
+    __asm__ __volatile__("prefetchw %0" : : "m"(*(char *)p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
+
 #endif
