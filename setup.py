@@ -218,9 +218,9 @@ def expand(level: str, templates: list[str], path: Path) -> None:
 def polynomials() -> str:
     """The header of the tables that ext/vmath.h reads."""
     return "\n".join(
-        f"static const {c} {name}_{element}[] = {{{', '.join(numbers)}}};"
-        for element, c, *_ in TABLES["FLOATS"]
-        for name, numbers in runpy.run_path(POLYNOMIALS)["POLYNOMIALS"][element].items()
+        f"static const {e.c} {name}_{e.name}[] = {{{', '.join(numbers)}}};"
+        for e in TABLES["FLOATS"]
+        for name, numbers in runpy.run_path(POLYNOMIALS)["POLYNOMIALS"][e.name].items()
     )
 
 
