@@ -31,7 +31,7 @@ CACHES = {
     "CHUNK_BYTES": 128 * 1024,  # of the widest map of a block, made at a time
     "SPARE_BYTES": 128 * 1024,  # that a buffer may hold beyond what its reader's windows cover
     "WEIGHTS_BESIDE_ROWS": 256 * 1024,  # weights of a block, beside the rows that it streams
-    "BAND_IN_CACHE": 48 * 1024,  # rows of a map that a depthwise weight gradient reads again
+    "BAND_IN_CACHE": 512 * 1024,  # rows of a map that a depthwise weight gradient reads again
     "WEIGHTS_IN_CACHE": 640 * 1024,  # weights that every tile of a map reads: most of the second
     "DISTANT_BYTES": 8 * 1024 * 1024,  # maps that no cache holds until the next pass over them
 }
