@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -226,15 +227,29 @@ class Normalize:
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
     def __call__(self, picture: Pixels, rng: Generator) -> Pixels:
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        if picture.shape[2:] != mean.shape or mean.shape != std.shape:
+        channels = len(self.mean)
+        if picture.shape[2:] != (channels,) or channels != len(self.std):
             raise ShapeError(
                 f"Normalize: a picture of {picture.shape} (H, W, C) needs one mean and one std a "
-                f"channel, got {mean.size} and {std.size}"
+                f"channel, got {channels} and {len(self.std)}"
             )
-        x: npt.NDArray[np.float32] = (picture.astype(np.float32) - mean) / std
-        planes: Pixels = np.moveaxis(x, 2, 0)
-        return planes
+        planes = picture.transpose(2, 0, 1)
+        if picture.dtype != np.uint8:
+            return self._numbers(planes)
+        x = np.empty(planes.shape, np.float32)
+        for k in range(channels):
+            self._levels[k].take(planes[k], out=x[k], mode="clip")  # "raise" would make a copy
+        return x
+
+    @cached_property
+    def _levels(self) -> npt.NDArray[np.float32]:
+        """The number that each byte becomes, (C, 256): a picture asks for each many times."""
+        return self._numbers(np.tile(np.arange(256), (len(self.mean), 1))[:, :, None])[:, :, 0]
+
+    def _numbers(self, planes: Pixels) -> npt.NDArray[np.float32]:
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+        x: npt.NDArray[np.float32] = (planes.astype(np.float32) - mean) / std
+        return x
 
 
 def mixup(

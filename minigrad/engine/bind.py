@@ -116,7 +116,9 @@ def has_kernel(step: Step) -> bool:
         return False
     if step.op == "reshape" and not (is_alias(step) or _is_one_copy(step)):
         return False
-    if step.op in ("conv2d", "linear") and not has_constants(step):
+    if step.op in OF_CONSTANTS and not has_constants(step):
+        return False
+    if step.op == "batch_norm_eval" and len(step.shape) not in (2, 4):
         return False
     if step.op == "linear" and step.filters.shape[1] > INNER:
         return False  # a pointwise convolution is one chain, and this sum is cut
@@ -173,6 +175,13 @@ def _bind_map(step: Step, bound: Bound, y: Array) -> Any:
     return bind_elementwise(step.op, bound.array(step.inputs[0]), y)
 
 
+def _bind_batch_norm(step: Step, bound: Bound, y: Array) -> Any:
+    from minigrad.kernels.cython.normalisation import bind_batch_norm  # most are folded
+
+    x, *vectors = (bound.array(ref) for ref in step.inputs)
+    return bind_batch_norm(as_maps(x), as_maps(y), step.params["eps"], *vectors)
+
+
 def _bind_move(step: Step, bound: Bound, y: Array) -> Any:
     from minigrad.engine.moves import MOVES  # many plans have no such step
 
@@ -205,9 +214,11 @@ MOVES = (
     "concat", "interleave", "transpose", "getitem", "broadcast_to", "clone", "reshape", "pad",
     "resample", "add", "sub", "mul", "div", "maximum", "minimum", "prelu",
 )  # fmt: skip
+OF_CONSTANTS = ("conv2d", "linear", "batch_norm_eval")  # whose weights must be known beforehand
 BINDERS: dict[str, Callable[[Step, Bound, Array], Any]] = {
     "conv2d": _bind_conv2d,
     "linear": _bind_linear,
+    "batch_norm_eval": _bind_batch_norm,
     "global_avg_pool": _bind_mean,
     "avg_pool2d": _bind_avg_pool,
     "max_pool2d": _bind_max_pool,

@@ -18,7 +18,13 @@ import numpy as np
 
 from minigrad.arrays import Array
 
-__all__ = ["BatchNorm"]
+__all__ = ["BatchNorm", "scale_of"]
+
+
+def scale_of(gamma: Array, var: Array, eps: float) -> Array:
+    """gamma / sqrt(var + eps), in the dtype of gamma."""
+    scale: Array = gamma / np.sqrt(var + gamma.dtype.type(eps))
+    return scale
 
 
 class BatchNorm(NamedTuple):
@@ -51,7 +57,7 @@ class BatchNorm(NamedTuple):
         self, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float
     ) -> Array:
         """y = (x - mean) scale + beta, scale = gamma / sqrt(var + eps): every operation rounded."""
-        return self.scaled(x, mean, gamma / np.sqrt(var + x.dtype.type(eps)), beta)
+        return self.scaled(x, mean, scale_of(gamma, var, eps), beta)
 
     def batch_norm_statistics(self, x: Array) -> tuple[Array, Array]:
         """The mean and the biased variance of each channel of a batch x (N, C, ...).

@@ -11,13 +11,19 @@ import math
 import numpy as np
 
 from minigrad.arrays import Array
-from minigrad.kernels.batch_norm import BatchNorm
+from minigrad.kernels.batch_norm import BatchNorm, scale_of
 from minigrad.kernels.contract import ieee
-from minigrad.kernels.cython.core import core
+from minigrad.kernels.cython.core import BoundCall, core
 from minigrad.kernels.cython.layout import dense, pixels
 from minigrad.threads import num_threads
 
-__all__ = ["batch_norm", "batch_norm_input_grad", "batch_norm_statistics", "batch_norm_sums"]
+__all__ = [
+    "batch_norm",
+    "batch_norm_input_grad",
+    "batch_norm_statistics",
+    "batch_norm_sums",
+    "bind_batch_norm",
+]
 
 
 def _channels_to_end(x: Array) -> Array:
@@ -75,3 +81,14 @@ batch_norm = ieee(_batch_norm.batch_norm)
 batch_norm_input_grad = ieee(_batch_norm.batch_norm_input_grad)
 batch_norm_statistics = ieee(_batch_norm.batch_norm_statistics)
 batch_norm_sums = ieee(_batch_norm.batch_norm_sums)
+
+
+@ieee
+def bind_batch_norm(
+    x: Array, y: Array, eps: float, mean: Array, var: Array, gamma: Array, beta: Array
+) -> BoundCall:
+    """The call that writes ``batch_norm`` of a map to y; both channels-last and without gaps."""
+    unread = np.zeros_like(mean)  # variance, as in the rows of a training step
+    stats = np.stack([mean, unread, scale_of(gamma, var, eps)])
+    call: BoundCall = core.BatchNormApplyCall(x, stats, dense(beta), None, y, None)
+    return call
