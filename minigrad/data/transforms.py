@@ -205,11 +205,9 @@ class ColorJitter:
             for strength in (self.brightness, self.contrast, self.saturation)
         )
         x = np.clip(picture.astype(np.float32) * b, 0, 255)
-        mean = np.float32(_luma(x).mean(dtype=np.float64))
-        x = np.clip(mean + c * (x - mean), 0, 255)
-        luma = _luma(x)
-        x = np.clip(luma + s * (x - luma), 0, 255)
-        rounded: Pixels = np.rint(x).astype(np.uint8)
+        _spread(x, np.float32(_luma(x).mean(dtype=np.float64)), c)
+        _spread(x, _luma(x), s)
+        rounded: Pixels = np.rint(x, out=x).astype(np.uint8)
         return rounded
 
 
@@ -283,6 +281,16 @@ def mixup(
     order = rng.permutation(len(images))
     mixed = np.float32(share) * images + np.float32(1 - share) * images[order]
     return mixed, labels[order], share
+
+
+def _spread(
+    x: npt.NDArray[np.float32], middle: npt.NDArray[np.float32] | np.float32, f: np.float32
+) -> None:
+    """x becomes middle + f (x - middle), clipped."""
+    x -= middle
+    x *= f
+    x += middle
+    np.clip(x, 0, 255, out=x)
 
 
 def _luma(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
