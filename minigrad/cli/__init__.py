@@ -23,7 +23,8 @@ No command uses the internet.  The commands:
 
 What they share:
 
-    arguments                  a network, the shape of its input, numbers, files
+    arguments                  a network, the shape of its input, files
+    numbers                    numbers, each with those that are allowed
     files                      what a command may write, and what it may not replace
     terminal                   text that is safe to print, JSON, a progress bar
     classifiers, viewers       the network that photographs are shown to, ready to be called

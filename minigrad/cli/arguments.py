@@ -1,4 +1,4 @@
-"""Arguments that several commands share: a network, the shape of its input, numbers, files.
+"""Arguments that several commands share: a network, the shape of its input, files.
 
 What argparse cannot check by itself (is there such a network, does it have such a switch)
 becomes one sentence here.
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from minigrad.cli.numbers import LARGEST, positive
 from minigrad.cli.packages import installed_weights
-from minigrad.errors import ArgumentError, MinigradError, UnknownNameError
+from minigrad.errors import MinigradError, UnknownNameError
 from minigrad.graphs.imported import ImportedGraph, load_graph
 from minigrad.models import Network, create, entry, resolve
 from minigrad.resources import check_memory
-from minigrad.threads import thread_count
 
 __all__ = [
     "add_input",
@@ -29,18 +29,11 @@ __all__ = [
     "build",
     "dtype_of",
     "file_name",
-    "finite",
     "input_shape",
     "is_file",
-    "positive",
-    "seconds",
-    "several_threads",
-    "threads",
     "weights_file",
 ]
 
-LONGEST = 3600.0
-LARGEST = 2**31 - 1
 GRAPHS = (".onnx", ".tflite")  # files whose networks are read
 Switch = tuple[str, object]
 
@@ -182,48 +175,6 @@ def file_name(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a file")
     return Path(text)
-
-
-def positive(text: str) -> int:
-    """An integer of at least 1, and below 2^31."""
-    if not (text.isdecimal() and len(text) <= 10 and 1 <= int(text) <= LARGEST):
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
-    return int(text)
-
-
-def threads(text: str) -> int:
-    """A number of threads (``minigrad.threads``)."""
-    try:
-        return thread_count(text)
-    except ArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def several_threads(text: str) -> list[int]:
-    """Such numbers with commas between them."""
-    return [threads(part) for part in text.split(",")]
-
-
-def seconds(text: str) -> float:
-    """A time above 0 and of at most an hour."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= LONGEST:
-        raise argparse.ArgumentTypeError(f"expected seconds, above 0 and up to 3600, got {text!r}")
-    return value
-
-
-def finite(text: str) -> float:
-    """A number that is neither infinite nor NaN."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or abs(value) > 1e30:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of common size")
-    return value
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -15,18 +15,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.cli import engines
-from minigrad.cli.arguments import (
-    add_input,
-    add_json,
-    add_network,
-    build,
-    dtype_of,
-    input_shape,
-    positive,
-    seconds,
-    several_threads,
-)
+from minigrad.cli.arguments import add_input, add_json, add_network, build, dtype_of, input_shape
 from minigrad.cli.engines import ENGINES, Engine
+from minigrad.cli.numbers import positive, seconds, several_threads
 from minigrad.cli.stopwatch import interleave, settle
 from minigrad.cli.terminal import print_json, print_lines, progress
 from minigrad.columns import Column, fit, width

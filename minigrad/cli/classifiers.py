@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.cli.arguments import file_name, weights_file
-from minigrad.cli.arguments import threads as thread_number
 from minigrad.cli.labels import labels_for
+from minigrad.cli.numbers import threads as thread_number
 from minigrad.cli.packages import installed_weights
 from minigrad.cli.planned import Planned, read_plan, refuse_beside_plan
 from minigrad.engine import compile

@@ -17,8 +17,9 @@ from typing import TypedDict
 import numpy as np
 
 from minigrad.cli.answers import Answer, say
-from minigrad.cli.arguments import add_json, file_name, positive
+from minigrad.cli.arguments import add_json, file_name
 from minigrad.cli.classifiers import Classifier, Logits, add_classifier, classifier
+from minigrad.cli.numbers import positive
 from minigrad.cli.photographs import Prepared, expand, prepared
 from minigrad.cli.terminal import printable, progress, sentence
 from minigrad.columns import Column, fit

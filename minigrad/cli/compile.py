@@ -13,10 +13,10 @@ from minigrad.cli.arguments import (
     dtype_of,
     file_name,
     input_shape,
-    positive,
 )
 from minigrad.cli.files import check_output
 from minigrad.cli.labels import read_labels
+from minigrad.cli.numbers import positive
 from minigrad.cli.terminal import print_json, printable
 from minigrad.engine import Plan, compile
 from minigrad.engine.batches import LAYOUTS

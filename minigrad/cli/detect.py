@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ImageDraw
 
 from minigrad.cli.answers import Answer, say
-from minigrad.cli.arguments import finite
+from minigrad.cli.numbers import finite
 from minigrad.cli.packages import PACKAGES, installed_weights
 from minigrad.cli.photographs import Framed, expand, framed
 from minigrad.cli.terminal import printable, progress, sentence

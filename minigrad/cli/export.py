@@ -13,9 +13,9 @@ from minigrad.cli.arguments import (
     dtype_of,
     file_name,
     input_shape,
-    positive,
 )
 from minigrad.cli.files import check_output
+from minigrad.cli.numbers import positive
 from minigrad.cli.terminal import print_json, printable
 from minigrad.engine.export import to_onnx
 from minigrad.formats.writing import write_bytes

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.cli.arguments import add_json, add_output, add_shape, file_name, finite
+from minigrad.cli.arguments import add_json, add_output, add_shape, file_name
 from minigrad.cli.files import check_output
+from minigrad.cli.numbers import finite
 from minigrad.cli.terminal import print_json, print_lines, printable
 from minigrad.columns import Column, fit, width
 from minigrad.engine import compile

@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from minigrad import formats
-from minigrad.cli.arguments import add_json, file_name, positive
-from minigrad.cli.arguments import threads as thread_number
+from minigrad.cli.arguments import add_json, file_name
+from minigrad.cli.numbers import integer, number, positive
+from minigrad.cli.numbers import threads as thread_number
 from minigrad.cli.terminal import print_json, print_lines
 from minigrad.cli.training_data import (
     LARGEST_SHIFT,
@@ -33,7 +34,6 @@ from minigrad.cli.training_data import (
     SMALL,
     evaluated,
     read_parts,
-    shift,
     shift_at,
     varied,
 )
@@ -99,11 +99,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _configure_learning(parser)
     add("--size", type=positive, metavar="N", help="pixels a side (default: the network's)")
-    add("--shift", type=shift, metavar="PIXELS",
+    add("--shift", type=integer(0, LARGEST_SHIFT), metavar="PIXELS",
         help=f"by how much pictures of at most {SMALL} pixels a side are moved, 0 to "
         f"{LARGEST_SHIFT} (default: {SHIFT})")  # fmt: skip
     add("--no-flip", action="store_true", help="do not mirror pictures: digits and letters")
-    add("--seed", type=_seed, default=0, metavar="N", help="default: 0")
+    add("--seed", type=integer(0), default=0, metavar="N", help="default: 0")
     add("--eager", action="store_true", help="do not record the step for the batches' shape")
     add("--recompute", action="store_true", help="less memory in the recorded step, more time")
     add("--workers", type=positive, default=1, metavar="N", help="threads that prepare batches")
@@ -120,29 +120,35 @@ def _configure_learning(parser: argparse.ArgumentParser) -> None:
     add("--optimizer", choices=tuple(OPTIMIZERS), default="sgd", help="default: %(default)s")
     add("--recipe", choices=tuple(RECIPES), metavar="NAME",
         help=f"a published optimiser and schedule instead: {', '.join(RECIPES)}")  # fmt: skip
-    add("--learning-rate", type=_share, metavar="RATE",
+    add("--learning-rate", type=number(), metavar="RATE",
         help="default: by the optimiser and the batch")  # fmt: skip
     add(
         "--weight-decay",
-        type=_share,
+        type=number(),
         default=WEIGHT_DECAY,
         metavar="FACTOR",
         help="default: %(default)s",
     )
     add(
         "--layer-decay",
-        type=_share,
+        type=number(),
         default=1.0,
         metavar="FACTOR",
         help="of the rate from a layer to the one before it (default: 1)",
     )
-    add("--warmup", type=_share, default=WARMUP, metavar="EPOCHS", help="default: %(default)s")
-    add("--label-smoothing", type=_fraction, default=0.0, metavar="SHARE", help="default: 0, none")
-    add("--mixup", type=_share, default=0.0, metavar="ALPHA", help="default: 0, none")
-    add("--clip", type=_share, default=0.0, metavar="NORM", help="default: 0, none")
+    add("--warmup", type=number(), default=WARMUP, metavar="EPOCHS", help="default: %(default)s")
+    add(
+        "--label-smoothing",
+        type=number(most=1),
+        default=0.0,
+        metavar="SHARE",
+        help="default: 0, none",
+    )
+    add("--mixup", type=number(), default=0.0, metavar="ALPHA", help="default: 0, none")
+    add("--clip", type=number(), default=0.0, metavar="NORM", help="default: 0, none")
     add(
         "--average",
-        type=_decay,
+        type=number(below=1),
         default=0.0,
         metavar="DECAY",
         help="evaluate a moving average of the weights, such as 0.999 (default: none)",
@@ -299,31 +305,6 @@ def _defaults() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     configure(parser)
     return parser.parse_args([])
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a finite number of at least 0, not {text}")
-    return value
-
-
-def _fraction(text: str) -> float:
-    if not 0 <= float(text) <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text}")
-    return float(text)
-
-
-def _decay(text: str) -> float:
-    if not 0 <= float(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to below 1, not {text}")
-    return float(text)
-
-
-def _seed(text: str) -> int:
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {text}")
-    return int(text)
 
 
 def _bar(progress: Progress) -> None:

@@ -8,7 +8,6 @@ DIR/train-images-idx3-ubyte[.gz] and its relatives          MNIST and the like, 
 from __future__ import annotations
 
 import re
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +40,6 @@ __all__ = [
     "Parts",
     "evaluated",
     "read_parts",
-    "shift",
     "shift_at",
     "varied",
 ]
@@ -122,13 +120,6 @@ def shift_at(size: int, given: int | None = None) -> int | None:
             "cut at random"
         )
     return None
-
-
-def shift(text: str) -> int:
-    """A number of pixels, 0 to 16."""
-    if not (text.isdecimal() and len(text) <= 2 and int(text) <= LARGEST_SHIFT):
-        raise ArgumentTypeError(f"expected an integer of 0 to {LARGEST_SHIFT}, got {text!r}")
-    return int(text)
 
 
 def varied(preparation: Preparation, shift: int | None, flip: bool = True) -> Transform:

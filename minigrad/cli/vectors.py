@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minigrad.cli.arguments import file_name
+from minigrad.cli.numbers import integer
 from minigrad.cli.terminal import print_json
 from minigrad.verify import vectors
 from minigrad.verify.arithmetic import FORMATS as DTYPES
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--layout", default="NCHW", choices=["NCHW", "NHWC"],
         help="of images; weights are always (Cout, Cin/groups, kh, kw)")  # fmt: skip
     add("--format", default="npy", choices=FORMATS, help="default: %(default)s")
-    add("--seed", type=int, default=0, help="of the values; default: %(default)s")
+    add("--seed", type=integer(0), default=0, help="of the values; default: %(default)s")
     add("--json", action="store_true", help="print one object")
 
 

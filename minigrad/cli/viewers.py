@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.cli.arguments import add_json, add_output, file_name, finite, is_file, positive
-from minigrad.cli.arguments import threads as thread_number
+from minigrad.cli.arguments import add_json, add_output, file_name, is_file
 from minigrad.cli.labels import read_labels
+from minigrad.cli.numbers import finite, positive
+from minigrad.cli.numbers import threads as thread_number
 from minigrad.engine import compile
 from minigrad.errors import MinigradError
 from minigrad.graphs.imported import ImportedGraph, load_graph
