@@ -112,8 +112,7 @@ def _scatter(step: Step, get: Get, y: Array) -> Calls:
     where = get(step.params["where"])
     if where is None or step.params["long"] or not maps(g, where, y):
         return None
-    zero = np.broadcast_to(np.zeros((), y.dtype), y.shape)
-    return [bind_copies([(zero, y)]), bind_scatter(g, where, y)]
+    return [bind_scatter(g, where, y)]
 
 
 def _moved(step: Step, get: Get, y: Array) -> Calls:

@@ -69,8 +69,8 @@ def max_pool2d_input_grad(g: Array, index: Array, x_shape: Sequence[int]) -> Arr
     """dx[n,c] at index[n,c,p,q] += g[n,c,p,q], in order of p, q."""
     places = _places(index)
     n, c, h, w = x_shape
-    dx = np.zeros((n, h, w, c), g.dtype)
-    if g.size and not core.Windows(dx, pixels(g), places).scatter(num_threads()):
+    dx = np.empty((n, h, w, c), g.dtype)
+    if not core.Windows(dx, pixels(g), places).scatter(num_threads()):
         from minigrad.kernels.contract import misplaced
 
         raise misplaced("max_pool2d_input_grad", x_shape)
@@ -152,7 +152,7 @@ def bind_avg_pool2d_input_grad(
 
 
 def bind_scatter(g: Array, index: Array, dx: Array) -> Any:
-    """The call that adds g to dx at the places ``index``, all in dx; all channels-last."""
+    """The call that writes to dx the sums of g at the places ``index``; all channels-last."""
     return core.ScatterCall(_as_pixels(dx), _as_pixels(g), _as_pixels(index))
 
 
