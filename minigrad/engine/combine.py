@@ -4,7 +4,7 @@ For a batch norm with an activation f,  a = f(gamma x̂ + beta),  eager mode swe
 times.  After the rewrites five sweeps are left, with the same operations in the same order:
 
     batch_norm_begin      x -> stats        mean, var, gamma r, ...: rows of one number a channel
-    batch_norm_apply      x -> a            normalised, activated, and a residual added
+    batch_norm_apply      x -> a            normalised, activated, a residual added, and relu
     batch_norm_sums       (ȳ, x) -> sums    the gradients of beta and gamma, and two means,
                                             with ȳ f'(...) made on the way
     batch_norm_gradient   (ȳ, x) -> x̄       the same, and the formula of the gradient
@@ -30,7 +30,8 @@ _SLOPES = {f.name: f.slope for f in ACTIVATIONS}
 
 
 def combined(graph: Graph) -> Graph:
-    """The graph with every batch norm of a map in four steps, residuals added in the second."""
+    """The graph with every batch norm of a map in four steps, residuals added in the second, and
+    ReLU after those."""
     steps, uses = dict(graph.steps), graph.uses()
     fresh = max(steps, default=0)
     for norm in [s for s in steps.values() if s.op == "batch_norm_train" and _is_map(s)]:
@@ -38,7 +39,7 @@ def combined(graph: Graph) -> Graph:
         if unit is not None:
             steps = dict(_in_order(steps, _replacements(unit, fresh + 1)))
             fresh += 1
-    return _with_residuals(graph.with_steps(steps))
+    return _rectified(_with_residuals(graph.with_steps(steps)))
 
 
 def _is_map(step: Step) -> bool:
@@ -200,6 +201,20 @@ def _with_residuals(graph: Graph) -> Graph:
                 how = unit.epilogue._replace(residual=other)
                 steps[add.number] = unit._replace(output=add.output, epilogue=how)
                 break
+    return graph.with_steps(steps)
+
+
+def _rectified(graph: Graph) -> Graph:
+    """ReLU moved into the batch norm whose sum with a residual it alone reads."""
+    steps, uses = dict(graph.steps), graph.uses()
+    for relu in [s for s in graph.steps.values() if s.op == "relu"]:
+        unit = graph.maker(relu.inputs[0])
+        if unit is None or unit.op != "batch_norm_apply" or uses[unit.number] != [relu.number]:
+            continue
+        if unit.epilogue.residual is not None:
+            del steps[unit.number]
+            how = unit.epilogue._replace(clamp="relu")
+            steps[relu.number] = unit._replace(output=relu.output, epilogue=how)
     return graph.with_steps(steps)
 
 

@@ -79,11 +79,12 @@ def _begin(step: Step, get: Get, y: Array) -> Calls:
 
 
 def _apply(step: Step, get: Get, y: Array) -> Calls:
-    added = get(step.epilogue.residual)
+    how = step.epilogue
+    added = get(how.residual)
     calls, (x, stats, beta, *rest) = _ready(*arrays(step, get), *([] if added is None else [added]))
-    f = step.epilogue.activation
     residual = rest[0] if rest else None
-    return [*calls, training.bind_batch_norm_apply(x, stats, beta, residual, y, f)]
+    f, rectifies = how.activation, how.clamp is not None
+    return [*calls, training.bind_batch_norm_apply(x, stats, beta, residual, y, f, rectifies)]
 
 
 def _sums(step: Step, get: Get, y: Array) -> Calls:

@@ -12,6 +12,7 @@ from needs import needs
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.engine.combine import combined
 from minigrad.engine.stepping import Interpreted
 from minigrad.engine.tape import record_step
 from minigrad.errors import ArgumentError, DtypeError, GraphError, ShapeError
@@ -102,6 +103,42 @@ def test_a_compiled_step_has_the_bits_of_eager_mode_for_any_number_of_threads(bu
     expected = eagerly(build, dtype=dtype)
     for workers in (1, 2, 3):
         assert_same(compiledly(build, dtype=dtype, threads=workers), expected)
+
+
+class Sums(nn.Module):
+    """Residuals and what follows them: ReLU of a sum, of one that is read twice, another clamp."""
+
+    def __init__(self, activation=None):
+        super().__init__()
+        self.stem = nn.ConvBN(3, 9, 3)
+        self.blocks = nn.Sequential(*[nn.ConvBN(9, 9, 1, activation=activation) for _ in range(4)])
+        self.head = nn.Linear(9, CLASSES)
+
+    def forward(self, x):
+        x, (one, two, three, four) = self.stem(x), self.blocks
+        x = mg.relu(one(x) + x)
+        x = mg.relu(x + two(x))
+        x = mg.relu6(three(x) + x)
+        total = four(x) + x
+        return self.head(mg.mean(mg.relu(total) + total, (2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [None, "relu", "hardswish"])
+def test_activations_of_sums_have_the_bits_of_eager_mode(activation, dtype):
+    build = functools.partial(Sums, activation)
+    expected = eagerly(build, dtype=dtype)
+    for again in (False, True):
+        assert_same(compiledly(build, dtype=dtype, recompute=again), expected)
+
+
+def test_relu_of_a_sum_that_it_alone_reads_is_part_of_the_batch_norm():
+    model = network(Sums)
+    leaves = [*model.parameters(), *model.buffers()]
+    record = record_step(model, leaves, SHAPE, np.dtype(np.float32))
+    ops = [step.op for step in combined(record.graph).steps.values()]
+    assert ops.count("relu") == 1  # of the sum that is read twice
+    assert ops.count("relu6") == 1
 
 
 @pytest.mark.parametrize("build", BLOCKS)

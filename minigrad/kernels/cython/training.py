@@ -109,10 +109,11 @@ def bind_batch_norm_begin(x: Array, gamma: Array, stats: Array, eps: float) -> B
 
 
 def bind_batch_norm_apply(
-    x: Array, stats: Array, beta: Array, residual: Array | None, y: Array, activation: str | None
-) -> BoundCall:
-    """The call that writes y = f((x - mean) gamma / s + beta) + residual."""
-    call: BoundCall = core.BatchNormApplyCall(x, stats, beta, residual, y, activation)
+    x: Array, stats: Array, beta: Array, residual: Array | None, y: Array,
+    activation: str | None, rectifies: bool = False,
+) -> BoundCall:  # fmt: skip
+    """The call that writes y = f((x - mean) gamma / s + beta) + residual, or relu of that."""
+    call: BoundCall = core.BatchNormApplyCall(x, stats, beta, residual, y, activation, rectifies)
     return call
 
 
