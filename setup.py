@@ -29,9 +29,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 TEMPLATES = ["level", "peak", "layout", "geometry", "dense", "depthwise"]
-TEMPLATES += ["depthwise_input_grad", "weight_grad", "weight_grad_packed", "depthwise_weight_grad"]
-TEMPLATES += ["elementwise", "reduce", "softmax", "normalize", "linear", "pooling"]
-TEMPLATES += ["copies", "pairs", "resample", "blocks", "edges", "executor"]
+TEMPLATES += ["depthwise_input_grad", "block_sums", "weight_grad", "weight_grad_packed"]
+TEMPLATES += ["depthwise_weight_grad", "elementwise", "reduce", "softmax", "normalize", "linear"]
+TEMPLATES += ["pooling", "copies", "pairs", "resample", "blocks", "edges", "executor"]
 TEMPLATES += ["batch_norm", "training"]
 
 HEADERS = ["ext/vec.h", "ext/vmath.h", "ext/transpose.h", "ext/pool.h"]
