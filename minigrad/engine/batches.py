@@ -96,8 +96,7 @@ class Batches(NamedTuple):
         self, array: Array, value: Value, verb: str, given: object, known: bool = False
     ) -> None:
         """Refuse an array that is not of a value's shape and dtype, unless that is ``known``."""
-        halved = value.dtype == np.float32 and array.dtype == np.float16
-        if array.dtype != value.dtype and not (halved or known):
+        if array.dtype != value.dtype and not (known or _halved(array.dtype, value)):
             got = f"{quoted(given)}, of dtype {array.dtype}" if array.ndim == 0 else array.dtype
             raise DtypeError(f"this plan {verb} {value.dtype}, got {got}")
         if array.shape != (shape := self._lying(value)):
@@ -114,6 +113,11 @@ class Batches(NamedTuple):
         return shape[0], shape[2], shape[3], shape[1]
 
 
+def _halved(dtype: np.dtype[np.generic], value: Value) -> bool:
+    """Whether float16 stands for the value's float32."""
+    return bool(dtype == np.float16 and value.dtype == np.float32)
+
+
 def _lies_last(x: Array) -> bool:
     """Whether maps lie channels-last in memory, and not channels second."""
     return has_no_gaps(x) and not x.flags.c_contiguous
@@ -121,8 +125,7 @@ def _lies_last(x: Array) -> bool:
 
 def _empty(value: Value, last: bool, given: np.dtype[np.generic]) -> Array:
     """Memory for an output, channels second; of float16 where that was given for float32."""
-    narrow = given == np.float16 and value.dtype == np.float32
-    dtype = given if narrow else value.dtype
+    dtype = given if _halved(given, value) else value.dtype
     if not last or len(value.shape) != 4:
         return np.empty(value.shape, dtype)
     n, c, h, w = value.shape

@@ -21,6 +21,7 @@ from minigrad.engine.slab import Slab
 from minigrad.geometry import ConvSpec
 from minigrad.kernels.cython._convolution import adopt, bind_conv2d, pack, packed_bytes
 from minigrad.kernels.cython.blocks import bind_block
+from minigrad.kernels.cython.layout import regular
 from minigrad.kernels.cython.pooling import (
     bind_avg_pool2d,
     bind_global_avg_pool,
@@ -100,10 +101,11 @@ class Packed:
 
 def as_maps(x: Array) -> Array:
     """x as a map of NCHW shape, in a memory order that the core can read."""
-    if not x.flags.aligned or any(step % x.itemsize for step in x.strides):
+    if not regular(x):
         x = np.array(x, order="C")
-    n = x.shape[0] if x.ndim else 1
-    return x if x.ndim == 4 else x.reshape(n, math.prod(x.shape[1:]), 1, 1)
+    if x.ndim == 4:
+        return x
+    return x.reshape(x.shape[0] if x.ndim else 1, math.prod(x.shape[1:]), 1, 1)
 
 
 def has_kernel(step: Step) -> bool:

@@ -72,7 +72,7 @@ class Execution:
             return Workspace(self)
 
     def _give(self, workspace: Workspace) -> None:
-        if len(self._free) < max(FREE, available_cpus()):
+        if len(self._free) < FREE or len(self._free) < available_cpus():
             self._free.append(workspace)
 
     def times(self, x: Array, repeats: int, threads: int, outputs: list[Array]) -> Times:
@@ -103,7 +103,7 @@ class Workspace:
 
     def __init__(self, plan: Execution) -> None:
         self.schedule, self.packed, self.scratch = plan.schedule, plan.packed, new_scratch()
-        self.table = plan.table
+        self.table, self.groups = plan.table, tuple(plan.schedule.groups)
         check_memory(plan.schedule.arena_bytes, "the memory of this plan's activations")
         size = max(tail.place.size for tail in plan.schedule.tails.values())
         memory = np.empty(size + 64, np.uint8)
@@ -111,7 +111,7 @@ class Workspace:
             size: Bound(tail, memory, self.scratch, plan.packed)
             for size, tail in plan.schedule.tails.items()
         }
-        head, tail = plan.schedule.head.graph, self.tails[plan.schedule.groups.sizes[0]].graph
+        head, tail = plan.schedule.head.graph, self.tails[self.groups[0]].graph
         made, read = {0, *head.steps}, {v.number for s in tail.steps.values() for v in s.reads()}
         self.early = [(j, v) for j, v in enumerate(tail.outputs) if v.number in made]
         self.crossing = [value for value in head.outputs if value.number in read]
@@ -122,8 +122,8 @@ class Workspace:
 
     def run(self, x: Array, threads: int, outputs: list[Array]) -> None:
         """Write the outputs for a batch, group by group."""
-        groups = self.schedule.groups
-        self._widen(min(threads, groups.sizes[0]))
+        groups = self.groups
+        self._widen(min(threads, groups[0]))
         rows, first = as_maps(x), 0
         if any(np.may_share_memory(x, y) for y in outputs):
             rows = np.array(rows)  # an image that is not yet read must not be written over
@@ -131,8 +131,7 @@ class Workspace:
         early = [targets[j] for j, _ in self.early]
         for size in groups:
             self.images[size].run(rows, early, first, size, threads, self.table)
-            part = slice(None) if len(groups) == 1 else slice(first, first + size)
-            self._finish(size, [y[part] for y in targets], threads)
+            self._finish(size, [y[first : first + size] for y in targets], threads)
             first += size
         for y, target in zip(outputs, targets, strict=True):
             if not np.may_share_memory(y, target):
@@ -219,5 +218,7 @@ class Copied:
 
 def _target(y: Array) -> Array:
     """y as a map that the core can write, or another array in its place."""
-    whole = regular(y) and (y.ndim in (2, 4) or y.flags.c_contiguous)
+    if y.ndim == 4 and regular(y):
+        return y
+    whole = regular(y) and (y.ndim == 2 or y.flags.c_contiguous)
     return as_maps(y if whole else np.empty(y.shape, y.dtype))
