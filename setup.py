@@ -125,6 +125,8 @@ def namespace(level: str) -> dict:
         "EDGES": EDGES,
         "TALLEST": config["TALLEST"],
         "PACKED": level == "avx2",  # its L1 holds half of what a tile's block reads
+        "HALVED": ["f32"] if level == "avx512" else [],  # Zen 4 does a half in half of the time
+        "low_part": low_part,
         "MASKED": level == "avx512",  # loads and stores of part of a register cost nothing
         "PAIRED": PAIRED,
         "WALKS": [
@@ -155,6 +157,11 @@ def folded(name: str, count: int) -> str:
 def wide_load(element: str, address: str, last: bool) -> str:
     """A register of float64 from numbers at an address: all lanes, or of the last one n."""
     return f"load_wide_n_{element}({address}, n)" if last else f"load_wide_{element}({address})"
+
+
+def low_part(register: str, kind: str) -> str:
+    """A register, or the lower half of it, as its kind asks for."""
+    return f"low_{kind}({register})" if kind.startswith("half") else register
 
 
 def input_rows(rows: int, kernel: int, stride: int) -> list[tuple]:

@@ -96,6 +96,18 @@ VEC_COMMON(f64, double)
 VEC_LEVEL(f32, float, ps, __mmask16)
 VEC_LEVEL(f64, double, pd, __mmask8)
 
+/* Half of a register, for what fills no more of one. */
+typedef __m256 vec_half_f32;
+VEC_INLINE vec_half_f32 low_half_f32(vec_f32 v) { return _mm512_castps512_ps256(v); }
+VEC_INLINE vec_half_f32 load_half_f32(const float *p) { return _mm256_loadu_ps(p); }
+VEC_INLINE void store_half_f32(float *p, vec_half_f32 v) { _mm256_storeu_ps(p, v); }
+VEC_INLINE vec_half_f32 zero_half_f32(void) { return _mm256_setzero_ps(); }
+VEC_INLINE vec_half_f32 fma_half_f32(vec_half_f32 a, vec_half_f32 b, vec_half_f32 c) {
+    return _mm256_fmadd_ps(a, b, c); }
+VEC_INLINE vec_half_f32 add_half_f32(vec_half_f32 a, vec_half_f32 b) { return a + b; }
+VEC_INLINE vec_half_f32 max_half_f32(vec_half_f32 a, vec_half_f32 b) { return _mm256_max_ps(a, b); }
+VEC_INLINE vec_half_f32 min_half_f32(vec_half_f32 a, vec_half_f32 b) { return _mm256_min_ps(a, b); }
+
 #else
 
 #if VEC_BYTES == 32

@@ -24,7 +24,7 @@ LEVELS = levels()
 FMA_LEVELS = tuple(level for level in LEVELS if level != "baseline")
 KINDS = ("pointwise", "dense", "depthwise", "general")
 SIZES = st.one_of(st.integers(0, 12), st.sampled_from([13, 14, 15, 28, 29, 31, 56, 57, 70]))
-CHANNELS = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 24, 33, 48])
+CHANNELS = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 24, 33, 40, 48])
 
 
 @pytest.fixture(params=LEVELS)
