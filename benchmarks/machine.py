@@ -8,6 +8,7 @@ which lives in a cache is held against that cache.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -23,7 +24,9 @@ from numpy.lib.stride_tricks import as_strided
 from minigrad.kernels import unavailable
 from minigrad.kernels.cython import program
 
-__all__ = ["COMPUTE_BOUND", "Neighbours", "bandwidth", "describe", "limit", "peak"]
+__all__ = [
+    "COMPUTE_BOUND", "Neighbours", "bandwidth", "describe", "limit", "most_memory", "peak",
+]  # fmt: skip
 
 COMPUTE_BOUND = 12.0  # FLOPs a byte; from here on memory is not the limit of these kernels
 _PEAK_SECONDS, _COPY_SECONDS, _REPEATS = 0.1, 0.02, 5
@@ -32,6 +35,15 @@ _PEAK_SECONDS, _COPY_SECONDS, _REPEATS = 0.1, 0.02, 5
 def peak(threads: int) -> float | None:
     """FMA peak in GFLOP/s (float32), or None if the compiled core is not there."""
     return None if unavailable("cython") else program.peak(_PEAK_SECONDS, threads)
+
+
+def most_memory() -> float:
+    """MB that this process has had; on Linux ru_maxrss would be its parent's, if that is more."""
+    with contextlib.suppress(OSError), open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+    import resource  # there is none on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def limit(peak_gflops: float, intensity: float, bytes_touched: int, threads: int) -> float:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +145,7 @@ def _steps(name: str, batch: str, threads: str, engine: str) -> None:
         )
         for _ in range(3):
             step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(machine.most_memory())
 
 
 def line(found: Row) -> str:

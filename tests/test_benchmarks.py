@@ -206,6 +206,14 @@ def test_memory_is_the_limit_only_below_twelve_flops_a_byte(monkeypatch):
     assert machine.limit(100.0, 2.0, 1 << 20, 1) == 20.0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells it")
+def test_memory_is_that_of_a_process_and_not_of_the_one_that_made_it():
+    held = np.ones(500 << 20, np.uint8)  # 500 MB, touched
+    code = f"import runpy; print(runpy.run_path({machine.__file__!r})['most_memory']())"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 10 < float(done.stdout) < held.nbytes / 2e6
+
+
 def test_neighbours_are_all_busy_time_but_our_own(monkeypatch, tmp_path):
     stat = tmp_path / "stat"
     monkeypatch.setattr(machine.Neighbours, "_STAT", stat)
